@@ -1,0 +1,47 @@
+# One word runs everything. Needs only Python >= 3.11 with its venv module, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check lint types bench lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run the main job without any account, and keep serving
+	@$(BIN)/otp-gateway demo
+
+test: $(READY) ## Run all tests, PostgreSQL included
+	@$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=95
+
+check: $(READY) lint types test ## Everything CI runs: lint, format, types, tests with coverage
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+bench: $(READY) ## Measure against yardsticks in the same run; rewrites docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+lock: ## Compile the dependencies' versions and hashes (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--python-version 3.11 pyproject.toml --group dev -o requirements.txt
+
+clean: ## Remove what was set up
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Python 3.11 or newer is needed ($(PYTHON)): install it, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "Python's venv module is needed: install it (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Setting up $(VENV) (about a minute, once)" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)

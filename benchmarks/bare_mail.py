@@ -1,0 +1,64 @@
+"""The yardstick of mail: aiosmtplib alone sends bytes made beforehand over connections it keeps open.
+
+The program ``python -m benchmarks.bare_mail PORT FILE --count N [--connections C]`` sends ``FILE`` N times and prints
+one line of JSON: when it began (monotonic seconds) and the CPU seconds it used from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiosmtplib
+import uvloop
+
+SENDER = "codes@example.org"
+
+
+async def run(port: int, content: bytes, *, count: int, connections: int) -> tuple[float, float]:
+    """Send ``content`` that often; return when it began and the CPU seconds used. Raises aiosmtplib's errors."""
+    clients = [
+        aiosmtplib.SMTP(hostname="127.0.0.1", port=port, local_hostname="example.org", start_tls=False)
+        for _ in range(connections)
+    ]
+    for client in clients:
+        await client.connect()
+        await client.ehlo()
+    numbers = iter(range(count))
+    began_at, used = time.monotonic(), _cpu()
+    await asyncio.gather(*(_send(client, content, numbers) for client in clients))
+    spent = _cpu() - used
+    for client in clients:
+        client.close()
+    return began_at, spent
+
+
+async def _send(client: aiosmtplib.SMTP, content: bytes, numbers: Iterator[int]) -> None:
+    for number in numbers:
+        await client.sendmail(SENDER, [f"person-{number}@example.org"], content)
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--connections", type=int, default=16)
+    asked = parser.parse_args()
+    content = asked.file.read_bytes()
+    began_at, cpu = uvloop.run(run(asked.port, content, count=asked.count, connections=asked.connections))
+    print(json.dumps({"began_at": began_at, "cpu": cpu}), flush=True)
+
+
+if __name__ == "__main__":
+    _main()

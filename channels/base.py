@@ -1,0 +1,341 @@
+"""The port between the gateway and the providers: what an adapter is given, answers and raises.
+
+An adapter classifies and the core decides. ``Channel.deliver`` makes exactly one call to the provider and
+either returns a ``Receipt`` or raises one of three errors::
+
+    DeliveryError
+    ├── TransientError   not accepted, worth another try (refused connection, 429, SMTP 4xx)
+    ├── PermanentError   not accepted, and never will be (unknown mailbox, opted out, bad credentials)
+    └── AmbiguousError   the request left and the answer was lost: the person may get the message
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Self, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Reason(StrEnum):
+    """Why a delivery failed: a closed list, the same for every provider."""
+
+    #: The address does not exist or cannot be used.
+    INVALID_RECIPIENT = "invalid_recipient"
+    #: The address exists and cannot be reached now (handset off, mailbox full).
+    UNREACHABLE = "unreachable"
+    #: The person or a carrier blocks us (opted out, bot blocked).
+    BLOCKED = "blocked"
+    #: The provider refused this content or this request.
+    REJECTED = "rejected"
+    #: The provider asks for fewer requests.
+    RATE_LIMITED = "rate_limited"
+    #: No answer in time.
+    TIMEOUT = "timeout"
+    #: The provider cannot be reached or answers with a fault of its own.
+    UNAVAILABLE = "unavailable"
+    #: Our credentials, sender or settings are wrong; every message of the channel would fail.
+    MISCONFIGURED = "misconfigured"
+    #: The code died before it could be handed over.
+    EXPIRED = "expired"
+    #: Nothing above fits; the provider's own code says more.
+    UNKNOWN = "unknown"
+
+
+class DeliveryError(Exception):
+    """A failed delivery. Its text never holds an address, a code or a key.
+
+    ``provider_code`` is the provider's own code (``"21211"``, ``"550 5.1.1"``), at most 64 characters.
+    """
+
+    def __init__(self, reason: Reason, *, provider_code: str | None = None) -> None:
+        self.reason = reason
+        self.provider_code = provider_code[:64] if provider_code else None
+        super().__init__(f"{reason} ({self.provider_code})" if self.provider_code else str(reason))
+
+
+class TransientError(DeliveryError):
+    """The provider did not accept the message; another try may succeed.
+
+    ``retry_after`` is what the provider asked us to wait, in seconds, or ``None``. ``whole_channel`` says
+    whether that wait is meant for the channel (an account-wide 429) or for this recipient only.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        *,
+        retry_after: float | None = None,
+        whole_channel: bool = False,
+        provider_code: str | None = None,
+    ) -> None:
+        super().__init__(reason, provider_code=provider_code)
+        self.retry_after = retry_after
+        self.whole_channel = whole_channel
+
+
+class PermanentError(DeliveryError):
+    """The provider refused the message for good; only another channel can help."""
+
+
+class AmbiguousError(DeliveryError):
+    """The request was written and its answer lost: it may or may not have been accepted."""
+
+
+class InvalidAddressError(ValueError):
+    """An address that cannot be used. Its text says what is wrong and never repeats the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One normalised address of one person."""
+
+    #: The kind: ``phone``, ``email``, ``telegram`` or one an adapter declares.
+    kind: str
+    #: What the provider is given (E.164, an e-mail address, a chat's number).
+    value: str = field(repr=False)
+    #: What people and logs may see: ``+49•••••••678``.
+    masked: str
+    #: The form limits and look-ups are keyed by: spellings of one mailbox or number share it.
+    canonical: str = field(repr=False)
+    #: ISO 3166 region of a phone number, ``None`` where the kind has none.
+    country: str | None = None
+    #: The sort of a phone number (``mobile``, ``premium_rate`` …), ``None`` where the kind has none.
+    number_type: str | None = None
+
+
+#: Turns what a caller wrote into an ``Address`` or raises ``InvalidAddressError``.
+Normalize = Callable[[str], Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Everything an adapter needs for one delivery. What must not be logged is not in its ``repr``."""
+
+    #: The message's id (``msg_…``), the same for every attempt: the source of a stable Message-ID.
+    message_id: str
+    #: An opaque, unguessable token of this attempt, for the provider's callbacks.
+    attempt_token: str = field(repr=False)
+    #: Where it goes, as the adapter's kind normalised it.
+    address: str = field(repr=False)
+    #: Rendered parts by their name in the template's folder without the locale: ``subject.txt``.
+    parts: Mapping[str, str] = field(repr=False)
+    #: The code by itself, for a copy button.
+    code: str = field(repr=False)
+    #: The name the service signs with.
+    brand: str
+    #: The locale the parts were asked for, ``de-AT``.
+    locale: str
+    #: Seconds the code still lives; providers are told not to deliver later.
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The provider accepted the message."""
+
+    #: The provider's id of it, for support and for later callbacks.
+    provider_id: str | None = None
+    #: Whether acceptance already means delivery (a console, a chat message with an id).
+    delivered: bool = False
+    #: The provider's own status or code, at most 64 characters.
+    provider_code: str | None = None
+
+
+class ReportedStatus(StrEnum):
+    """What a provider's later report says of an attempt."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """A provider's HTTP request to ``/callbacks/<channel>``, read whole."""
+
+    method: str
+    #: Path and query as they arrived, without scheme and host: ``/callbacks/sms?attempt=…``.
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider's callback says of one attempt."""
+
+    attempt_token: str = field(repr=False)
+    status: ReportedStatus
+    provider_id: str | None = None
+    provider_code: str | None = None
+    reason: Reason | None = None
+
+
+class ForgedCallbackError(Exception):
+    """A callback that does not prove it comes from the provider; answered with 403."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a person wrote to, or pressed in, the bot. No provider's type leaves its adapter."""
+
+    #: The provider's number of this update: handled once.
+    update_id: int
+    #: The chat's address, the one ``Envelope.address`` would carry.
+    chat: str = field(repr=False)
+    #: The command without its slash and bot name (``start``), or ``None`` for other text.
+    command: str | None
+    #: The command's argument, the text, or the pressed button's data.
+    text: str = field(repr=False)
+    #: The name the person shows.
+    display_name: str = field(repr=False)
+    #: IETF language tag of the person's client, if told.
+    language: str | None
+    #: Whether the chat is between the bot and one person.
+    private: bool
+    #: Whether a button was pressed; ``text`` is then its data and ``press`` the provider's id of it.
+    press: str | None = None
+    #: ``True`` when the person blocked the bot, ``False`` when it was unblocked, else ``None``.
+    blocked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a reply; pressing it sends ``data`` (at most 64 bytes) back as an ``Inbound``."""
+
+    label: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the bot answers."""
+
+    #: Rendered ``templates/conversation/<template>/reply.html``: text with a few HTML tags, already escaped.
+    text: str = field(repr=False)
+    #: Rows of buttons.
+    buttons: Sequence[Sequence[Button]] = ()
+
+
+#: Handles one inbound update and returns the answers in order.
+HandleInbound = Callable[[Inbound], Awaitable[Sequence[Reply]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What an adapter says of rendered parts at their longest values, for ``templates lint``."""
+
+    #: One line for people: ``GSM-7, 97 of 160 characters, 1 segment``.
+    summary: str
+    #: What would go wrong; empty when nothing would.
+    faults: tuple[str, ...] = ()
+
+
+class ChannelSettings(BaseModel):
+    """The keys every ``[channels.<name>]`` has. Adapters extend it; unknown keys are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    adapter: str
+    #: Seconds one attempt may take.
+    timeout: float = Field(default=10.0, gt=0, le=60)
+    #: Deliveries under way at once.
+    concurrency: int = Field(default=10, ge=1, le=1000)
+    #: Deliveries started per second; 0 is no limit.
+    rate: float = Field(default=0.0, ge=0)
+
+
+class Channel(ABC):
+    """A configured way to reach people. Open it with ``async with``; ``deliver`` may run concurrently."""
+
+    #: The settings of this adapter's section in config.toml.
+    Settings: ClassVar[type[ChannelSettings]] = ChannelSettings
+    #: The address kinds it reaches, best first, and how each is normalised.
+    kinds: ClassVar[Mapping[str, Normalize]]
+    #: The template parts it needs: ``("subject.txt", "body.txt", "body.html")``.
+    parts: ClassVar[tuple[str, ...]]
+    #: Whether an address must first be resolved to a chat that the person opened with the bot.
+    needs_subscriber: ClassVar[bool] = False
+    #: Whether it may only run where ``public_url`` is loopback.
+    loopback_only: ClassVar[bool] = False
+
+    def __init__(self, name: str, settings: ChannelSettings, *, callback_url: str | None = None) -> None:
+        """``callback_url`` is the public URL of ``/callbacks/<name>``; ``None`` asks for no callbacks."""
+        self.name = name
+        self.settings = settings
+        self.callback_url = callback_url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    @abstractmethod
+    async def deliver(self, envelope: Envelope) -> Receipt:
+        """Hand one message to the provider, in one call. Raises ``DeliveryError``."""
+
+    def report(self, request: CallbackRequest) -> Report | None:
+        """Read a provider's callback; ``None`` where it says nothing of an attempt.
+
+        Raises ``ForgedCallbackError``. A channel without callbacks refuses every one.
+        """
+        raise ForgedCallbackError
+
+    async def listen(self, handle: HandleInbound) -> None:
+        """Receive what people write until canceled. A channel that cannot listen returns at once."""
+        return None
+
+    async def link(self, token: str) -> str | None:
+        """Return the URL by which a person opens the bot with ``token``; ``None`` if it has no bot."""
+        return None
+
+    @property
+    def listens(self) -> bool:
+        """Whether ``listen`` would receive anything with these settings."""
+        return False
+
+    @classmethod
+    def inspect(cls, parts: Mapping[str, str]) -> Inspection:
+        """Measure rendered parts for ``templates lint``."""
+        return Inspection(summary=f"{sum(map(len, parts.values()))} characters")
+
+
+_ADAPTER_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+class UnknownAdapterError(LookupError):
+    """No module ``channels.<adapter>`` holds a ``Channel``."""
+
+
+def load(adapter: str) -> type[Channel]:
+    """Return the one ``Channel`` that ``channels/<adapter>.py`` defines.
+
+    Raises ``UnknownAdapterError`` where the name is malformed, the module missing or without an adapter. An
+    ``ImportError`` inside the module (its library is not installed) passes through.
+    """
+    if not _ADAPTER_NAME.fullmatch(adapter):
+        raise UnknownAdapterError(adapter)
+    module_name = f"{__package__}.{adapter}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name == module_name:
+            raise UnknownAdapterError(adapter) from None
+        raise
+    found = [item for item in vars(module).values() if _is_adapter(item, module_name)]
+    if len(found) != 1:
+        raise UnknownAdapterError(adapter)
+    return found[0]
+
+
+def _is_adapter(item: Any, module_name: str) -> TypeGuard[type[Channel]]:
+    # The port's own class is not an adapter: "base" is no name for one.
+    found = isinstance(item, type) and issubclass(item, Channel) and item is not Channel
+    return found and item.__module__ == module_name

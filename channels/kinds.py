@@ -1,0 +1,157 @@
+"""The address kinds the shipped adapters share: phone numbers, e-mail addresses, a service's own references.
+
+Each function turns what a caller wrote into one ``Address`` or raises ``InvalidAddressError`` with a
+sentence that never repeats it. Which countries and sorts of numbers are served is policy, decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from channels.base import Address, InvalidAddressError, Normalize
+
+_BULLET: Final = "•"
+
+#: Longest phone number read, in characters: 15 digits (E.164) with room for separators.
+_PHONE_INPUT_MAX: Final = 64
+_SEPARATORS: Final = str.maketrans("", "", " .-()")
+#: E.164: a country code that does not start with 0, 15 digits at most. Checked before libphonenumber, which
+#: would also read extensions, letters and the digits of other scripts.
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+#: Country codes of satellite networks (ITU-T E.164 assigned country codes): 870 Inmarsat, 881 global mobile
+#: satellite systems, 882 and 883 international networks. libphonenumber calls some of them mobile.
+_SATELLITE: Final = frozenset({870, 881, 882, 883})
+_TYPE_NAMES: Final[Mapping[int, str]] = {
+    number: name.lower() for name, number in vars(phonenumbers.PhoneNumberType).items() if isinstance(number, int)
+}
+
+
+def phone(value: str) -> Address:
+    """Return the number in E.164 with its region and sort.
+
+    ASCII spaces, dots, dashes and parentheses are dropped; everything else but ``+`` and digits is refused.
+    ``country`` is ``"001"`` for numbers of no country (satellite, international free phone), so that no list
+    of countries lets them in; ``number_type`` is libphonenumber's in lower case, or ``satellite``.
+    """
+    number = _parse_phone(value)
+    region = phonenumbers.region_code_for_number(number)
+    number_type = phonenumbers.number_type(number)
+    # libphonenumber's is_valid_number is "the type is known"; asking for both would match every pattern twice.
+    if region is None or number_type == phonenumbers.PhoneNumberType.UNKNOWN:
+        raise InvalidAddressError("this is not a phone number in use")
+    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Address(
+        kind="phone",
+        value=e164,
+        masked=_mask_phone(e164, len(str(number.country_code)) + 1),
+        canonical=e164,
+        country=region,
+        number_type="satellite" if number.country_code in _SATELLITE else _TYPE_NAMES[number_type],
+    )
+
+
+def _parse_phone(value: str) -> phonenumbers.PhoneNumber:
+    if not value.startswith("+"):
+        raise InvalidAddressError("a phone number starts with + and its country code")
+    digits = value.translate(_SEPARATORS) if len(value) <= _PHONE_INPUT_MAX else ""
+    if not _E164.fullmatch(digits):
+        raise InvalidAddressError(
+            "a phone number is + and 7 to 15 digits; spaces, dots, dashes and brackets may part them"
+        )
+    try:
+        return phonenumbers.parse(digits, None)
+    except phonenumbers.NumberParseException:
+        # Without its cause: that exception's text holds what was parsed.
+        raise InvalidAddressError("this country code is not in use") from None
+
+
+def _mask_phone(e164: str, prefix: int) -> str:
+    """Hide all but the country code (``prefix`` characters with ``+``) and the last three digits."""
+    return f"{e164[:prefix]}{_BULLET * (len(e164) - prefix - 3)}{e164[-3:]}"
+
+
+#: Octets of a whole address (RFC 5321 4.5.3.1.3 less its brackets, RFC 3696 erratum 1690).
+_EMAIL_MAX: Final = 254
+#: Plain ASCII addresses, which are nearly all of them: RFC 5322 dot-atom, at most 64 octets (RFC 5321
+#: 4.5.3.1.1), at a host name of two labels or more (RFC 1123, 63 octets each) whose last ends with a letter.
+#: Every quantifier is over characters the next one cannot start with, or bounded: no catastrophic backtracking.
+_PLAIN_EMAIL: Final = re.compile(
+    r"(?P<local>(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
+    r"@(?P<domain>(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?P<top>(?:[a-z0-9](?:[a-z0-9-]{0,61})?)?[a-z]))",
+)
+#: Names that can never receive mail: .arpa (RFC 3172), .invalid (RFC 6761), .onion (RFC 7686). The other special
+#: names (.test, .localhost, .local) are how people try the gateway and how inner networks are named.
+_NO_MAIL: Final = frozenset({"arpa", "invalid", "onion"})
+
+
+def email(value: str) -> Address:
+    """Return the address with its domain in lower-case ASCII (A-labels) and its local part as written.
+
+    The local part must be ASCII; at most 254 octets in all. ``canonical`` folds case and drops a ``+tag``.
+    """
+    return _email_address(*_split_email(value, smtputf8=False))
+
+
+def email_utf8(value: str) -> Address:
+    """Return what ``email`` would, but accept local parts beyond ASCII (RFC 6531) as well."""
+    return _email_address(*_split_email(value, smtputf8=True))
+
+
+def _split_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
+    """Return local part and domain. email-validator costs ten times the pattern, so it sees only the unusual."""
+    if len(value) > _EMAIL_MAX:
+        raise InvalidAddressError("an e-mail address has at most 254 characters")
+    local, _, domain = value.rpartition("@")
+    domain = domain.lower()
+    plain = _PLAIN_EMAIL.fullmatch(f"{local}@{domain}") if value.isascii() and "--" not in domain else None
+    if plain is None:
+        return _validate_email(value, smtputf8=smtputf8)
+    if plain["top"] in _NO_MAIL:
+        raise InvalidAddressError("nothing at this domain can receive mail")
+    return local, domain
+
+
+def _validate_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
+    try:
+        # test_environment lets names under .test through; no DNS is asked on the way to a code.
+        checked = validate_email(
+            value, allow_smtputf8=smtputf8, strict=True, check_deliverability=False, test_environment=True
+        )
+    except EmailNotValidError:
+        # Without its cause: that exception's text quotes characters of the address.
+        raise InvalidAddressError("this is not an e-mail address") from None
+    return checked.local_part, checked.ascii_domain
+
+
+def _email_address(local: str, domain: str) -> Address:
+    name, _, top = domain.rpartition(".")
+    base = local.partition("+")[0] or local
+    return Address(
+        kind="email",
+        value=f"{local}@{domain}",
+        masked=f"{local[0]}{_BULLET * 3}@{name[:1]}{_BULLET * 3}.{top}",
+        canonical=f"{base.casefold()}@{domain}",
+    )
+
+
+#: Longest reference, in characters.
+_REFERENCE_MAX: Final = 128
+
+
+def reference(value: str) -> Address:
+    """Return a service's own reference for a person: 1 to 128 printable characters, no space at either end."""
+    if not 1 <= len(value) <= _REFERENCE_MAX:
+        raise InvalidAddressError("a reference has 1 to 128 characters")
+    if not value.isprintable() or value != value.strip():
+        raise InvalidAddressError("a reference has printable characters only and no space at either end")
+    masked = f"{value[0]}{_BULLET * 3}{value[-1]}" if len(value) > 2 else _BULLET * 3
+    return Address(kind="telegram", value=value, masked=masked, canonical=value)
+
+
+#: Every kind by its name in ``to``.
+KINDS: Final[Mapping[str, Normalize]] = {"phone": phone, "email": email, "telegram": reference}

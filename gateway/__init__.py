@@ -1,0 +1,14 @@
+"""otp-gateway: an HTTP call becomes one row in a durable queue; a dispatcher walks it to the person or to its end.
+
+In reading order:
+
+- ``config`` ``errors`` ``clock`` ``rhythm``: settings in, problems out, time passed in
+- ``storage``: tables, group commit on SQLite and PostgreSQL, sealing, leases, migrations
+- ``events``: the timeline and the log, redaction
+- ``delivery``: statuses and moves, the queue, routes, retries, templates, lanes and the dispatcher
+- ``verification``: codes asked for, sent again, checked, ended
+- ``conversation``: what people write to the bot
+- ``api``: HTTP in and out
+- ``sandbox``: local SMTP, Twilio and Bot API servers for the demo and the tests
+- ``app``: the composition root; ``serving``: HTTP and signals; ``cli``: the command line
+"""

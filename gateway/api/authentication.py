@@ -1,0 +1,54 @@
+"""Who calls: the service whose key is in the ``Authorization`` header, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from gateway.api.body import MisplacedKey, read_json, refuse_keys
+from gateway.api.keys import Keys, refusal
+from gateway.errors import BadRequest, Problem, TooLarge, Unauthorized, UnsupportedMediaType
+
+
+class Authentication:
+    """Lets the configured services' keys in."""
+
+    def __init__(self, keys: Keys, services: Container[str]) -> None:
+        self._keys = keys
+        self._services = services
+
+    async def __call__(self, request: Request) -> str:
+        """Return the calling service's name. Raises ``Unauthorized``, or ``MisplacedKey``."""
+        if query := request.scope["query_string"]:
+            refuse_keys(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+        try:
+            service = await self._keys.authenticate(_bearer(request))
+            # The key of a service that was taken out of the configuration opens nothing.
+            if service not in self._services:
+                raise refusal()
+        except Unauthorized as problem:
+            raise await _misplaced(request) or problem from None
+        return service
+
+
+def _bearer(request: Request) -> str:
+    given = request.headers.getlist("authorization")
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise refusal()
+    return token.strip(" ")
+
+
+async def _misplaced(request: Request) -> Problem | None:
+    """Return what to tell who sent the key in the body, ``None`` if nobody did."""
+    if request.method != "POST":
+        return None
+    try:
+        await read_json(request, optional=True)
+    except MisplacedKey as problem:
+        return problem
+    except (BadRequest, TooLarge, UnsupportedMediaType):
+        return None
+    return None

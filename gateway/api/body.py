@@ -1,0 +1,97 @@
+"""Reading a request's body: how much, how long, of which type, and never with a key in it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.api.problems import SlowRequest
+from gateway.api.strict_json import parse
+from gateway.errors import BadRequest, TooLarge, UnsupportedMediaType
+
+#: Bytes of a JSON body.
+MAX_BODY: Final = 16 * 1024
+#: Seconds in which a body must have arrived.
+BODY_SECONDS: Final = 15.0
+
+#: Names under which people send keys where they do not belong.
+KEY_NAMES: Final = frozenset({"key", "api_key", "apikey", "token", "access_token", "authorization"})
+#: How every key starts.
+KEY_PREFIX: Final = "otpg_"
+
+
+class MisplacedKey(BadRequest):
+    """A key outside the ``Authorization`` header (400): it may be in somebody's log by now."""
+
+
+async def read(request: Request, limit: int = MAX_BODY, *, seconds: float = BODY_SECONDS) -> bytes:
+    """Return the whole body, ``limit`` bytes at most, within so many seconds.
+
+    Raises ``TooLarge``, ``SlowRequest``, or ``ClientDisconnect`` where the caller went away.
+    """
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and len(told) < 20 and int(told) > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise SlowRequest(f"the body took longer than {seconds:g} s", headers={"Connection": "close"}) from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+async def read_json(request: Request, *, optional: bool = False) -> object:
+    """Return the JSON value of the body; ``optional`` reads no body as an empty object.
+
+    Raises ``BadRequest``, ``UnsupportedMediaType``, and what ``read`` does.
+    """
+    if optional:
+        raw = await read(request)
+        if not raw:
+            return {}
+        _check_type(request)
+    else:
+        _check_type(request)
+        raw = await read(request)
+    value = parse(raw)
+    if isinstance(value, dict):
+        refuse_keys(value)
+    return value
+
+
+def refuse_keys(fields: dict[str, object]) -> None:
+    """Refuse a key that is not in the ``Authorization`` header. Raises ``MisplacedKey``."""
+    named = not KEY_NAMES.isdisjoint(fields)
+    if named or any(isinstance(value, str) and KEY_PREFIX in value for value in fields.values()):
+        raise MisplacedKey("a key belongs in the Authorization header; one sent elsewhere may be in a log: revoke it")
+
+
+def _check_type(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise UnsupportedMediaType("compressed bodies are not taken", headers={"Accept-Encoding": "identity"})
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.replace('"', "").strip().lower()
+    if media_type.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"}:
+        raise UnsupportedMediaType("send JSON, as 'Content-Type: application/json'")
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"a body has at most {limit} bytes")

@@ -1,0 +1,161 @@
+"""Parsed JSON and queries as what the core is asked. Faults are named by where they are and never repeat a value."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from gateway.api.shapes import MAX_PARAM, ClientTold, CodeWish, CreateVerification, Request
+from gateway.errors import FieldError, InvalidRequest
+from gateway.verification.request import Asked
+
+T = TypeVar("T", bound=Request)
+
+#: Fields the contract has and this version has not: refused by name, for what is ignored is believed.
+NOT_YET: Final = frozenset({"bind", "proof", "mode"})
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+#: Language and further subtags of RFC 5646, in their lengths; which of them exist does not matter here.
+_LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": ClientTold}
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
+
+#: Characters of an unknown name that are repeated, so that its sender finds it.
+_MAX_SHOWN: Final = 40
+
+
+def shaped(value: object, shape: type[T]) -> T:
+    """Return a parsed body as ``shape``. Raises ``InvalidRequest`` with every unknown name, or the first other fault."""
+    try:
+        return msgspec.convert(value, shape, strict=True)
+    except msgspec.ValidationError as error:
+        faults = list(_unknown(value, shape, "")) or [_fault(str(error), value)]
+    raise _invalid(faults)
+
+
+def asked(body: CreateVerification) -> Asked:
+    """Return what a create request asks for. Raises ``InvalidRequest``."""
+    faults = list(_wrong(body))
+    if faults:
+        raise _invalid(faults)
+    client, code = body.client or ClientTold(), body.code or CodeWish()
+    return Asked(
+        to={kind_of(body.to): body.to} if isinstance(body.to, str) else body.to,
+        channels=body.channels,
+        purpose=body.purpose,
+        locale=body.locale,
+        params=body.params or {},
+        client_ip=client.ip and str(ipaddress.ip_address(client.ip)),
+        client_reference=client.reference,
+        length=code.length,
+        alphabet=code.alphabet,
+        value=code.value,
+        ttl=body.ttl,
+    )
+
+
+def kind_of(address: str) -> str:
+    """Return the kind of an address that came without one: an e-mail address or an E.164 number."""
+    return "email" if "@" in address else "phone"
+
+
+def as_string(problem: InvalidRequest) -> InvalidRequest:
+    """Return a problem with ``/to/<kind>`` as ``/to``, for a request whose ``to`` is a plain string."""
+    faults = [
+        FieldError("/to" if fault.pointer.startswith("/to/") else fault.pointer, fault.detail)
+        for fault in problem.errors
+    ]
+    return _invalid(faults) if faults else problem
+
+
+def parameters(query: bytes, known: Collection[str] = ()) -> dict[str, str]:
+    """Return a query's parameters. Raises ``InvalidRequest`` for unknown and repeated ones."""
+    if not query:
+        return {}
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    found = dict(pairs)
+    faults = [FieldError(f"?{_shown(name)}", "no such parameter") for name in found if name not in known]
+    if len(pairs) > len(found):
+        names = [name for name, _ in pairs]
+        faults += [FieldError(f"?{_shown(name)}", "given twice") for name in found if names.count(name) > 1]
+    if faults:
+        raise _invalid(faults)
+    return found
+
+
+def _wrong(body: CreateVerification) -> Iterator[FieldError]:
+    if isinstance(body.to, dict) and not all(map(_NAME.fullmatch, body.to)):
+        yield FieldError("/to", "kinds are lower-case letters, digits and underscores")
+    if body.channels is not None and len(set(body.channels)) < len(body.channels):
+        yield FieldError("/channels", "a channel is named twice")
+    if not _NAME.fullmatch(body.purpose):
+        yield FieldError("/purpose", "1 to 32 lower-case letters, digits and underscores, a letter first")
+    if body.locale is not None and not _LOCALE.fullmatch(body.locale):
+        yield FieldError("/locale", "a language tag, like de or de-AT")
+    if body.params is not None and not all(map(_NAME.fullmatch, body.params)):
+        yield FieldError("/params", "names are 1 to 32 lower-case letters, digits and underscores, a letter first")
+    if body.client is not None and body.client.ip is not None and not _is_ip(body.client.ip):
+        yield FieldError("/client/ip", "not an IP address")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        # A zone ("%eth0") means something on the sender's machine only.
+        ipaddress.ip_address("" if "%" in text else text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unknown(value: object, shape: type[Request], above: str) -> Iterator[FieldError]:
+    """Name every field that ``shape``, or what it holds, does not have."""
+    if not isinstance(value, dict):
+        return
+    for name, inner in value.items():
+        if name not in shape.__struct_fields__:
+            detail = "not available yet" if name in NOT_YET and not above else "no such field"
+            yield FieldError(f"{above}/{_escaped(name)}", detail)
+        elif name in _INNER:
+            yield from _unknown(inner, _INNER[name], f"/{name}")
+
+
+def _fault(told: str, value: Any) -> FieldError:
+    """Return the fault that msgspec tells as ``Expected `str`, got `int` - at `$.to[...]```."""
+    if missing := _MISSING.match(told):
+        return FieldError(f"/{missing[1]}", "required")
+    match = _PLACE.fullmatch(told)
+    assert match is not None, "every text matches"
+    what = match[1].replace("`", "")
+    place = match[2] or ""
+    pointer = re.sub(r"\[(\d+)\]", r"/\1", place.removesuffix("[...]")).replace(".", "/")
+    if place.endswith("[...]"):
+        pointer += f"/{_escaped(_culprit(value[pointer[1:]], what))}"
+    return FieldError(pointer, what[:1].lower() + what[1:])
+
+
+def _culprit(values: Mapping[str, object], what: str) -> str:
+    """Return the name of the value that msgspec means by ``[...]``: it does not say which of a map's it was."""
+    long = "length" in what
+    return next(
+        name for name, inner in values.items() if not isinstance(inner, str) or (long and len(inner) > MAX_PARAM)
+    )
+
+
+def _escaped(name: str) -> str:
+    """Return a name as a JSON pointer writes it (RFC 6901, 3)."""
+    return _shown(name).replace("~", "~0").replace("/", "~1")
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
+
+
+def _invalid(faults: list[FieldError]) -> InvalidRequest:
+    detail = "; ".join(f"{fault.pointer}: {fault.detail}" if fault.pointer else fault.detail for fault in faults[:5])
+    return InvalidRequest(detail, errors=faults)

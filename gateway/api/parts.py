@@ -1,0 +1,57 @@
+"""What the API is made of: the things it calls, built elsewhere and passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Container, Mapping
+from dataclasses import dataclass
+
+from channels.base import Channel, Normalize
+from gateway.api.keys import Keys
+from gateway.conversation.subscribers import Subscribers
+from gateway.delivery.queue import Queue
+from gateway.storage.answers import Answers
+from gateway.storage.sealing import Hasher
+from gateway.verification.checking import Checking
+from gateway.verification.reading import Reading
+from gateway.verification.verifications import Verifications
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the gateway is."""
+
+    #: Whether it can be written to now.
+    database: bool
+    #: Whether its tables are this version's.
+    migrations: bool
+    #: Whether this node is stopping: it takes no new work.
+    draining: bool
+    #: A word about each channel; it decides nothing, for a dead channel is no reason to stop the others.
+    channels: Mapping[str, str]
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should come here."""
+        return self.database and self.migrations and not self.draining
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything ``create_api`` needs."""
+
+    verifications: Verifications
+    checking: Checking
+    reading: Reading
+    subscribers: Subscribers
+    keys: Keys
+    answers: Answers
+    queue: Queue
+    channels: Mapping[str, Channel]
+    kinds: Mapping[str, Normalize]
+    hasher: Hasher
+    #: The configured services by name; keys of others are refused.
+    services: Container[str]
+    #: Tells how the gateway is.
+    ready: Callable[[], Awaitable[Health]]
+    #: Without a slash at its end.
+    public_url: str

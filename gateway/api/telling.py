@@ -1,0 +1,95 @@
+"""Views as the JSON callers read."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import segno
+from msgspec import UNSET
+
+from gateway.api.shapes import AttemptShape, EventShape, MessageShape, SubscriberShape, VerificationShape
+from gateway.conversation.subscribers import SubscriberView
+from gateway.verification.view import AttemptView, EventView, MessageView, VerificationView
+
+
+def moment(seconds: float) -> str:
+    """Return a time as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def not_before(seconds: float) -> str:
+    """Return a time cut upwards: who comes back at it must not be a fraction early."""
+    return moment(math.ceil(seconds * 1000) / 1000)
+
+
+def verification(view: VerificationView, *, whole: bool = False) -> VerificationShape:
+    """Return a verification; ``whole`` with attempts and events."""
+    events = view.events or ()
+    return VerificationShape(
+        id=view.id,
+        status=view.status,
+        service=view.service,
+        purpose=view.purpose,
+        locale=view.locale,
+        to=dict(view.to),
+        channel=view.channel,
+        next_channels=list(view.next_channels),
+        created_at=moment(view.created_at),
+        expires_at=moment(view.expires_at),
+        resend_at=not_before(view.resend_at),
+        checks_left=view.checks_left,
+        sends_left=None,
+        link=view.link,
+        page=None,
+        messages=[_message(message, whole=whole) for message in view.messages],
+        events=[_event(event) for event in events] if whole else UNSET,
+    )
+
+
+def subscriber(view: SubscriberView) -> SubscriberShape:
+    """Return a subscriber, its link as an image too."""
+    return SubscriberShape(
+        id=view.id,
+        reference=view.reference,
+        status=view.status,
+        link=view.link,
+        qr=_qr(view.link),
+        expires_at=_moment_or_none(view.expires_at),
+        display_name=view.display_name,
+        created_at=moment(view.created_at),
+    )
+
+
+def _message(view: MessageView, *, whole: bool) -> MessageShape:
+    attempts = [_attempt(attempt) for attempt in view.attempts] if whole else UNSET
+    return MessageShape(view.id, view.channel, view.status, attempts)
+
+
+def _attempt(view: AttemptView) -> AttemptShape:
+    return AttemptShape(
+        number=view.number,
+        started_at=moment(view.started_at),
+        finished_at=_moment_or_none(view.finished_at),
+        outcome=view.outcome,
+        reason=view.reason,
+        provider_id=view.provider_id,
+        provider_code=view.provider_code,
+    )
+
+
+def _event(view: EventView) -> EventShape:
+    details: dict[str, Any] = dict(view.details)
+    return EventShape(id=view.id, at=moment(view.at), event=view.name, **details)
+
+
+def _moment_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else moment(seconds)
+
+
+def _qr(link: str | None) -> str | None:
+    if link is None:
+        return None
+    image: str = segno.make(link, micro=False).svg_data_uri(scale=4)
+    return image

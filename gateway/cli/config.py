@@ -1,0 +1,92 @@
+"""``otp-gateway check-config``: the configuration that would take effect, or every fault in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from gateway.config.adapters import Ready
+from gateway.config.given import nest, section
+from gateway.config.loading import diagnose
+from gateway.config.overview import Row, overview
+from gateway.config.settings import Settings
+from gateway.errors import ConfigError
+
+#: Exit code where the configuration cannot be used.
+FAULTY = 2
+
+
+def check_config(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")] = False,
+) -> None:
+    """Print the configuration in effect, secrets masked, and where each value came from.
+
+    Exits with 2 and every fault on standard error where it cannot be used.
+    """
+    try:
+        settings, ready = diagnose(config)
+    except ConfigError as error:
+        _print_faults(error.faults)
+        raise typer.Exit(FAULTY) from None
+    if as_json:
+        typer.echo(render_json(settings, ready))
+    else:
+        Console(highlight=False, soft_wrap=True).print(render(settings, ready))
+
+
+def render(settings: Settings, ready: Ready) -> Text:
+    """Return the settings as TOML with the origin of each value behind it; colours show on a terminal only."""
+    text = Text.assemble((f"# {settings.file}\n", "dim"))
+    table: tuple[str, ...] = ()
+    for row in overview(settings, ready):
+        if row.path[:-1] != table:
+            table = row.path[:-1]
+            text.append(f"\n{section(table)}\n", style="bold")
+        _append(text, row)
+    return text
+
+
+def render_json(settings: Settings, ready: Ready) -> str:
+    """Return ``{"file", "settings", "origins"}``; ``origins`` has a line for each value: ``server.port``."""
+    rows = list(overview(settings, ready))
+    document = {
+        "file": str(settings.file),
+        "settings": nest({row.path: row.value for row in rows}),
+        "origins": {".".join(row.path): row.origin for row in rows},
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _append(text: Text, row: Row) -> None:
+    if row.value is None:
+        # TOML has no null: a key that is not set is a comment.
+        text.append(f"# {row.path[-1]} is not set\n", style="dim")
+        return
+    text.append(row.path[-1], style="cyan")
+    text.append(f" = {_toml(row.value)}")
+    text.append(f"  # {row.origin}\n", style="dim")
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML writes it. JSON's strings, numbers and lists are TOML's; its tables are not."""
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _print_faults(faults: Iterable[str]) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for fault in faults:
+        console.print(Text.assemble(("error: ", "bold red"), fault))

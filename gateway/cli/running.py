@@ -1,0 +1,47 @@
+"""How every verb runs: on uvloop, with faults told on standard error and the right exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from gateway.errors import ConfigError, GatewayError
+
+#: Exit codes: something went wrong; the configuration or the command line is wrong.
+FAILED, MISUSED = 1, 2
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run an async verb to its end."""
+    with told(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(work)
+        except KeyboardInterrupt:
+            return
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell faults as sentences, one a line, and exit with 1 or 2."""
+    try:
+        yield
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(fault, err=True)
+        raise typer.Exit(MISUSED) from None
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # not installed on Windows
+
+    return uvloop.new_event_loop

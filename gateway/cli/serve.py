@@ -1,0 +1,74 @@
+"""``otp-gateway serve`` and ``migrate``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.app import running, schema
+from gateway.cli.running import run, told
+from gateway.config import Settings, check_channels, load_settings, variable_name
+from gateway.events.log import configure
+from gateway.serving import bind, serving, until_stopped
+from gateway.storage import migrations
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
+]
+
+
+def serve(
+    config: ConfigOption = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="The address to listen on, over [server] host.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on, over [server] port.")] = None,
+) -> None:
+    """Bring the schema up to date, then serve the API, dispatch messages and listen to the bot."""
+    environ = dict(os.environ)
+    if host is not None:
+        environ[variable_name(("server", "host"))] = host
+    if port is not None:
+        environ[variable_name(("server", "port"))] = str(port)
+    with told():
+        settings = load_settings(config, environ)
+    run(_serve(settings))
+
+
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the database's schema up to date and say which revision it has."""
+    with told():
+        settings = load_settings(config)
+    run(_migrate(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    listener = bind(settings.server)
+    log = configure(settings.log.format, settings.log.level, secrets=_secrets(settings))
+    try:
+        async with running(settings, on_commit=log) as gateway, serving(gateway, settings.server, listener):
+            host, port = listener.getsockname()[:2]
+            # Said once requests are answered: whoever starts us may wait for this line.
+            typer.echo(f"otp-gateway serves on http://{host}:{port}", err=True)
+            await until_stopped()
+    finally:
+        listener.close()
+        await log.aclose()
+
+
+async def _migrate(settings: Settings) -> None:
+    await schema(settings.database).upgrade()
+    typer.echo(f"the schema is at revision {migrations.head()}")
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Return every configured secret, for the log to mask should one ever get there."""
+    from pydantic import SecretStr
+
+    found = [key.get_secret_value() for key in settings.secrets.keys]
+    for _, options in check_channels(settings).values():
+        values = (getattr(options, name) for name in type(options).model_fields)
+        found += [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+    return [value for value in found if value]

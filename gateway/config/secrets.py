@@ -1,0 +1,100 @@
+"""The key ring at start: from the settings, or from a file beside the SQLite database, made on the first start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.config.environment import variable_name
+from gateway.config.keyring import SealingKey, new_key, parse_ring
+from gateway.config.settings import Settings
+from gateway.errors import ConfigError
+
+_SUFFIX = ".secrets"
+_OTHERS = 0o077
+_OWNER_ONLY = 0o600
+_VARIABLE = variable_name(("secrets", "keys"))
+_NO_KEYS = (
+    f"{_VARIABLE}: is missing, and PostgreSQL has no file to keep keys beside; make one by "
+    f"`openssl rand -base64 32` and give every node {_VARIABLE}='[\"k1:<its output>\"]'"
+)
+_HEAD = """\
+# The keys that seal addresses, codes and stored answers in the otp-gateway database beside this file.
+# One key a line, <id>:<base64 of 32 random bytes>: the first seals, every one opens. To rotate, put a new
+# line first, with an id not used before, and keep the old lines. Without this file nothing sealed can be
+# opened: back it up, but not together with the database.
+"""
+
+
+def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
+    """Return the key ring, the sealing key first.
+
+    Where no keys are configured, SQLite has them in ``<database file>.secrets``: made on the first start (mode
+    0600), read on every later one. Nodes that share PostgreSQL must be given the same keys. Raises
+    ``ConfigError``.
+    """
+    if settings.secrets.keys:
+        return settings.secrets.ring
+    database = settings.database.path
+    if database is None:
+        raise ConfigError([_NO_KEYS])
+    file = secrets_file(database)
+    try:
+        if not file.exists():
+            _create(file)
+        return _read(file)
+    except OSError as error:
+        raise ConfigError(
+            [f"{file}: cannot be used: {error.strerror}; make its folder writable or set {_VARIABLE}"]
+        ) from None
+
+
+def secrets_file(database: Path) -> Path:
+    """Return where the keys of a SQLite database are kept."""
+    return database.with_name(database.name + _SUFFIX)
+
+
+def _create(file: Path) -> None:
+    """Write a new key whole under another name, then give it its own: no start ever reads half a file.
+
+    A hard link fails where the name is taken, so of two starts at once the first decides, and both read its key.
+    """
+    draft = file.with_name(f".{secrets.token_hex(8)}{_SUFFIX}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(f"{_HEAD}{new_key()}\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):  # another node was first: its key is the key
+            os.link(draft, file)
+    finally:
+        draft.unlink()
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it a power loss could keep the database and forget the name of the file that opens it.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: Path) -> tuple[SealingKey, ...]:
+    mode = file.stat().st_mode
+    if mode & _OTHERS:
+        raise ConfigError([f"{file}: can be read by others (mode {mode & 0o777:04o}); run chmod 600 on it"])
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+        ring = parse_ring([line for line in lines if line and not line.startswith("#")])
+    except UnicodeDecodeError:
+        raise ConfigError([f"{file}: is not UTF-8"]) from None
+    except ValueError as error:
+        raise ConfigError([f"{file}: {error}"]) from None
+    if not ring:
+        raise ConfigError([f"{file}: holds no key; restore it from a backup"])
+    return ring

@@ -1,0 +1,77 @@
+"""The SQL of subscribers: every statement that writes a subscriber's status."""
+
+from __future__ import annotations
+
+from gateway.storage import models
+from gateway.storage.statement import Statement, insert_into
+
+INSERT = insert_into(models.Subscriber)
+
+#: A new link token for somebody who is known and not linked, or is to be linked anew.
+RENEW_TOKEN = Statement(
+    "subscriber.renew_token",
+    {"id": "text", "token_hash": "bytea", "expires_at": "double precision", "person_sealed": "bytea"},
+    """UPDATE subscriber SET link_token_hash = r.token_hash, link_expires_at = r.expires_at, asked_chat_hash = NULL,
+        person_sealed = r.person_sealed,
+        status = CASE WHEN subscriber.status = 'unlinked' THEN 'pending' ELSE subscriber.status END
+    FROM r WHERE subscriber.id = r.id RETURNING subscriber.id""",
+    key=(0,),
+)
+
+#: A chat opened the link and is asked to confirm. The token is used up: nobody else can open it.
+ASK = Statement(
+    "subscriber.ask",
+    {"id": "text", "token_hash": "bytea", "chat_hash": "bytea", "at": "double precision"},
+    """UPDATE subscriber SET link_token_hash = NULL, asked_chat_hash = r.chat_hash
+    FROM r WHERE subscriber.id = r.id AND subscriber.link_token_hash = r.token_hash
+        AND subscriber.link_expires_at > r.at RETURNING subscriber.id""",
+    key=(0,),
+)
+
+#: The chat that was asked confirmed in time.
+LINK = Statement(
+    "subscriber.link",
+    {
+        "id": "text",
+        "chat_hash": "bytea",
+        "chat_sealed": "bytea",
+        "display_name_sealed": "bytea",
+        "at": "double precision",
+    },
+    """UPDATE subscriber SET status = 'linked', chat_sealed = r.chat_sealed, chat_hash = r.chat_hash,
+        display_name_sealed = r.display_name_sealed, linked_at = r.at, asked_chat_hash = NULL, link_expires_at = NULL
+    FROM r WHERE subscriber.id = r.id AND subscriber.asked_chat_hash = r.chat_hash
+        AND subscriber.link_expires_at > r.at RETURNING subscriber.id""",
+    key=(0,),
+)
+
+#: The chat that was asked said no.
+DECLINE = Statement(
+    "subscriber.decline",
+    {"id": "text", "chat_hash": "bytea"},
+    """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
+    FROM r WHERE subscriber.id = r.id AND subscriber.asked_chat_hash = r.chat_hash RETURNING subscriber.id""",
+    key=(0,),
+)
+
+#: Everything that a chat had linked is forgotten.
+UNLINK_CHAT = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
+    display_name_sealed = NULL, linked_at = NULL
+    WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id, service"""
+
+#: A chat that was asked and has not answered.
+FORGET_ASKED = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
+    WHERE asked_chat_hash = :chat_hash RETURNING id"""
+
+#: A person blocked the bot, or let it in again.
+BLOCK_CHAT = """UPDATE subscriber SET status = 'blocked' WHERE chat_hash = :chat_hash AND status = 'linked'
+    RETURNING id, service"""
+UNBLOCK_CHAT = """UPDATE subscriber SET status = 'linked' WHERE chat_hash = :chat_hash AND status = 'blocked'
+    RETURNING id, service"""
+
+DELETE = "DELETE FROM subscriber WHERE id = :id AND service = :service RETURNING id"
+
+BY_ID = "SELECT * FROM subscriber WHERE id = :id AND service = :service"
+BY_REFERENCE = "SELECT * FROM subscriber WHERE service = :service AND reference_hash = :reference_hash"
+BY_TOKEN = "SELECT * FROM subscriber WHERE link_token_hash = :token_hash"  # noqa: S105 - a column, not a password
+ANY_BY_ID = "SELECT * FROM subscriber WHERE id = :id"

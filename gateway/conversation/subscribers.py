@@ -1,0 +1,213 @@
+"""Subscribers: people who opened a chat with the bot, and those who were asked to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from channels.base import Address, Channel, InvalidAddressError, Normalize
+from gateway.clock import Clock
+from gateway.conversation import statements as sql
+from gateway.delivery.lifecycle import SubscriberStatus
+from gateway.errors import InvalidRequest, NotFound
+from gateway.events.event import EventName, event, recorded
+from gateway.storage.database import Database
+from gateway.storage.ids import new_id
+from gateway.storage.sealing import Hasher, Sealer, token_hash
+from gateway.storage.unit import Connection, Record
+
+#: Seconds a link can be opened and confirmed.
+LINK_LIFETIME = 600.0
+#: Random bytes of a link token: 128 bits, 22 characters of the 64 that Telegram's deep links take
+#: (core.telegram.org/bots/features#deep-linking).
+TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberView:
+    """A subscriber as its service sees it. Times in seconds since the Unix epoch."""
+
+    id: str
+    reference: str = field(repr=False)
+    status: str
+    link: str | None = field(repr=False)
+    #: When the link ends.
+    expires_at: float | None
+    #: The name the linked person shows in the chat.
+    display_name: str | None = field(repr=False)
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSubscriber:
+    """A subscriber ready to be written, with the link already made."""
+
+    service: str
+    reference: Address
+    phone: Address | None
+    token: str = field(repr=False)
+    link: str = field(repr=False)
+
+
+class Subscribers:
+    """The people one bot knows. ``bot`` is the channel they talk to, ``None`` where none is configured."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sealer: Sealer,
+        hasher: Hasher,
+        clock: Clock,
+        bot: Channel | None,
+        phone: Normalize,
+        make_token: Callable[[], str] = lambda: secrets.token_urlsafe(TOKEN_BYTES),
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._hasher = hasher
+        self._clock = clock
+        self._bot = bot
+        self._phone = phone
+        self._make_token = make_token
+
+    async def prepare(self, service: str, reference: str, phone: str | None) -> PreparedSubscriber:
+        """Check the addresses and make the link.
+
+        Raises ``InvalidRequest``, or ``DeliveryError`` where the provider cannot be asked for the bot's name.
+        """
+        if self._bot is None:
+            raise InvalidRequest("no channel with a bot is configured")
+        normalize = next(iter(self._bot.kinds.values()))
+        try:
+            address = normalize(reference)
+        except InvalidAddressError as error:
+            raise InvalidRequest.field("/reference", str(error)) from None
+        try:
+            number = self._phone(phone) if phone is not None else None
+        except InvalidAddressError as error:
+            raise InvalidRequest.field("/phone", str(error)) from None
+        return await self._prepared(service, address, number)
+
+    async def create(self, prepared: PreparedSubscriber) -> SubscriberView:
+        """Write a subscriber durably; known ones get a new link, and the old link ends."""
+        return await self._database.run(lambda connection: self.create_within(connection, prepared))
+
+    async def create_within(self, connection: Connection, prepared: PreparedSubscriber) -> SubscriberView:
+        """Write a subscriber in a transaction of the caller's."""
+        now = self._clock.now()
+        reference_hash = self._hash(prepared.reference)
+        found = await connection.fetch(sql.BY_REFERENCE, service=prepared.service, reference_hash=reference_hash)
+        if found:
+            await self._renew(connection, found[0], prepared, now)
+            status, subscriber_id, created_at = found[0]["status"], found[0]["id"], found[0]["created_at"]
+            name = self._display_name(found[0])
+        else:
+            subscriber_id, created_at, name = new_id("sub", now), now, None
+            status = str(SubscriberStatus.PENDING)
+            await self._insert(connection, subscriber_id, reference_hash, prepared, now)
+        if status == SubscriberStatus.UNLINKED:
+            status = str(SubscriberStatus.PENDING)
+        return SubscriberView(
+            subscriber_id, prepared.reference.value, status, prepared.link, now + LINK_LIFETIME, name, created_at
+        )
+
+    async def one(self, service: str, subscriber_id: str) -> SubscriberView:
+        """Return a service's subscriber. Its link is shown once only, when it is made. Raises ``NotFound``."""
+        found = await self._database.fetch(sql.BY_ID, id=subscriber_id, service=service)
+        if not found:
+            raise NotFound("no such subscriber")
+        record = found[0]
+        person = orjson.loads(self._sealer.open(record["person_sealed"], place("person", record["id"])))
+        return SubscriberView(
+            id=record["id"],
+            reference=person["reference"],
+            status=record["status"],
+            link=None,
+            expires_at=record["link_expires_at"],
+            display_name=self._display_name(record),
+            created_at=record["created_at"],
+        )
+
+    async def delete(self, service: str, subscriber_id: str) -> None:
+        """Forget a service's subscriber. Raises ``NotFound``."""
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> None:
+            if not await connection.fetch(sql.DELETE, id=subscriber_id, service=service):
+                raise NotFound("no such subscriber")
+            await connection.apply(recorded(None, [], [event(EventName.SUBSCRIBER_UNLINKED, now, service)]))
+
+        await self._database.run(work)
+
+    async def resolve(self, service: str, reference: Address) -> str | None:
+        """Return the chat of a linked person, ``None`` if there is none."""
+        found = await self._database.fetch(sql.BY_REFERENCE, service=service, reference_hash=self._hash(reference))
+        for record in found:
+            if record["status"] == SubscriberStatus.LINKED and record["chat_sealed"] is not None:
+                return self._sealer.open(record["chat_sealed"], place("chat", record["id"])).decode()
+        return None
+
+    async def invite(self, service: str, _channel: str, reference: Address) -> str:
+        """Ask a person to open the bot; return the link. Raises ``DeliveryError``."""
+        return (await self.create(await self._prepared(service, reference, None))).link or ""
+
+    async def _prepared(self, service: str, reference: Address, phone: Address | None) -> PreparedSubscriber:
+        assert self._bot is not None, "a bot is configured wherever a subscriber is asked for"
+        token = self._make_token()
+        link = await self._bot.link(token)
+        if link is None:
+            raise InvalidRequest(f"the channel {self._bot.name} has no bot to open")
+        return PreparedSubscriber(service, reference, phone, token, link)
+
+    async def _insert(
+        self,
+        connection: Connection,
+        subscriber_id: str,
+        reference_hash: bytes,
+        prepared: PreparedSubscriber,
+        now: float,
+    ) -> None:
+        row = (
+            subscriber_id,
+            prepared.service,
+            reference_hash,
+            self._sealed_person(subscriber_id, prepared),
+            SubscriberStatus.PENDING,
+            None,
+            None,
+            token_hash(prepared.token),
+            now + LINK_LIFETIME,
+            None,
+            None,
+            now,
+            None,
+        )
+        told = event(EventName.SUBSCRIBER_CREATED, now, prepared.service, recipient=prepared.reference.masked)
+        await connection.apply(recorded(None, [(sql.INSERT, row)], [told]))
+
+    async def _renew(self, connection: Connection, record: Record, prepared: PreparedSubscriber, now: float) -> None:
+        person = self._sealed_person(record["id"], prepared)
+        row = (record["id"], token_hash(prepared.token), now + LINK_LIFETIME, person)
+        await connection.apply(recorded((sql.RENEW_TOKEN, row), [], []))
+
+    def _sealed_person(self, subscriber_id: str, prepared: PreparedSubscriber) -> bytes:
+        person = {"reference": prepared.reference.value, "masked": (prepared.phone or prepared.reference).masked}
+        if prepared.phone is not None:
+            person["phone"] = prepared.phone.value
+        return self._sealer.seal(orjson.dumps(person), place("person", subscriber_id))
+
+    def _display_name(self, record: Record) -> str | None:
+        blob = record["display_name_sealed"]
+        return None if blob is None else self._sealer.open(blob, place("display_name", record["id"])).decode()
+
+    def _hash(self, reference: Address) -> bytes:
+        return self._hasher.hash(reference.kind, reference.canonical)
+
+
+def place(column: str, subscriber_id: str) -> str:
+    """Name the place in the database that a subscriber's sealed blob belongs to."""
+    return f"subscriber.{column}/{subscriber_id}"

@@ -1,0 +1,50 @@
+"""A message as the dispatcher holds it: the row and, opened, what must be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notice to one recipient on one channel. Its ``repr`` holds nothing that must not be logged."""
+
+    id: str
+    verification_id: str
+    service: str
+    channel: str
+    #: Its place in the verification's route, from 0.
+    step: int
+    #: How many channels the route has; another follows while ``step + 1 < steps``.
+    steps: int
+    purpose: str
+    locale: str
+    #: Which of the verification's codes it carries, from 1.
+    generation: int
+    #: Attempts begun so far; the next one's number is one more.
+    attempts: int
+    #: Of those, given back before anything left.
+    skipped: int
+    #: Seconds since the Unix epoch.
+    created_at: float
+    expires_at: float
+    #: When its first attempt began.
+    started_at: float | None
+    #: Seconds the code lived at its birth; what is left must be worth a retry (``retry.min_life``).
+    ttl: float
+    #: Masked address.
+    recipient: str
+    address: str = field(repr=False)
+    code: str = field(repr=False)
+    params: Mapping[str, str] = field(repr=False)
+
+    @property
+    def tries(self) -> int:
+        """Attempts that count against the limit."""
+        return self.attempts - self.skipped
+
+    @property
+    def another_follows(self) -> bool:
+        """Whether the route has a channel after this one."""
+        return self.step + 1 < self.steps

@@ -1,0 +1,69 @@
+"""What a verification's messages carry, sealed: the code, the caller's parameters, the route's addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from gateway.storage.sealing import Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The verification a blob is bound to: copied into another row, it does not open."""
+
+    id: str
+    service: str
+    purpose: str
+
+    def place(self, column: str) -> str:
+        """Name the place in the database that a blob belongs to."""
+        return f"verification.{column}/{self.service}/{self.purpose}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A step of a route as it is kept: the channel, the address it is given, the masked address."""
+
+    channel: str
+    #: ``None`` until the subscriber links.
+    address: str | None = field(repr=False)
+    recipient: str
+    #: The address's keyed hash in hexadecimal, for its cooldown.
+    hash: str
+
+
+def seal_code(sealer: Sealer, owner: Owner, generation: int, code: str) -> bytes:
+    """Return the sealed code of one generation."""
+    return sealer.seal(code.encode(), owner.place(f"code.{generation}"))
+
+
+def open_code(sealer: Sealer, owner: Owner, generation: int, blob: bytes) -> str:
+    """Return the code. Raises ``UnsealError``."""
+    return sealer.open(blob, owner.place(f"code.{generation}")).decode()
+
+
+def seal_params(sealer: Sealer, owner: Owner, params: Mapping[str, str]) -> bytes | None:
+    """Return the sealed parameters, ``None`` if there are none."""
+    return sealer.seal(orjson.dumps(params), owner.place("params")) if params else None
+
+
+def open_params(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str]:
+    """Return the parameters. Raises ``UnsealError``."""
+    if blob is None:
+        return {}
+    params: dict[str, str] = orjson.loads(sealer.open(blob, owner.place("params")))
+    return params
+
+
+def seal_route(sealer: Sealer, owner: Owner, route: Sequence[Stop]) -> bytes:
+    """Return the sealed route."""
+    rows = [(stop.channel, stop.address, stop.recipient, stop.hash) for stop in route]
+    return sealer.seal(orjson.dumps(rows), owner.place("route"))
+
+
+def open_route(sealer: Sealer, owner: Owner, blob: bytes) -> list[Stop]:
+    """Return the route in order. Raises ``UnsealError``."""
+    return [Stop(*row) for row in orjson.loads(sealer.open(blob, owner.place("route")))]

@@ -1,0 +1,312 @@
+"""The durable queue: the only writer of a message's status. Each move is guarded and written with its event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from channels.base import Reason, Receipt, Report, ReportedStatus
+from gateway.clock import Clock
+from gateway.delivery import statements as sql
+from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
+from gateway.delivery.message import Message
+from gateway.delivery.retry import min_life
+from gateway.delivery.rows import following, opened, row_of
+from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
+from gateway.events.event import Event, EventName, recorded
+from gateway.storage.database import Database
+from gateway.storage.sealing import Sealer, UnsealError, token_hash
+from gateway.storage.unit import Connection, Move, Record, Write
+
+_log = logging.getLogger(__name__)
+
+#: Seconds a node holds a message before anybody may take it.
+LEASE = 20.0
+
+
+class OnRouteEnd(Protocol):
+    """What the owner of a message does when no channel is left to try. Runs in the queue's transaction."""
+
+    def __call__(self, connection: Connection, verification_id: str, now: float, /) -> Awaitable[None]:
+        """End what waits for the message."""
+        ...
+
+
+class Queue:
+    """The messages of every node, seen from one of them.
+
+    ``node`` is this process's unguessable name; what it holds carries it, so no other process can settle it.
+    ``several_nodes`` says whether others share the database.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        clock: Clock,
+        *,
+        node: str,
+        on_route_end: OnRouteEnd,
+        several_nodes: bool = False,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._on_route_end = on_route_end
+        self._claim = sql.CLAIM_POSTGRESQL if several_nodes else sql.CLAIM_SQLITE
+        self.node = node
+
+    def enqueue(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
+        """Return the write and the event of a fresh message, for the unit of work that makes it.
+
+        ``leased``: born in this node's hands and due to others only when the lease lapses.
+        """
+        due_at, lease = (now + LEASE, self.node) if leased else (now, "")
+        row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
+        return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
+
+    def hold_back(self, message: Message, now: float) -> tuple[Write, Event]:
+        """Return the write and the event of a message whose recipient has yet to open the bot."""
+        row = row_of(message, MessageStatus.WAITING, due_at=message.expires_at, lease="")
+        return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_WAITING, now, message)
+
+    async def begin(self, message: Message) -> tuple[Message, str] | None:
+        """Begin the next attempt: write it down, then let it be made.
+
+        Returns the message as it now is and the attempt's token, or ``None`` where it may not be sent: this
+        node lost it, or its code is dead.
+        """
+        now, number, token = self._clock.now(), message.attempts + 1, secrets.token_urlsafe(16)
+        attempt = (message.id, number, message.verification_id, token_hash(token), self.node, now, *(None,) * 5)
+        move = recorded(
+            (sql.BEGIN, (message.id, self.node, number, now, now + LEASE)),
+            [(sql.INSERT_ATTEMPT, attempt)],
+            [told(EventName.MESSAGE_SENDING, now, message, attempt=number)],
+        )
+        if not await self._database.write(move):
+            return None
+        started = now if message.started_at is None else message.started_at
+        return replace(message, attempts=number, started_at=started), token
+
+    async def accept(self, message: Message, receipt: Receipt, milliseconds: float) -> bool:
+        """Settle an attempt that the provider accepted. Returns whether it was still this node's to settle."""
+        now = self._clock.now()
+        status = MessageStatus.DELIVERED if receipt.delivered else MessageStatus.SENT
+        end = (message.id, message.attempts, now, AttemptOutcome.SENT, None, receipt.provider_id, receipt.provider_code)
+        event = told(
+            ENDINGS[status],
+            now,
+            message,
+            attempt=message.attempts,
+            outcome=AttemptOutcome.SENT,
+            provider_code=receipt.provider_code,
+            milliseconds=milliseconds,
+        )
+        finish = (message.id, self.node, message.attempts, status, now, None, receipt.provider_id)
+        return await self._database.write(recorded((sql.FINISH, finish), [(sql.END_ATTEMPT, end)], [event]))
+
+    async def retry(self, message: Message, failure: Failure, due_at: float) -> bool:
+        """Settle a failed attempt that another one follows at ``due_at`` on the same channel."""
+        return await self._database.write(
+            recorded(
+                (sql.REQUEUE, (message.id, self.node, message.attempts, due_at, 0)),
+                [self._end_attempt(message, failure)],
+                [self._failed(EventName.MESSAGE_RETRIED, message, failure)],
+            )
+        )
+
+    async def give_back(self, message: Message) -> bool:
+        """Return a message whose attempt a shutdown stopped before anything left; it counts for nothing."""
+        failure = Failure(AttemptOutcome.SKIPPED, Reason.UNAVAILABLE)
+        return await self._database.write(
+            recorded(
+                (sql.REQUEUE, (message.id, self.node, message.attempts, self._clock.now(), 1)),
+                [self._end_attempt(message, failure)],
+                [self._failed(EventName.MESSAGE_RETURNED, message, failure)],
+            )
+        )
+
+    async def release(self, message: Message, due_at: float | None = None) -> bool:
+        """Return a message this node holds and has not begun, due at once or at ``due_at``."""
+        row = (message.id, self.node, self._clock.now() if due_at is None else due_at)
+        return await self._database.write(recorded((sql.UNLEASE, row), [], []))
+
+    async def move_on(self, message: Message, failure: Failure, *, alive: bool, leased: bool) -> Message | None:
+        """Settle a failed attempt after which this channel is done with the message.
+
+        The next channel of the route takes over if the code is ``alive`` long enough: its message is made in the
+        same transaction and returned (in this node's hands if ``leased``). Else the route has ended.
+        """
+        now = self._clock.now()
+        status = MessageStatus.FAILED if alive or failure.outcome is AttemptOutcome.PERMANENT else MessageStatus.EXPIRED
+        finish = (message.id, self.node, message.attempts, status, now, failure.reason, None)
+        move = recorded(
+            (sql.FINISH, finish),
+            [self._end_attempt(message, failure)],
+            [self._failed(ENDINGS[status], message, failure)],
+        )
+
+        async def work(connection: Connection) -> Message | None:
+            if not await connection.apply(move):
+                return None
+            return await self._next_step(connection, message, now, alive=alive, leased=leased)
+
+        return await self._database.run(work)
+
+    async def drop(self, message: Message, reason: Reason, *, leased: bool) -> Message | None:
+        """End a message this node holds and may not begin, and say so truthfully.
+
+        Canceled where its verification ended or a newer code replaced it, expired where its code died, else
+        failed for ``reason``; then the next channel takes over as in ``move_on``.
+        """
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> Message | None:
+            verification = await connection.fetch(sql.VERIFICATION, id=message.verification_id)
+            status = _ended_as(message, verification, now)
+            why = reason if status is MessageStatus.FAILED else None
+            row = (message.id, self.node, status, now, why)
+            event = told(ENDINGS[status], now, message, reason=why)
+            if not await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
+                return None
+            if status is not MessageStatus.FAILED:
+                return None
+            alive = now + min_life(message.ttl) <= message.expires_at
+            return await self._next_step(connection, message, now, alive=alive, leased=leased)
+
+        return await self._database.run(work)
+
+    async def claim(self, channel: str, number: int) -> list[Message]:
+        """Take up to ``number`` messages of ``channel`` that are due, the oldest first.
+
+        One that cannot be opened (its key has left the ring, its row was changed) ends as failed: nobody else
+        could open it either.
+        """
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> list[Record]:
+            return await connection.fetch(
+                self._claim, node=self.node, until=now + LEASE, channel=channel, now=now, number=number
+            )
+
+        messages = []
+        # A claim returns its rows in no order.
+        for record in sorted(await self._database.run(work), key=_age):
+            try:
+                messages.append(opened(self._sealer, record))
+            except UnsealError as error:
+                _log.error("a message cannot be opened: %s", error, extra={"message": record["id"]})
+                await self._end_unreadable(record, now)
+        return messages
+
+    async def renew(self, ids: Iterable[str]) -> None:
+        """Prolong the lease on what this node has in memory.
+
+        On nothing else: what it holds in the database alone was lost on the way, and must lapse to be found again.
+        """
+        now = self._clock.now()
+        # In the order of their ids, so that two nodes never wait for each other's rows crosswise.
+        rows: list[Write] = [(sql.RENEW, (item, self.node, now, now + LEASE)) for item in sorted(ids)]
+        if rows:
+            await self._database.write(Move(None, rows))
+
+    async def rescue(self) -> int:
+        """Return attempts whose node died to the queue, recorded as unknown; return how many there were."""
+        now = self._clock.now()
+        lapsed = await self._database.fetch(sql.LAPSED, now=now)
+        return sum(await asyncio.gather(*(self._database.write(_rescued(record, now)) for record in lapsed)))
+
+    async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:
+        """End every message of a verification that has not begun; called by what ended the verification."""
+        records = await connection.fetch(sql.CLOSE, verification_id=verification_id, status=status, now=now)
+        events = [told_of(ENDINGS[status], now, record) for record in records]
+        await connection.apply(recorded(None, [], events))
+
+    async def let_go(self, connection: Connection, verification_id: str, recipient: str, now: float) -> set[str]:
+        """Queue what waited for a subscriber who has now linked; return the channels that got something."""
+        records = await connection.fetch(sql.RELEASE, verification_id=verification_id, recipient=recipient, now=now)
+        events = [told_of(EventName.MESSAGE_QUEUED, now, record) for record in records]
+        await connection.apply(recorded(None, [], events))
+        return {record["channel"] for record in records}
+
+    async def report(self, report: Report) -> bool:
+        """Take in what a provider says of an attempt later. Repeated and unknown reports change nothing."""
+        now = self._clock.now()
+        if report.status is ReportedStatus.SENT:
+            return False
+        status = MessageStatus(report.status.value)
+
+        async def work(connection: Connection) -> bool:
+            for record in await connection.fetch(sql.REPORTED, token_hash=token_hash(report.attempt_token)):
+                row = (record["id"], status, now, report.reason, report.provider_id)
+                number, code = record["number"], report.provider_code
+                proof = (record["id"], number, now, report.provider_id, code)
+                event = told_of(ENDINGS[status], now, record, attempt=number, reason=report.reason, provider_code=code)
+                return await connection.apply(recorded((sql.REPORT, row), [(sql.PROVE_ATTEMPT, proof)], [event]))
+            return False
+
+        return await self._database.run(work)
+
+    async def _next_step(
+        self, connection: Connection, message: Message, now: float, *, alive: bool, leased: bool
+    ) -> Message | None:
+        if message.another_follows and alive:
+            for record in await connection.fetch(sql.VERIFICATION, id=message.verification_id):
+                if record["status"] == "pending" and record["generation"] == message.generation:
+                    successor = following(self._sealer, message, record, now)
+                    write, event = self.enqueue(successor, now, leased=leased)
+                    await connection.apply(recorded(None, [write], [event]))
+                    return successor if leased else None
+            return None
+        await self._on_route_end(connection, message.verification_id, now)
+        return None
+
+    async def _end_unreadable(self, record: Record, now: float) -> None:
+        row = (record["id"], self.node, MessageStatus.FAILED, now, Reason.MISCONFIGURED)
+        event = told_of(EventName.MESSAGE_FAILED, now, record, reason=Reason.MISCONFIGURED)
+
+        async def work(connection: Connection) -> None:
+            if await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
+                await self._on_route_end(connection, record["verification_id"], now)
+
+        await self._database.run(work)
+
+    def _end_attempt(self, message: Message, failure: Failure) -> Write:
+        now = self._clock.now()
+        row = (message.id, message.attempts, now, failure.outcome, failure.reason, None, failure.provider_code)
+        return sql.END_ATTEMPT, row
+
+    def _failed(self, name: EventName, message: Message, failure: Failure) -> Event:
+        return told_failure(name, self._clock.now(), message, failure)
+
+
+def _age(record: Record) -> float:
+    created_at: float = record["created_at"]
+    return created_at
+
+
+def _rescued(record: Record, now: float) -> Move:
+    number: int = record["attempts"]
+    event = told_of(
+        EventName.MESSAGE_RESCUED, now, record, attempt=number, outcome=AttemptOutcome.UNKNOWN, reason=Reason.UNKNOWN
+    )
+    return recorded(
+        (sql.RESCUE, (record["id"], record["lease"], number, now)),
+        [(sql.ABANDON_ATTEMPT, (record["id"], number, now))],
+        [event],
+    )
+
+
+def _ended_as(message: Message, verification: list[Record], now: float) -> MessageStatus:
+    if message.expires_at <= now:
+        return MessageStatus.EXPIRED
+    for record in verification:
+        if record["status"] == "expired":
+            return MessageStatus.EXPIRED
+        if record["status"] == "pending" and record["generation"] == message.generation:
+            return MessageStatus.FAILED
+    return MessageStatus.CANCELED

@@ -1,0 +1,35 @@
+"""Routes: which configured channels reach a person, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from channels.base import Address, Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One channel of a route and the address it is given; ``None`` until a subscriber links."""
+
+    channel: str
+    #: Masked address.
+    recipient: str
+    address: str | None = field(repr=False)
+    #: The keyed form of the address, for cooldowns.
+    canonical: str = field(repr=False)
+    kind: str
+    needs_subscriber: bool
+
+
+def plan(route: Sequence[str], channels: Mapping[str, Channel], to: Mapping[str, Address]) -> list[Step]:
+    """Return the steps of ``route`` that ``to`` has an address for, in order; the others are skipped."""
+    steps = []
+    for name in route:
+        channel = channels[name]
+        kind = next((kind for kind in channel.kinds if kind in to), None)
+        if kind is not None:
+            address = to[kind]
+            value = None if channel.needs_subscriber else address.value
+            steps.append(Step(name, address.masked, value, address.canonical, kind, channel.needs_subscriber))
+    return steps

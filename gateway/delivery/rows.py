@@ -1,0 +1,99 @@
+"""Between a message and its row: what is written of a new one, and what a claimed row holds, opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.delivery.lifecycle import MessageStatus
+from gateway.delivery.message import Message
+from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route
+from gateway.storage.ids import new_id
+from gateway.storage.sealing import Sealer, UnsealError
+from gateway.storage.statement import Row
+from gateway.storage.unit import Record
+
+
+def row_of(message: Message, status: MessageStatus, *, due_at: float, lease: str) -> Row:
+    """Return a new message's row, its values in the order of ``models.Message``."""
+    return (
+        message.id,
+        message.verification_id,
+        message.service,
+        message.channel,
+        message.step,
+        status,
+        message.attempts,
+        message.skipped,
+        due_at,
+        lease,
+        message.generation,
+        message.recipient,
+        message.created_at,
+        message.expires_at,
+        message.started_at,
+        None,
+        None,
+        None,
+    )
+
+
+def opened(sealer: Sealer, record: Record) -> Message:
+    """Return the message of a claimed row. Raises ``UnsealError``."""
+    owner = Owner(record["verification_id"], record["service"], record["purpose"])
+    route = _route(sealer, owner, record)
+    stop = route[record["step"]]
+    return Message(
+        id=record["id"],
+        verification_id=owner.id,
+        service=owner.service,
+        channel=record["channel"],
+        step=record["step"],
+        steps=len(route),
+        purpose=owner.purpose,
+        locale=record["locale"],
+        generation=record["generation"],
+        attempts=record["attempts"],
+        skipped=record["skipped"],
+        created_at=record["created_at"],
+        expires_at=record["expires_at"],
+        started_at=record["started_at"],
+        ttl=record["ttl"],
+        recipient=record["recipient"],
+        address=stop.address or "",
+        code=_code(sealer, owner, record),
+        params=open_params(sealer, owner, record["params_sealed"]),
+    )
+
+
+def following(sealer: Sealer, message: Message, record: Record, now: float) -> Message:
+    """Return the message for the next channel of the route that ``record`` holds. Raises ``UnsealError``."""
+    owner = Owner(message.verification_id, message.service, message.purpose)
+    stop = _route(sealer, owner, record)[message.step + 1]
+    assert stop.address is not None, "a channel that waits for its subscriber is alone on its route"
+    return replace(
+        message,
+        id=new_id("msg", now),
+        channel=stop.channel,
+        step=message.step + 1,
+        attempts=0,
+        skipped=0,
+        created_at=now,
+        started_at=None,
+        recipient=stop.recipient,
+        address=stop.address,
+    )
+
+
+def _route(sealer: Sealer, owner: Owner, record: Record) -> list[Stop]:
+    if record["route_sealed"] is None:
+        raise UnsealError("the verification's addresses were erased")
+    return open_route(sealer, owner, record["route_sealed"])
+
+
+def _code(sealer: Sealer, owner: Owner, record: Record) -> str:
+    # Wiped, or of an older generation: ``Queue.begin`` refuses it by the verification's status and generation.
+    try:
+        blob = record["code_sealed"]
+        return "" if blob is None else open_code(sealer, owner, record["generation"], blob)
+    except UnsealError:
+        return ""

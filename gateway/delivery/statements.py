@@ -1,0 +1,195 @@
+"""The SQL of the queue: every statement that writes a message's status, each guarded by the status it leaves.
+
+Only ``queue.py`` runs them. A claim and a lease are one thing: ``due_at`` is when anybody may take the row, so a
+row that is held is simply due later, and a dead node's rows become due by themselves.
+"""
+
+from __future__ import annotations
+
+from gateway.delivery.lifecycle import MessageStatus, sources
+from gateway.storage import models
+from gateway.storage.statement import Statement, insert_into
+
+INSERT_MESSAGE = insert_into(models.Message)
+INSERT_ATTEMPT = insert_into(models.Attempt)
+
+#: An attempt begins, if this node still holds the message and its code may still be sent.
+BEGIN = Statement(
+    "message.begin",
+    {"id": "text", "node": "text", "number": "bigint", "at": "double precision", "until": "double precision"},
+    f"""UPDATE message SET status = 'sending', attempts = r.number, due_at = r.until,
+        started_at = COALESCE(message.started_at, r.at)
+    FROM r WHERE message.id = r.id AND message.status IN ({sources(MessageStatus.SENDING)})
+        AND message.lease = r.node AND message.attempts = r.number - 1 AND message.expires_at > r.at
+        AND EXISTS (SELECT 1 FROM verification v WHERE v.id = message.verification_id
+                    AND v.status = 'pending' AND v.generation = message.generation)
+    RETURNING message.id""",  # noqa: S608
+    key=(0,),
+)
+
+#: An attempt ends the message: sent, delivered, failed or expired.
+FINISH = Statement(
+    "message.finish",
+    {
+        "id": "text",
+        "node": "text",
+        "number": "bigint",
+        "status": "text",
+        "at": "double precision",
+        "reason": "text",
+        "provider_id": "text",
+    },
+    """UPDATE message SET status = r.status, lease = '', finished_at = r.at, reason = r.reason,
+        provider_id = r.provider_id
+    FROM r WHERE message.id = r.id AND message.status = 'sending'
+        AND message.lease = r.node AND message.attempts = r.number
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: An attempt failed and another follows; or it is given back (``skipped`` = 1) before anything left.
+REQUEUE = Statement(
+    "message.requeue",
+    {"id": "text", "node": "text", "number": "bigint", "due_at": "double precision", "skipped": "bigint"},
+    """UPDATE message SET status = 'queued', lease = '', due_at = r.due_at, skipped = message.skipped + r.skipped
+    FROM r WHERE message.id = r.id AND message.status = 'sending'
+        AND message.lease = r.node AND message.attempts = r.number
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: A message that this node holds and has not begun is anybody's again.
+UNLEASE = Statement(
+    "message.unlease",
+    {"id": "text", "node": "text", "due_at": "double precision"},
+    """UPDATE message SET lease = '', due_at = r.due_at
+    FROM r WHERE message.id = r.id AND message.status = 'queued' AND message.lease = r.node
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: A message ends without an attempt: its code is dead, or nothing can send it.
+END_QUEUED = Statement(
+    "message.end_queued",
+    {"id": "text", "node": "text", "status": "text", "at": "double precision", "reason": "text"},
+    """UPDATE message SET status = r.status, lease = '', finished_at = r.at, reason = r.reason
+    FROM r WHERE message.id = r.id AND message.status = 'queued' AND message.lease = r.node
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: What a provider reports later. ``delivered`` wins over everything; nothing else undoes an end.
+REPORT = Statement(
+    "message.report",
+    {"id": "text", "status": "text", "at": "double precision", "reason": "text", "provider_id": "text"},
+    f"""UPDATE message SET status = r.status, finished_at = r.at, lease = '', reason = r.reason,
+        provider_id = COALESCE(message.provider_id, r.provider_id)
+    FROM r WHERE message.id = r.id AND (
+        (r.status = 'delivered' AND message.status IN ({sources(MessageStatus.DELIVERED)}))
+        OR (r.status = 'undelivered' AND message.status IN ({sources(MessageStatus.UNDELIVERED)})))
+    RETURNING message.id""",  # noqa: S608
+    key=(0,),
+)
+
+#: The provider's answer to an attempt, written with the move that follows from it.
+END_ATTEMPT = Statement(
+    "attempt.end",
+    {
+        "message_id": "text",
+        "number": "bigint",
+        "at": "double precision",
+        "outcome": "text",
+        "reason": "text",
+        "provider_id": "text",
+        "provider_code": "text",
+    },
+    """UPDATE attempt SET finished_at = r.at, outcome = r.outcome, reason = r.reason, provider_id = r.provider_id,
+        provider_code = r.provider_code
+    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number""",
+)
+
+#: A provider's report proves that an attempt was accepted whose answer was lost, or has yet to be read.
+PROVE_ATTEMPT = Statement(
+    "attempt.prove",
+    {
+        "message_id": "text",
+        "number": "bigint",
+        "at": "double precision",
+        "provider_id": "text",
+        "provider_code": "text",
+    },
+    """UPDATE attempt SET outcome = 'sent', finished_at = COALESCE(attempt.finished_at, r.at), reason = NULL,
+        provider_id = COALESCE(attempt.provider_id, r.provider_id),
+        provider_code = COALESCE(r.provider_code, attempt.provider_code)
+    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number
+        AND (attempt.outcome IS NULL OR attempt.outcome = 'unknown')""",
+)
+
+#: An attempt whose node died settles as unknown, once.
+ABANDON_ATTEMPT = Statement(
+    "attempt.abandon",
+    {"message_id": "text", "number": "bigint", "at": "double precision"},
+    """UPDATE attempt SET finished_at = r.at, outcome = 'unknown', reason = 'unknown'
+    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number AND attempt.outcome IS NULL""",
+)
+
+#: What must be known of a message to send it, its verification's sealed columns included.
+_PAYLOAD = """id, verification_id, service, channel, step, generation, attempts, skipped, created_at, expires_at,
+    started_at, recipient,
+    (SELECT v.purpose FROM verification v WHERE v.id = message.verification_id) AS purpose,
+    (SELECT v.locale FROM verification v WHERE v.id = message.verification_id) AS locale,
+    (SELECT v.expires_at - v.created_at FROM verification v WHERE v.id = message.verification_id) AS ttl,
+    (SELECT v.code_sealed FROM verification v WHERE v.id = message.verification_id) AS code_sealed,
+    (SELECT v.params_sealed FROM verification v WHERE v.id = message.verification_id) AS params_sealed,
+    (SELECT v.route_sealed FROM verification v WHERE v.id = message.verification_id) AS route_sealed"""
+
+_DUE = """SELECT id FROM message WHERE status = 'queued' AND channel = :channel AND due_at <= :now
+    ORDER BY due_at LIMIT CAST(:number AS bigint)"""
+
+#: Take what is due of one channel, in one statement, as a lease.
+CLAIM_SQLITE = f"""UPDATE message SET lease = :node, due_at = :until WHERE id IN ({_DUE}) RETURNING {_PAYLOAD}"""  # noqa: S608
+
+#: The same where others claim at the same time: what they hold is skipped, and the join goes by key.
+CLAIM_POSTGRESQL = f"""WITH due AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED)
+    UPDATE message SET lease = :node, due_at = :until WHERE id = ANY(ARRAY(SELECT id FROM due)) RETURNING {_PAYLOAD}"""  # noqa: S608
+
+#: Prolong the lease on a message this node has in memory and has not lost.
+RENEW = Statement(
+    "message.renew",
+    {"id": "text", "node": "text", "at": "double precision", "until": "double precision"},
+    """UPDATE message SET due_at = r.until
+    FROM r WHERE message.id = r.id AND message.lease = r.node
+        AND message.status IN ('queued', 'sending') AND message.due_at > r.at""",
+)
+
+#: Attempts under way whose lease lapsed: their node died, or was paused for longer than a lease.
+LAPSED = """SELECT id, verification_id, service, channel, attempts, recipient, lease FROM message
+    WHERE status = 'sending' AND due_at <= :now ORDER BY due_at LIMIT 100"""
+
+#: What must be known of a verification to go on along its route.
+VERIFICATION = "SELECT status, generation, expires_at, route_sealed FROM verification WHERE id = :id"
+
+#: The message an attempt's token belongs to.
+REPORTED = """SELECT m.id, m.verification_id, m.service, m.channel, m.recipient, a.number
+    FROM attempt a JOIN message m ON m.id = a.message_id WHERE a.token_hash = :token_hash"""
+
+RESCUE = Statement(
+    "message.rescue",
+    {"id": "text", "node": "text", "number": "bigint", "at": "double precision"},
+    """UPDATE message SET status = 'queued', lease = '', due_at = r.at
+    FROM r WHERE message.id = r.id AND message.status = 'sending' AND message.lease = r.node
+        AND message.attempts = r.number AND message.due_at <= r.at
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: The open messages of a verification that ended. One under way is left to its attempt, which then finds no code.
+CLOSE = f"""UPDATE message SET status = CAST(:status AS text), lease = '', finished_at = :now
+    WHERE verification_id = :verification_id AND status IN ('waiting', 'queued')
+        AND CAST(:status AS text) IN ('{MessageStatus.CANCELED}', '{MessageStatus.EXPIRED}')
+    RETURNING id, verification_id, service, channel, recipient"""  # noqa: S608
+
+#: A message whose subscriber has linked.
+RELEASE = """UPDATE message SET status = 'queued', due_at = :now, recipient = :recipient
+    WHERE verification_id = :verification_id AND status = 'waiting' AND expires_at > :now
+    RETURNING id, verification_id, service, channel, recipient"""

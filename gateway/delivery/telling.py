@@ -1,0 +1,77 @@
+"""What the timeline is told of a message: the event of each end, and how an attempt failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Unpack
+
+from channels.base import Reason
+from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
+from gateway.delivery.message import Message
+from gateway.events.event import Details, Event, EventName, event
+from gateway.storage.unit import Record
+
+#: The event that tells of each end of a message.
+ENDINGS: Mapping[MessageStatus, EventName] = {
+    MessageStatus.SENT: EventName.MESSAGE_SENT,
+    MessageStatus.DELIVERED: EventName.MESSAGE_DELIVERED,
+    MessageStatus.UNDELIVERED: EventName.MESSAGE_UNDELIVERED,
+    MessageStatus.FAILED: EventName.MESSAGE_FAILED,
+    MessageStatus.EXPIRED: EventName.MESSAGE_EXPIRED,
+    MessageStatus.CANCELED: EventName.MESSAGE_CANCELED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed."""
+
+    outcome: AttemptOutcome
+    reason: Reason
+    #: The provider's own code.
+    provider_code: str | None = None
+    #: How long the attempt took.
+    milliseconds: float = 0.0
+
+
+def told(name: EventName, at: float, message: Message, **details: Unpack[Details]) -> Event:
+    """Return an event of a message that is held."""
+    return event(
+        name,
+        at,
+        message.service,
+        verification_id=message.verification_id,
+        message_id=message.id,
+        channel=message.channel,
+        recipient=message.recipient,
+        **details,
+    )
+
+
+def told_of(name: EventName, at: float, record: Record, **details: Unpack[Details]) -> Event:
+    """Return an event of a message that was read: ``id``, ``verification_id``, ``service``, ``channel``, ``recipient``."""
+    return event(
+        name,
+        at,
+        record["service"],
+        verification_id=record["verification_id"],
+        message_id=record["id"],
+        channel=record["channel"],
+        recipient=record["recipient"],
+        **details,
+    )
+
+
+def told_failure(name: EventName, at: float, message: Message, failure: Failure) -> Event:
+    """Return the event of a failed attempt of a message."""
+    return told(
+        name,
+        at,
+        message,
+        attempt=message.attempts,
+        outcome=failure.outcome,
+        reason=failure.reason,
+        provider_code=failure.provider_code,
+        milliseconds=failure.milliseconds,
+    )

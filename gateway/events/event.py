@@ -1,0 +1,117 @@
+"""Events: one line of the timeline each, written with the move it tells of and logged once that is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypedDict, Unpack
+
+from gateway.storage import models
+from gateway.storage.ids import new_id
+from gateway.storage.statement import insert_into, row_of
+from gateway.storage.unit import Move, Write
+
+
+class EventName(StrEnum):
+    """Every event there is."""
+
+    #: A code was asked for.
+    VERIFICATION_CREATED = "verification.created"
+    #: The code was asked for once more.
+    VERIFICATION_RESENT = "verification.resent"
+    #: A wrong code was given.
+    VERIFICATION_CHECK_FAILED = "verification.check_failed"
+    #: The right code was given.
+    VERIFICATION_APPROVED = "verification.approved"
+    #: Its time ran out.
+    VERIFICATION_EXPIRED = "verification.expired"
+    #: The service ended it.
+    VERIFICATION_CANCELED = "verification.canceled"
+    #: The last check was spent on a wrong code.
+    VERIFICATION_MAX_ATTEMPTS_REACHED = "verification.max_attempts_reached"
+    #: No channel of the route could deliver.
+    VERIFICATION_FAILED = "verification.failed"
+    #: A message waits for its recipient to open the bot.
+    MESSAGE_WAITING = "message.waiting"
+    #: A message is in the queue.
+    MESSAGE_QUEUED = "message.queued"
+    #: An attempt begins.
+    MESSAGE_SENDING = "message.sending"
+    #: The provider accepted it.
+    MESSAGE_SENT = "message.sent"
+    #: An attempt failed and another follows.
+    MESSAGE_RETRIED = "message.retried"
+    #: Its node died or stalled during an attempt; it is in the queue again.
+    MESSAGE_RESCUED = "message.rescued"
+    #: Its node stopped before the attempt left; it is in the queue again.
+    MESSAGE_RETURNED = "message.returned"
+    #: The provider reports that the person has it.
+    MESSAGE_DELIVERED = "message.delivered"
+    #: The provider reports that the person will not get it.
+    MESSAGE_UNDELIVERED = "message.undelivered"
+    #: No attempt succeeded and none is left.
+    MESSAGE_FAILED = "message.failed"
+    #: Its code died first.
+    MESSAGE_EXPIRED = "message.expired"
+    #: Its verification ended first, or a newer message took its place.
+    MESSAGE_CANCELED = "message.canceled"
+    #: A person was asked to open the bot.
+    SUBSCRIBER_CREATED = "subscriber.created"
+    #: A person confirmed in the chat.
+    SUBSCRIBER_LINKED = "subscriber.linked"
+    #: A person took the link back, or the service did.
+    SUBSCRIBER_UNLINKED = "subscriber.unlinked"
+    #: A person blocked the bot.
+    SUBSCRIBER_BLOCKED = "subscriber.blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the timeline. Its fields are the columns of ``models.Event``; none can hold a code."""
+
+    id: str
+    #: Seconds since the Unix epoch.
+    at: float
+    name: EventName
+    service: str
+    verification_id: str | None = None
+    message_id: str | None = None
+    channel: str | None = None
+    #: The attempt's number.
+    attempt: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    provider_code: str | None = None
+    #: Masked address.
+    recipient: str | None = None
+    #: How long what is told of took.
+    milliseconds: float | None = None
+
+
+class Details(TypedDict, total=False):
+    """The fields of an event that not every event has."""
+
+    verification_id: str | None
+    message_id: str | None
+    channel: str | None
+    attempt: int | None
+    outcome: str | None
+    reason: str | None
+    provider_code: str | None
+    recipient: str | None
+    milliseconds: float | None
+
+
+def event(name: EventName, at: float, service: str, **details: Unpack[Details]) -> Event:
+    """Return a new event with an id of its own."""
+    return Event(new_id("evt", at), at, name, service, **details)
+
+
+_INSERT = insert_into(models.Event)
+_row = row_of(models.Event)
+
+
+def recorded(guard: Write | None, then: Sequence[Write], events: Sequence[Event]) -> Move:
+    """Return the move that writes ``then`` and ``events`` if ``guard`` holds, and logs them once committed."""
+    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events))

@@ -1,0 +1,132 @@
+"""The HTTP server the Twilio and the Telegram sandbox run on: Starlette on uvicorn, quick to start and to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.sandbox.fault import Fault, Faults, Planned
+from gateway.sandbox.loopback import listen, loopback_address
+
+#: Bytes of a request's body that are read; the largest legitimate one is a few KiB.
+MAX_BODY = 1024 * 1024
+
+
+class RequestTooLargeError(Exception):
+    """A body over ``MAX_BODY``; answered with 413."""
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body. Raises ``RequestTooLargeError``."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise RequestTooLargeError
+    return bytes(body)
+
+
+async def until_gone(request: Request) -> None:
+    """Wait until the client has closed its connection, which is all that can come once the body was read."""
+    await request.receive()
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP without an access log: it would show the bot's token, which is part of the path."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Config(access_log=False) would silence the whole process, the gateway beside us in the demo included.
+        self.access_log = False
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without ``serve``, which takes the process's signals, logs, polls, and is patient at the end."""
+
+    async def begin(self, listening: socket.socket) -> None:
+        """Answer on ``listening`` from now on."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup([listening])
+
+    async def end(self) -> None:
+        """Cut every connection and wait for the requests that were under way on them."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        # A stalled request sees its client gone and returns.
+        while tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks)
+        for server in self.servers:
+            await server.wait_closed()
+
+
+class HttpSandbox:
+    """An HTTP API on a loopback port that can be told to misbehave. Open it with ``async with``.
+
+    Raises ``ValueError`` for a host that is not loopback.
+    """
+
+    def __init__(self, routes: Sequence[Route], *, host: str, port: int) -> None:
+        self.host = loopback_address(host)
+        #: The port; the one the system chose once open.
+        self.port = port
+        #: How the server is told to misbehave.
+        self.faults = Faults()
+        self._app = Starlette(routes=list(routes), exception_handlers={RequestTooLargeError: _too_large})
+
+    @property
+    def base_url(self) -> str:
+        """``http://host:port`` without a slash at the end; known once open."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        listening = listen(self.host, self.port)
+        self.port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            self._app,
+            http=_Protocol,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            server_header=False,
+            date_header=False,
+        )
+        self._server = _Server(config)
+        await self._server.begin(listening)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.end()
+
+    def drop(self, request: Request) -> None:
+        """Cut the connection ``request`` came on, without an answer."""
+        peer = request.scope["client"]
+        for connection in list(self._server.server_state.connections):
+            if connection.transport.get_extra_info("peername")[:2] == peer:
+                connection.transport.abort()
+
+    async def misbehave(self, request: Request, planned: Planned) -> Response | None:
+        """Act out the faults that look the same in every HTTP API; ``None`` where ``planned`` is none of them."""
+        if planned.fault is Fault.GARBLE:
+            return HTMLResponse("<html><body><h1>It works!</h1></body></html>")
+        if planned.fault is Fault.RESET:
+            self.drop(request)
+        elif planned.fault is not Fault.STALL:
+            return None
+        await until_gone(request)
+        return Response()  # nobody is there to read it
+
+
+async def _too_large(_: Request, __: Exception) -> Response:
+    return Response("The request is too large.", status_code=413)

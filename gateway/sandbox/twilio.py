@@ -1,0 +1,269 @@
+"""The part of Twilio's API that sends messages: create, fetch, and signed status callbacks.
+
+https://www.twilio.com/docs/messaging/api/message-resource
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from binascii import Error as Base64Error
+from collections import OrderedDict
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.sandbox import twilio_errors as errors
+from gateway.sandbox.fault import Fault, Planned
+from gateway.sandbox.http import HttpSandbox, read_body
+from gateway.sandbox.inbox import Inbox, Letter
+from gateway.sandbox.loopback import is_loopback
+
+API_VERSION = "2010-04-01"
+#: Seconds a status callback may take; Twilio gives 15.
+CALLBACK_TIMEOUT = 5.0
+#: What a carrier accepts and then a handset, in this order, where nothing goes wrong.
+USUAL_STATUSES = ("sent", "delivered")
+
+_ACCOUNT = f"/{API_VERSION}/Accounts/{{account}}"
+_GSM7_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM7_EXTENDED = frozenset("^{}\\[~]|€\f")
+_GSM7 = _GSM7_BASIC | _GSM7_EXTENDED
+
+_log = logging.getLogger(__name__)
+
+
+def signature(auth_token: str, url: str, parameters: Mapping[str, str]) -> str:
+    """Return ``X-Twilio-Signature`` for a form: HMAC-SHA1 over the URL and the sorted parameters, in base64.
+
+    https://www.twilio.com/docs/usage/webhooks/webhooks-security
+    """
+    signed = url + "".join(name + parameters[name] for name in sorted(parameters))
+    return base64.b64encode(hmac.digest(auth_token.encode(), signed.encode(), hashlib.sha1)).decode()
+
+
+def segments(body: str) -> int:
+    """Return how many SMS a body fills (3GPP TS 23.038 and 23.040): 160 or 153 septets, 70 or 67 UTF-16 units."""
+    if _GSM7.issuperset(body):
+        units, single, joined = sum(2 if sign in _GSM7_EXTENDED else 1 for sign in body), 160, 153
+    else:
+        units, single, joined = len(body.encode("utf-16-le", "surrogatepass")) // 2, 70, 67
+    return 1 if units <= single else -(-units // joined)
+
+
+class TwilioSandbox(HttpSandbox):
+    """The API for one account. Open it with ``async with``; ``base_url`` then replaces https://api.twilio.com.
+
+    With ``callbacks`` every message that has a StatusCallback on loopback is reported as sent and delivered;
+    without, ``report`` does it when told. Raises ``ValueError`` for a host that is not loopback.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        account_sid: str = "AC" + "0" * 32,
+        auth_token: str = "sandbox-auth-token",  # noqa: S107 - opens nothing but this sandbox
+        callbacks: bool = True,
+    ) -> None:
+        routes = [
+            Route(f"{_ACCOUNT}/Messages.json", self._create, methods=["POST"]),
+            Route(f"{_ACCOUNT}/Messages/{{sid}}.json", self._fetch, methods=["GET"]),
+        ]
+        super().__init__(routes, host=host, port=port)
+        self.inbox = inbox
+        self.account_sid = account_sid
+        self.auth_token = auth_token
+        self.callbacks = callbacks
+        #: Message creations received, refused ones included.
+        self.requests = 0
+        self._messages: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._callback_urls: dict[str, str] = {}
+        self._reporting: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALLBACK_TIMEOUT))
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._client.close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
+        for reporting in self._reporting:
+            reporting.cancel()
+        if self._reporting:
+            await asyncio.wait(self._reporting)
+        await self._client.close()
+
+    async def report(self, sid: str, status: str, *, error_code: int | None = None) -> int | None:
+        """Change a message's status, post it to its StatusCallback and return the HTTP status answered.
+
+        ``None`` where there is no StatusCallback on loopback or nobody answered. Raises ``LookupError`` for an
+        unknown ``sid``.
+        """
+        message = self._messages.get(sid)
+        if message is None:
+            raise LookupError("No such message was sent.")
+        message |= {"status": status, "error_code": error_code, "date_updated": _now()}
+        url = self._callback_urls.get(sid)
+        return None if url is None else await self._post(url, _callback(message))
+
+    async def _post(self, url: str, parameters: Mapping[str, str]) -> int | None:
+        headers = {
+            "X-Twilio-Signature": signature(self.auth_token, url, parameters),
+            "I-Twilio-Idempotency-Token": secrets.token_hex(16),
+        }
+        try:
+            async with self._client.post(url, data=parameters, headers=headers, allow_redirects=False) as answer:
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _log.debug("status callback not delivered: %s", type(error).__name__)
+            return None
+
+    async def _create(self, request: Request) -> Response:
+        self.requests += 1
+        body = await read_body(request)
+        if not self._authenticated(request):
+            return errors.UNAUTHORIZED.response()
+        fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        planned = self.faults.take(fields.get("To", ""))
+        spoiled = _fault_response(planned, fields) or await self.misbehave(request, planned)
+        if spoiled is not None:
+            return spoiled
+        refused = errors.refusal(fields)
+        return refused.response() if refused is not None else self._accept(fields, body)
+
+    def _authenticated(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        try:
+            credentials = base64.b64decode(given, validate=True)
+        except (Base64Error, ValueError):
+            return False
+        right = f"{self.account_sid}:{self.auth_token}".encode()
+        ours = request.path_params["account"] == self.account_sid
+        return scheme.lower() == "basic" and ours and hmac.compare_digest(credentials, right)
+
+    def _accept(self, fields: Mapping[str, str], body: bytes) -> Response:
+        sid = f"SM{secrets.token_hex(16)}"
+        self._messages[sid] = message = self._resource(sid, fields)
+        self._remember_callback(sid, fields.get("StatusCallback"))
+        self.inbox.add(Letter("twilio", fields["To"], fields["Body"], body, fields, time.time(), sid))
+        if len(self._messages) > self.inbox.capacity:
+            self._callback_urls.pop(self._messages.popitem(last=False)[0], None)
+        # After the answer, so that a client usually knows the sid before it hears of its status.
+        return JSONResponse(message, 201, background=BackgroundTask(self._start_reporting, sid))
+
+    def _remember_callback(self, sid: str, url: str | None) -> None:
+        if url is None:
+            return
+        if is_loopback(_host(url)):
+            self._callback_urls[sid] = url
+        else:
+            _log.debug("status callbacks go to loopback only")
+
+    async def _start_reporting(self, sid: str) -> None:
+        if self.callbacks and sid in self._callback_urls:
+            reporting = asyncio.create_task(self._report_usual(sid))
+            self._reporting.add(reporting)
+            reporting.add_done_callback(self._reporting.discard)
+
+    async def _report_usual(self, sid: str) -> None:
+        for status in USUAL_STATUSES:
+            if sid in self._messages:  # a flood of messages forgets the oldest
+                await self.report(sid, status)
+
+    def _resource(self, sid: str, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Return the Message resource. One sent by a service waits for its sender: accepted, of no segments yet."""
+        sender, service, now = fields.get("From"), fields.get("MessagingServiceSid"), _now()
+        uri = f"/{API_VERSION}/Accounts/{self.account_sid}/Messages/{sid}"
+        return {
+            "account_sid": self.account_sid,
+            "api_version": API_VERSION,
+            "body": fields["Body"],
+            "date_created": now,
+            "date_sent": None,
+            "date_updated": now,
+            "direction": "outbound-api",
+            "error_code": None,
+            "error_message": None,
+            "from": sender,
+            "messaging_service_sid": service,
+            "num_media": "0",
+            "num_segments": str(segments(fields["Body"])) if sender else "0",
+            "price": None,
+            "price_unit": "USD",
+            "sid": sid,
+            "status": "queued" if sender else "accepted",
+            "subresource_uris": {"media": f"{uri}/Media.json"},
+            "to": fields["To"],
+            "uri": f"{uri}.json",
+        }
+
+    async def _fetch(self, request: Request) -> Response:
+        if not self._authenticated(request):
+            return errors.UNAUTHORIZED.response()
+        message = self._messages.get(request.path_params["sid"])
+        return errors.not_found(request.url.path).response() if message is None else JSONResponse(message)
+
+
+def _fault_response(planned: Planned, fields: Mapping[str, str]) -> Response | None:
+    """Return the answer by which Twilio itself would tell of a fault."""
+    match planned.fault:
+        case Fault.REFUSE:
+            return errors.invalid_recipient(fields.get("To", "")).response()
+        case Fault.DEFER:
+            return errors.UNAVAILABLE.response()
+        case Fault.LIMIT:
+            return errors.TOO_MANY_REQUESTS.response({"Retry-After": str(planned.retry_after)})
+        case Fault.UNAUTHORIZED:
+            return errors.UNAUTHORIZED.response()
+        case _:
+            return None
+
+
+def _callback(message: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a status callback; Twilio leaves out what does not apply."""
+    parameters = {
+        "AccountSid": message["account_sid"],
+        "ApiVersion": API_VERSION,
+        "ErrorCode": message["error_code"],
+        "From": message["from"],
+        "MessageSid": message["sid"],
+        "MessageStatus": message["status"],
+        "MessagingServiceSid": message["messaging_service_sid"],
+        "SmsSid": message["sid"],
+        "SmsStatus": message["status"],
+        "To": message["to"],
+    }
+    return {name: str(value) for name, value in parameters.items() if value is not None}
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _now() -> str:
+    """Return the present as RFC 2822 writes it, which is how this API does."""
+    return formatdate(usegmt=False).replace("-0000", "+0000")

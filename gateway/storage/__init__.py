@@ -1,0 +1,1 @@
+"""What is remembered: tables, the two engines behind one ``Database``, sealing, migrations."""

@@ -1,0 +1,43 @@
+"""The key behind look-up hashes: made once for a database, kept in it, sealed by the ring.
+
+It must never rotate with the ring, or every limit and look-up would forget everybody; and every node must have the
+same one. Who holds the database alone cannot open it.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from gateway.errors import ConfigError
+from gateway.storage import models
+from gateway.storage.database import Database
+from gateway.storage.sealing import Sealer, UnsealError
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Connection, Move
+
+_NAME = "index"
+_PLACE = "secret.index"
+_FIND = "SELECT sealed FROM secret WHERE name = :name"
+_INSERT = insert_into(models.Secret, conflict="ON CONFLICT (name) DO NOTHING")
+
+
+async def index_key(database: Database, sealer: Sealer, now: float) -> bytes:
+    """Return the database's index key, 32 bytes, made now if there is none yet.
+
+    Raises ``ConfigError`` where the ring does not open this database: the wrong keys would lose everything in it.
+    """
+
+    async def work(connection: Connection) -> bytes:
+        if not await connection.fetch(_FIND, name=_NAME):
+            sealed = sealer.seal(secrets.token_bytes(32), _PLACE)
+            await connection.apply(Move(None, [(_INSERT, (_NAME, sealed, now))]))
+        found = await connection.fetch(_FIND, name=_NAME)
+        blob: bytes = found[0]["sealed"]
+        return blob
+
+    try:
+        return sealer.open(await database.run(work), _PLACE)
+    except UnsealError as error:
+        raise ConfigError(
+            [f"[secrets] keys: these keys do not open this database ({error}); give it the keys it was made with"]
+        ) from None

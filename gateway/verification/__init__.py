@@ -1,0 +1,1 @@
+"""Codes: made, asked for, sent again, checked, ended."""

@@ -1,0 +1,125 @@
+"""Checking a code: counting, comparing and consuming are one unit of work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.delivery.lifecycle import VerificationStatus
+from gateway.delivery.payload import Owner, open_code
+from gateway.delivery.queue import Queue
+from gateway.errors import InvalidRequest, NotFound, Problem, WrongCode
+from gateway.events.event import EventName, event, recorded
+from gateway.storage.database import Database
+from gateway.storage.sealing import Sealer
+from gateway.storage.unit import Connection
+from gateway.verification import codes, ending
+from gateway.verification import statements as sql
+from gateway.verification.view import status_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a unit of work decided. A refusal is a value: raised, it would undo the check it cost."""
+
+    refusal: Problem | None = None
+
+
+class Checking:
+    """Checks codes and ends verifications on their services' behalf."""
+
+    def __init__(self, database: Database, queue: Queue, sealer: Sealer, clock: Clock) -> None:
+        self._database = database
+        self._queue = queue
+        self._sealer = sealer
+        self._clock = clock
+
+    async def check(self, service: str, verification_id: str, given: str) -> None:
+        """Return only if ``given`` is the code, once; it is then used up.
+
+        Raises ``WrongCode`` (a check is spent), ``Gone``, ``AlreadyApproved``, ``NotFound``, or
+        ``InvalidRequest`` for what is no code at all (no check is spent).
+        """
+        try:
+            code = codes.read(given)
+        except codes.MalformedCodeError as error:
+            raise InvalidRequest.field("/code", str(error)) from None
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> _Verdict:
+            return await self._compare(connection, service, verification_id, code, now)
+
+        verdict = await self._database.run(work)
+        if verdict.refusal is not None:
+            raise verdict.refusal
+
+    async def cancel(self, service: str, verification_id: str) -> None:
+        """End a pending verification; nothing is sent for it afterwards. Canceling twice is the same as once.
+
+        Raises ``NotFound``, or what tells how it had ended otherwise.
+        """
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> None:
+            found = await connection.fetch(sql.ONE, id=verification_id, service=service)
+            if not found:
+                raise NotFound("no such verification")
+            if status_at(found[0], now) == VerificationStatus.CANCELED:
+                return
+            if status_at(found[0], now) != VerificationStatus.PENDING:
+                raise ending.ended(found[0], now)
+            status = VerificationStatus.CANCELED
+            await ending.end(connection, self._queue, verification_id, service, status, now)
+
+        await self._database.run(work)
+
+    async def expire_overdue(self) -> int:
+        """End what is overdue and return how many there were: a sweep, a few hundred at a time."""
+        now = self._clock.now()
+        overdue = await self._database.fetch(sql.OVERDUE, now=now)
+        for record in overdue:
+            await self._database.run(
+                lambda connection, record=record: ending.end(  # type: ignore[misc]
+                    connection, self._queue, record["id"], record["service"], VerificationStatus.EXPIRED, now
+                )
+            )
+        return len(overdue)
+
+    async def on_route_end(self, connection: Connection, verification_id: str, now: float) -> None:
+        """End a verification none of whose messages left; called by the queue when a route has no channel left.
+
+        Where an attempt succeeded, or nobody knows, the person may hold the code, and it stays pending.
+        """
+        if await connection.fetch(sql.ANYTHING_LEFT, id=verification_id):
+            return
+        if await connection.fetch(sql.ANYTHING_OPEN, id=verification_id):
+            return
+        for record in await connection.fetch("SELECT service FROM verification WHERE id = :id", id=verification_id):
+            status = VerificationStatus.FAILED
+            await ending.end(connection, self._queue, verification_id, record["service"], status, now)
+
+    async def _compare(
+        self, connection: Connection, service: str, verification_id: str, code: str, now: float
+    ) -> _Verdict:
+        spent = await connection.fetch(sql.SPEND_CHECK, id=verification_id, service=service, now=now)
+        if not spent:
+            return _Verdict(await ending.why_not(connection, service, verification_id, now))
+        record = spent[0]
+        owner = Owner(verification_id, service, record["purpose"])
+        right = open_code(self._sealer, owner, record["generation"], record["code_sealed"])
+        if codes.same(code, right):
+            took = (now - record["created_at"]) * 1000
+            status = VerificationStatus.APPROVED
+            await ending.end(connection, self._queue, verification_id, service, status, now, milliseconds=took)
+            return _Verdict()
+        return await self._wrong(connection, service, verification_id, record["max_checks"] - record["checks"], now)
+
+    async def _wrong(
+        self, connection: Connection, service: str, verification_id: str, checks_left: int, now: float
+    ) -> _Verdict:
+        told = event(EventName.VERIFICATION_CHECK_FAILED, now, service, verification_id=verification_id)
+        await connection.apply(recorded(None, [], [told]))
+        if checks_left == 0:
+            status = VerificationStatus.MAX_ATTEMPTS_REACHED
+            await ending.end(connection, self._queue, verification_id, service, status, now)
+        return _Verdict(WrongCode("that is not the code", checks_left=checks_left))

@@ -1,0 +1,71 @@
+"""The ends of a verification: the one place that moves it out of ``pending``, wipes it and closes its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
+from gateway.delivery.queue import Queue
+from gateway.errors import AlreadyApproved, Gone, NotFound, Problem
+from gateway.events.event import EventName, event, recorded
+from gateway.storage.unit import Connection, Record
+from gateway.verification import statements as sql
+from gateway.verification.view import status_at
+
+_EVENTS: Mapping[VerificationStatus, EventName] = {
+    VerificationStatus.APPROVED: EventName.VERIFICATION_APPROVED,
+    VerificationStatus.EXPIRED: EventName.VERIFICATION_EXPIRED,
+    VerificationStatus.CANCELED: EventName.VERIFICATION_CANCELED,
+    VerificationStatus.MAX_ATTEMPTS_REACHED: EventName.VERIFICATION_MAX_ATTEMPTS_REACHED,
+    VerificationStatus.FAILED: EventName.VERIFICATION_FAILED,
+}
+
+_GONE: Mapping[str, tuple[str, str]] = {
+    VerificationStatus.EXPIRED: ("Expired", "the code's time ran out; start a new verification"),
+    VerificationStatus.CANCELED: ("Canceled", "the verification was canceled"),
+    VerificationStatus.MAX_ATTEMPTS_REACHED: ("No checks left", "too many wrong codes; start a new verification"),
+    VerificationStatus.FAILED: ("Not delivered", "no channel could deliver the code; start a new verification"),
+}
+
+#: After these the recipient may be sent to again at once: the code was used, or none ever left.
+_END_COOLDOWN = frozenset({VerificationStatus.APPROVED, VerificationStatus.FAILED})
+
+
+async def end(
+    connection: Connection,
+    queue: Queue,
+    verification_id: str,
+    service: str,
+    status: VerificationStatus,
+    now: float,
+    *,
+    milliseconds: float | None = None,
+) -> bool:
+    """End a pending verification as ``status``, within a transaction; return whether it was still pending."""
+    told = event(_EVENTS[status], now, service, verification_id=verification_id, milliseconds=milliseconds)
+    if not await connection.apply(recorded((sql.END, (verification_id, status, now)), [], [told])):
+        return False
+    expired = status is VerificationStatus.EXPIRED
+    message_status = MessageStatus.EXPIRED if expired else MessageStatus.CANCELED
+    await queue.close(connection, verification_id, message_status, now)
+    if status in _END_COOLDOWN:
+        await connection.fetch(sql.END_COOLDOWN, id=verification_id)
+    return True
+
+
+async def why_not(connection: Connection, service: str, verification_id: str, now: float) -> Problem:
+    """Return the problem that tells why a verification takes no check and no resend."""
+    found = await connection.fetch(sql.ONE, id=verification_id, service=service)
+    return ended(found[0], now) if found else NotFound("no such verification")
+
+
+def ended(record: Record, now: float) -> Problem:
+    """Return the problem for a verification that has ended."""
+    status = status_at(record, now)
+    if status == VerificationStatus.APPROVED:
+        return AlreadyApproved("the code was used already")
+    if status == VerificationStatus.PENDING:
+        # Checks are spent and the status follows in the same transaction: this is for a row changed by hand.
+        status = VerificationStatus.MAX_ATTEMPTS_REACHED
+    title, detail = _GONE[status]
+    return Gone(str(status), title, detail)

@@ -1,0 +1,101 @@
+"""Reading verifications back: one with its whole timeline, or a page of a service's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from gateway.clock import Clock
+from gateway.errors import NotFound
+from gateway.storage.database import Database
+from gateway.storage.unit import Record
+from gateway.verification import statements as sql
+from gateway.verification.view import AttemptView, EventView, MessageView, VerificationView, view_of
+
+_MESSAGES = """SELECT id, verification_id, channel, status FROM message WHERE verification_id = :id ORDER BY id"""
+_ATTEMPTS = """SELECT * FROM attempt WHERE verification_id = :id ORDER BY message_id, number"""
+_EVENTS = """SELECT * FROM event WHERE verification_id = :id ORDER BY at, id"""
+
+_DETAILS = ("message_id", "channel", "attempt", "outcome", "reason", "provider_code", "recipient", "milliseconds")
+
+_PAGE = """SELECT * FROM verification WHERE service = :service AND id < :cursor
+    AND (CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
+        ELSE status END) = :status)
+    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
+
+_PAGE_TO = """SELECT * FROM verification WHERE service = :service AND id < :cursor
+    AND id IN (SELECT verification_id FROM address WHERE hash = :hash)
+    AND (CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
+        ELSE status END) = :status)
+    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
+
+#: Sorts after every id.
+_END = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a list, newest first."""
+
+    items: Sequence[VerificationView]
+    #: What to ask for next; ``None`` at the end.
+    next_cursor: str | None
+
+
+class Reading:
+    """Looks verifications up for their service; another service's looks as if it were not there."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def one(self, service: str, verification_id: str, link: str | None = None) -> VerificationView:
+        """Return a verification with attempts and events. Raises ``NotFound``."""
+        found = await self._database.fetch(sql.ONE, id=verification_id, service=service)
+        if not found:
+            raise NotFound("no such verification")
+        attempts = await self._database.fetch(_ATTEMPTS, id=verification_id)
+        by_message = {
+            key: [_attempt(item) for item in group] for key, group in groupby(attempts, lambda item: item["message_id"])
+        }
+        messages = [
+            MessageView(item["id"], item["channel"], item["status"], by_message.get(item["id"], ()))
+            for item in await self._database.fetch(_MESSAGES, id=verification_id)
+        ]
+        events = [_event(item) for item in await self._database.fetch(_EVENTS, id=verification_id)]
+        return view_of(found[0], messages, self._clock.now(), events, link)
+
+    async def page(
+        self, service: str, *, status: str = "", address_hash: bytes | None = None, cursor: str = "", limit: int = 20
+    ) -> Page:
+        """Return up to ``limit`` of a service's verifications before ``cursor``, newest first."""
+        now = self._clock.now()
+        values = {"service": service, "status": status, "cursor": cursor or _END, "number": limit + 1, "now": now}
+        if address_hash is None:
+            found = await self._database.fetch(_PAGE, **values)
+        else:
+            found = await self._database.fetch(_PAGE_TO, hash=address_hash, **values)
+        items = [view_of(record, await self._messages(record), now) for record in found[:limit]]
+        return Page(items, items[-1].id if len(found) > limit else None)
+
+    async def _messages(self, record: Record) -> list[MessageView]:
+        found = await self._database.fetch(_MESSAGES, id=record["id"])
+        return [MessageView(item["id"], item["channel"], item["status"]) for item in found]
+
+
+def _attempt(record: Record) -> AttemptView:
+    return AttemptView(
+        number=record["number"],
+        started_at=record["started_at"],
+        finished_at=record["finished_at"],
+        outcome=record["outcome"],
+        reason=record["reason"],
+        provider_id=record["provider_id"],
+        provider_code=record["provider_code"],
+    )
+
+
+def _event(record: Record) -> EventView:
+    details = {name: record[name] for name in _DETAILS if record[name] is not None}
+    return EventView(record["id"], record["at"], record["name"], details)

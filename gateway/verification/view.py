@@ -1,0 +1,109 @@
+"""A verification as its service sees it: statuses, masked addresses, times, never a code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from gateway.delivery.lifecycle import VerificationStatus
+from gateway.storage.unit import Record
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt of a message. Times in seconds since the Unix epoch."""
+
+    number: int
+    started_at: float
+    finished_at: float | None
+    outcome: str | None
+    reason: str | None
+    provider_id: str | None
+    provider_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """One message of a verification."""
+
+    id: str
+    channel: str
+    status: str
+    attempts: Sequence[AttemptView] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One line of a verification's timeline."""
+
+    id: str
+    at: float
+    name: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationView:
+    """One verification. Times in seconds since the Unix epoch."""
+
+    id: str
+    status: str
+    service: str
+    purpose: str
+    locale: str
+    #: Address kind → masked address.
+    to: Mapping[str, str]
+    #: The channel of the latest message.
+    channel: str | None
+    next_channels: Sequence[str]
+    created_at: float
+    expires_at: float
+    resend_at: float
+    checks_left: int
+    #: Where the person opens the bot, while that is what a message waits for.
+    link: str | None = field(default=None, repr=False)
+    messages: Sequence[MessageView] = ()
+    #: Only where one verification is looked at.
+    events: Sequence[EventView] | None = None
+
+
+def status_at(record: Record, now: float) -> str:
+    """Return a row's status as it is at ``now``: overdue is expired, whether or not the sweep has passed."""
+    status: str = record["status"]
+    if status == VerificationStatus.PENDING and record["expires_at"] <= now:
+        return VerificationStatus.EXPIRED
+    return status
+
+
+def view_of(
+    record: Record,
+    messages: Sequence[MessageView],
+    now: float,
+    events: Sequence[EventView] | None = None,
+    link: str | None = None,
+) -> VerificationView:
+    """Return the view of a row and its messages, oldest first."""
+    route = orjson.loads(record["route"])
+    channel = messages[-1].channel if messages else None
+    following = route[route.index(channel) + 1 :] if channel in route else []
+    status = status_at(record, now)
+    return VerificationView(
+        id=record["id"],
+        status=status,
+        service=record["service"],
+        purpose=record["purpose"],
+        locale=record["locale"],
+        to=orjson.loads(record["to_masked"]),
+        channel=channel,
+        next_channels=following if status == VerificationStatus.PENDING else [],
+        created_at=record["created_at"],
+        expires_at=record["expires_at"],
+        resend_at=record["resend_at"],
+        checks_left=record["max_checks"] - record["checks"] if status == VerificationStatus.PENDING else 0,
+        link=link,
+        messages=messages,
+        events=events,
+    )

@@ -1,0 +1,206 @@
+"""The API over real parts on a database, with channels that need no provider and a hand to catch messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from channels.base import (
+    CallbackRequest,
+    Channel,
+    ChannelSettings,
+    Envelope,
+    ForgedCallbackError,
+    Normalize,
+    Receipt,
+    Report,
+    ReportedStatus,
+)
+from channels.kinds import KINDS
+from gateway.api import Health, Parts, create_api
+from gateway.api.keys import Keys
+from gateway.config import CodeSettings, LimitSettings, ServiceSettings
+from gateway.conversation.subscribers import Subscribers
+from gateway.delivery.message import Message
+from gateway.delivery.queue import Queue
+from gateway.storage.answers import Answers
+from gateway.storage.database import Database
+from gateway.verification.checking import Checking
+from gateway.verification.reading import Reading
+from gateway.verification.verifications import Verifications
+
+PHONE = "+4915112345678"
+EMAIL = "ann@example.org"
+
+
+class Post(Channel):
+    """A channel to phones whose callbacks are signed with a word."""
+
+    kinds: ClassVar[Mapping[str, Normalize]] = {"phone": KINDS["phone"]}
+    parts: ClassVar[tuple[str, ...]] = ()
+    #: The callbacks it was given.
+    calls: list[CallbackRequest]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, ChannelSettings(adapter=name))
+        self.calls = []
+
+    async def deliver(self, envelope: Envelope) -> Receipt:
+        return Receipt()
+
+    def report(self, request: CallbackRequest) -> Report | None:
+        self.calls.append(request)
+        if request.headers.get("x-signature") != "genuine":
+            raise ForgedCallbackError
+        attempts = parse_qs(urlsplit(request.target).query).get("attempt")
+        return Report(attempts[0], ReportedStatus.DELIVERED) if attempts else None
+
+
+class Mail(Post):
+    """A channel to e-mail addresses."""
+
+    kinds: ClassVar[Mapping[str, Normalize]] = {"email": KINDS["email"]}
+
+
+class Bot(Post):
+    """A channel to people who opened a bot."""
+
+    kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": KINDS["telegram"]}
+    needs_subscriber: ClassVar[bool] = True
+    #: What ``link`` raises, where a test wants it to.
+    fault: Exception | None = None
+
+    async def link(self, token: str) -> str | None:
+        if self.fault is not None:
+            raise self.fault
+        return f"https://t.me/example_bot?start={token}"
+
+
+@dataclass
+class World:
+    """An API and what is around it."""
+
+    app: ASGIApp
+    parts: Parts
+    database: Database
+    queue: Queue
+    sms: Post
+    bot: Bot
+    #: The key of the service ``default``.
+    key: str
+    #: Messages handed to the dispatcher, in order.
+    sent: list[Message]
+    health: Health = field(default_factory=lambda: Health(True, True, False, {"sms": "configured"}))
+
+    def client(self, key: str | None = None, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app),
+            base_url="http://gateway.test",
+            headers={"Authorization": f"Bearer {key or self.key}"},
+            **options,
+        )
+
+
+def services() -> dict[str, ServiceSettings]:
+    route = ("telegram", "sms", "email")
+    return {
+        "default": ServiceSettings(channels=route),
+        "shop": ServiceSettings(channels=route, code=CodeSettings(custom=True), limits=LimitSettings(cooldown=0)),
+        "near": ServiceSettings(channels=route, countries=("AT",)),
+    }
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """HTTP is the same over both engines; their own tests cover the difference."""
+    return "sqlite"
+
+
+@pytest.fixture
+async def world(database, sealer, hasher, clock) -> World:
+    return await build(database, sealer, hasher, clock)
+
+
+async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] = lambda parts: parts) -> World:
+    """Put real parts together; ``wrap`` may exchange some."""
+    sms, mail, bot = Post("sms"), Mail("email"), Bot("telegram")
+    channels: dict[str, Channel] = {"sms": sms, "email": mail, "telegram": bot}
+    sent: list[Message] = []
+    checking: Checking
+
+    async def on_route_end(connection, verification_id, now):
+        await checking.on_route_end(connection, verification_id, now)
+
+    queue = Queue(database, sealer, clock, node="node", on_route_end=on_route_end)
+    checking = Checking(database, queue, sealer, clock)
+    subscribers = Subscribers(
+        database=database, sealer=sealer, hasher=hasher, clock=clock, bot=bot, phone=KINDS["phone"]
+    )
+    verifications = Verifications(
+        database=database,
+        queue=queue,
+        sealer=sealer,
+        hasher=hasher,
+        clock=clock,
+        services=services(),
+        channels=channels,
+        kinds=KINDS,
+        hand_over=sent.append,
+        has_room=lambda _: True,
+        resolve=subscribers.resolve,
+        invite=subscribers.invite,
+    )
+
+    async def ready() -> Health:
+        return built.health
+
+    keys = Keys(database, clock)
+    parts = wrap(
+        Parts(
+            verifications=verifications,
+            checking=checking,
+            reading=Reading(database, clock),
+            subscribers=subscribers,
+            keys=keys,
+            answers=Answers(database, sealer, clock),
+            queue=queue,
+            channels=channels,
+            kinds=KINDS,
+            hasher=hasher,
+            services=services(),
+            ready=ready,
+            public_url="https://otp.example.org",
+        )
+    )
+    key = await keys.create("default")
+    built = World(create_api(parts), parts, database, queue, sms, bot, key, sent)
+    return built
+
+
+@pytest.fixture
+async def client(world) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.client() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def shop(world) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service without a cooldown, which may bring its own codes."""
+    async with world.client(await world.parts.keys.create("shop")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rebuilt(database, sealer, hasher, clock):
+    """Build another world with some parts exchanged: ``await rebuilt(answers=…)``."""
+
+    async def make(**changed: Any) -> World:
+        return await build(database, sealer, hasher, clock, lambda parts: replace(parts, **changed))
+
+    return make

@@ -1,0 +1,104 @@
+"""Who is let in, and what is told to who sends a key where it does not belong."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gateway.api.keys import Keys, checksum
+
+URL = "/v1/verifications"
+BODY = {"to": "+4915112345678"}
+
+
+def forged() -> str:
+    text = f"otpg_nobody00_{'x' * 43}"
+    return text + checksum(text)
+
+
+@pytest.fixture
+async def stranger(world):
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=world.app), base_url="http://gateway.test"
+    ) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_scheme_is_case_insensitive(stranger, world, scheme):
+    response = await stranger.get(URL, headers={"Authorization": f"{scheme} {world.key}"})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic b3RwZzo=", "Token x", "Bearer nonsense", f"Bearer {forged()}"]
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", URL), ("GET", f"{URL}/ver_0"), ("DELETE", "/v1/subscribers/x")])
+async def test_who_shows_no_key_of_ours_is_unauthorized(stranger, header, method, path):
+    headers = {} if header is None else {"Authorization": header}
+    response = await stranger.request(method, path, headers=headers, json=BODY if method == "POST" else None)
+    assert (
+        response.status_code,
+        response.json()["code"],
+        response.headers["www-authenticate"],
+    ) == (401, "unauthorized", "Bearer")
+
+
+async def test_two_authorization_headers_are_none(stranger, world):
+    headers = [("Authorization", f"Bearer {world.key}"), ("Authorization", f"Bearer {world.key}")]
+    assert (await stranger.get(URL, headers=headers)).status_code == 401
+
+
+async def test_the_key_of_a_service_that_is_not_configured_opens_nothing(world):
+    async with world.client(await world.parts.keys.create("gone")) as client:
+        assert (await client.get(URL)).status_code == 401
+
+
+async def test_a_revoked_key_opens_nothing(client, world):
+    assert (await client.get(URL)).status_code == 200
+    assert await world.parts.keys.revoke(world.key[5:13])
+    assert (await client.get(URL)).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["key", "api_key", "apikey", "token", "access_token", "anything"])
+async def test_a_key_in_the_query_is_refused_though_the_header_is_right(client, stranger, world, name):
+    for caller in (client, stranger):
+        response = await caller.get(URL, params={name: world.key})
+        assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+        assert "Authorization" in response.json()["detail"]
+        assert world.key not in response.text
+
+
+@pytest.mark.parametrize(
+    "fields", [{"key": "x"}, {"api_key": 1}, {"token": None}, {"access_token": "x"}, {"to": "otpg_x"}]
+)
+async def test_a_key_in_the_body_is_refused_with_and_without_a_header(client, stranger, fields):
+    for caller in (client, stranger):
+        response = await caller.post(URL, json={**BODY, **fields})
+        assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+        assert "Authorization" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"x" * 20_000])
+async def test_a_stranger_with_another_body_is_unauthorized(stranger, content):
+    response = await stranger.post(URL, content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 401
+
+
+async def test_a_stranger_with_a_form_is_unauthorized(stranger):
+    assert (await stranger.post(URL, data={"to": "x"})).status_code == 401
+
+
+async def test_no_key_reaches_a_log(client, stranger, world, caplog):
+    caplog.set_level("DEBUG")
+    logged = lambda: "\n".join(m for r in caplog.records if r.name.startswith("gateway") for m in [r.getMessage()])  # noqa: E731
+    await client.get(URL, params={"token": world.key})
+    await stranger.post(URL, json={"key": world.key})
+    await stranger.get(URL, headers={"Authorization": f"Bearer {world.key}x"})
+    assert "otpg_" not in logged()
+
+
+async def test_keys_and_callers_share_no_instance(world, database, clock):
+    """A key made by the command line, in another process, works at once."""
+    async with world.client(await Keys(database, clock).create("default")) as client:
+        assert (await client.get(URL)).status_code == 200

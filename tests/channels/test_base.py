@@ -1,0 +1,152 @@
+"""The port: what is never shown, how adapters are found, and that none of them is half there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import ValidationError
+
+from channels import base
+from channels.base import (
+    Address,
+    CallbackRequest,
+    Channel,
+    ChannelSettings,
+    DeliveryError,
+    ForgedCallbackError,
+    Inbound,
+    PermanentError,
+    Reason,
+    Reply,
+    Report,
+    ReportedStatus,
+    TransientError,
+    UnknownAdapterError,
+    load,
+)
+from channels.console import ConsoleChannel
+from tests.channels.contract import CODE, TEMPLATES, an_envelope
+
+ROOT = Path(__file__).resolve().parents[2]
+#: The modules that adapters share; every other module of the package is an adapter.
+LEAVES = {"__init__", "base", "http", "kinds", "mime", "segments"}
+ADAPTERS = sorted(path.stem for path in (ROOT / "channels").glob("*.py") if path.stem not in LEAVES)
+
+
+# --- Every adapter is whole ----------------------------------------------------------------------------------
+
+
+def test_the_shipped_adapters_are_found():
+    assert {"console", "email", "sms", "telegram"} <= set(ADAPTERS)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_is_found_by_its_name(adapter: str):
+    found = load(adapter)
+    assert issubclass(found, Channel)
+    assert (found.__module__, issubclass(found.Settings, ChannelSettings)) == (f"channels.{adapter}", True)
+    assert found.kinds
+    assert found.parts
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_has_its_tests(adapter: str):
+    assert (ROOT / "tests" / "channels" / f"test_{adapter}.py").is_file()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_has_every_part_of_the_verification_template(adapter: str):
+    folder = TEMPLATES / adapter / "verification"
+    assert [part for part in load(adapter).parts if not (folder / part).is_file()] == []
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_can_measure_its_parts(adapter: str):
+    found = load(adapter)
+    inspection = found.inspect(dict.fromkeys(found.parts, f"Your code is {CODE}."))
+    assert inspection.summary
+    assert CODE not in repr(inspection)
+
+
+@pytest.mark.parametrize("leaf", sorted(LEAVES - {"__init__"}))
+def test_what_adapters_share_is_no_adapter(leaf: str):
+    with pytest.raises(UnknownAdapterError):
+        load(leaf)
+
+
+@pytest.mark.parametrize("name", ["", "pager", "Email", "email.x", "../email", "email_", "_email", "os", "e-mail", "é"])
+def test_another_name_is_unknown(name: str):
+    with pytest.raises(UnknownAdapterError):
+        load(name)
+
+
+def test_a_library_an_adapter_misses_is_named(monkeypatch: pytest.MonkeyPatch):
+    """Reporting "unknown adapter" would hide that the library is not installed."""
+    monkeypatch.delitem(sys.modules, "channels.email", raising=False)
+    monkeypatch.setitem(sys.modules, "aiosmtplib", None)
+    with pytest.raises(ModuleNotFoundError, match="aiosmtplib"):
+        load("email")
+
+
+def test_a_module_with_two_adapters_is_unknown(monkeypatch: pytest.MonkeyPatch):
+    twins = ModuleType("channels.twins")
+    for name in ("First", "Second"):
+        setattr(twins, name, type(name, (ConsoleChannel,), {"__module__": "channels.twins"}))
+    monkeypatch.setitem(sys.modules, "channels.twins", twins)
+    with pytest.raises(UnknownAdapterError):
+        load("twins")
+
+
+# --- What is never shown -------------------------------------------------------------------------------------
+
+
+def test_a_repr_holds_no_address_no_code_and_no_token():
+    shown = [
+        Address("phone", "+4915112345678", "+49••••••••678", "+4915112345678"),
+        an_envelope("+4915112345678", {"body.txt": CODE}),
+        CallbackRequest("POST", "/callbacks/sms", {}, b"To=+4915112345678"),
+        Report("attempt-token-1", ReportedStatus.SENT),
+        Inbound(1, "4915112345678", "start", CODE, "Ann", "en", private=True),
+        Reply(CODE),
+    ]
+    assert [item for item in shown for secret in ("4915112345678", CODE, "attempt-token") if secret in repr(item)] == []
+
+
+def test_an_error_says_reason_and_provider_code():
+    assert str(PermanentError(Reason.INVALID_RECIPIENT, provider_code="550 5.1.1")) == "invalid_recipient (550 5.1.1)"
+    assert str(DeliveryError(Reason.TIMEOUT)) == "timeout"
+
+
+def test_a_provider_code_is_cut_at_64_characters():
+    assert PermanentError(Reason.UNKNOWN, provider_code="x" * 100).provider_code == "x" * 64
+
+
+def test_a_transient_error_keeps_the_wait_and_whom_it_is_for():
+    error = TransientError(Reason.RATE_LIMITED, retry_after=7.0, whole_channel=True)
+    assert (error.retry_after, error.whole_channel, error.provider_code) == (7.0, True, None)
+
+
+# --- What an adapter need not write --------------------------------------------------------------------------
+
+
+async def test_a_plain_channel_has_no_callbacks_no_bot_and_no_link():
+    channel = ConsoleChannel("console", ChannelSettings(adapter="console"))
+    assert (await channel.link("token"), channel.listens) == (None, False)
+    await channel.listen(lambda inbound: pytest.fail(f"heard {inbound}"))
+    with pytest.raises(ForgedCallbackError):
+        channel.report(CallbackRequest("POST", "/callbacks/console", {}, b""))
+
+
+def test_a_plain_inspection_counts_characters():
+    assert base.Channel.inspect({"a": "12", "b": "345"}) == base.Inspection("5 characters")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"timeout": 0}, {"timeout": 61}, {"concurrency": 0}, {"concurrency": 1001}, {"rate": -1}, {"rat": 1}]
+)
+def test_settings_out_of_range_or_unknown_are_refused(changes: dict[str, int]):
+    with pytest.raises(ValidationError):
+        ChannelSettings.model_validate({"adapter": "console"} | changes)

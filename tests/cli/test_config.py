@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from gateway.cli.config import check_config, render, render_json
+from gateway.config import diagnose
+from tests.config.samples import MINIMAL, key, write
+
+app = typer.Typer()
+app.command("check-config")(check_config)
+
+
+def run(*arguments: str, **environ: str):
+    return CliRunner().invoke(app, list(arguments), env={"OTP_GATEWAY_CONFIG": None, **environ})
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write(tmp_path)
+
+
+def test_the_configuration_is_printed_as_toml_with_origins(file):
+    result = run("--config", str(file), OTP_GATEWAY_SERVER__PORT="9000")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:6] == [
+        f"# {file}",
+        "",
+        "[server]",
+        'host = "127.0.0.1"  # default',
+        "port = 9000  # OTP_GATEWAY_SERVER__PORT",
+        'public_url = "http://127.0.0.1:9000"  # default',
+    ]
+    assert "# templates is not set" in result.stdout.splitlines()
+
+
+def test_what_is_printed_is_toml_without_colours(file):
+    result = run("--config", str(file), COLUMNS="20")
+    assert "\x1b" not in result.stdout
+    table = tomllib.loads(result.stdout)
+    assert table["services"]["default"]["channels"] == ["console"]
+    assert table["server"]["trusted_proxies"] == []
+
+
+def test_a_terminal_gets_colours(file, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    result = run("--config", str(file), FORCE_COLOR="1", TERM="xterm-256color")
+    assert "\x1b[1m[server]" in result.stdout
+
+
+def test_json_is_for_programs(file):
+    result = run("--config", str(file), "--json", OTP_GATEWAY_SERVER__PORT="9000")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert document["file"] == str(file)
+    assert document["settings"]["server"]["port"] == 9000
+    assert document["origins"]["server.port"] == "OTP_GATEWAY_SERVER__PORT"
+    assert document["origins"]["server.host"] == "default"
+    assert document["settings"]["services"]["default"]["templates"] is None
+
+
+def test_every_fault_goes_to_standard_error_and_the_exit_code_is_two(tmp_path):
+    file = write(tmp_path, MINIMAL + "[server]\nprot = 1\n[channels.mail]\nadapter = 'emial'\n")
+    result = run("--config", str(file), "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "error: [server] prot: unknown key; did you mean port?",
+        'error: [channels.mail] adapter: there is no adapter "emial"; did you mean email?',
+    ]
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path):
+    result = run("--config", str(tmp_path / "no.toml"))
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: --config: {tmp_path}/no.toml cannot be read: No such file or directory\n",
+    )
+
+
+def test_tables_are_printed_as_toml(tmp_path):
+    text = MINIMAL + (
+        "[channels.sms]\nadapter = 'sms'\naccount_sid = 'AC00000000000000000000000000000001'\nfrom = '+15005550006'\n"
+        "codes = { 30003 = 'transient:unreachable' }\n"
+    )
+    result = run("--config", str(write(tmp_path, text)), OTP_GATEWAY_CHANNELS__SMS__AUTH_TOKEN="hunter2hunter2")
+    assert result.stderr == ""
+    assert tomllib.loads(result.stdout)["channels"]["sms"]["codes"] == {"30003": "transient:unreachable"}
+    assert tomllib.loads(result.stdout)["channels"]["sms"]["auth_token"] == "••••"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    password=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=12, max_size=30),
+    database=st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=12, max_size=30),
+    seed=st.integers(min_value=0),
+)
+def test_no_secret_is_ever_printed(file, password, database, seed):
+    sealing = key("k1", seed)
+    # A mark, so that no secret is by chance a word of the page.
+    password, database = f"¤{password}", f"zQ9{database}"
+    environ = {
+        "OTP_GATEWAY_SECRETS__KEYS": json.dumps([sealing]),
+        "OTP_GATEWAY_DATABASE__URL": f"postgresql://u:{database}@h/n?sslpassword={database}",
+        "OTP_GATEWAY_CHANNELS__MAIL__ADAPTER": "email",
+        "OTP_GATEWAY_CHANNELS__MAIL__HOST": "127.0.0.1",
+        "OTP_GATEWAY_CHANNELS__MAIL__FROM": "codes@example.org",
+        "OTP_GATEWAY_CHANNELS__MAIL__USERNAME": "codes",
+        "OTP_GATEWAY_CHANNELS__MAIL__PASSWORD": password,
+    }
+    found = diagnose(file, environ)
+    printed = [render(*found).plain, render_json(*found), repr(found)]
+    for secret in (sealing[3:], database, password, json.dumps(password)[1:-1]):
+        assert [text for text in printed if secret in text] == []

@@ -1,0 +1,259 @@
+"""``otp-gateway logs``: what it prints to whom, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gateway.app import opened_store
+from gateway.cli.logs import logs
+from gateway.config import load_settings
+from gateway.events.event import Event, EventName, recorded
+from gateway.storage import models
+from gateway.storage.ids import new_id
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Move
+
+AT = 1_777_891_200.0
+CONFIG = """
+[channels.console]
+adapter = "console"
+[services.default]
+channels = ["console"]
+"""
+
+app = typer.Typer()
+app.command()(logs)
+
+
+def item(at: float, name: EventName = EventName.MESSAGE_SENT, **fields: Any) -> Event:
+    return Event(new_id("evt", at), at, name, fields.pop("service", "shop"), **fields)
+
+
+EVENTS = [
+    item(AT, EventName.VERIFICATION_CREATED, verification_id="ver_0123456789abcdef"),
+    item(
+        AT + 1,
+        EventName.MESSAGE_RETRIED,
+        service="other",
+        verification_id="ver_fedcba9876543210",
+        message_id="msg_1",
+        channel="sms",
+        attempt=1,
+        outcome="transient",
+        reason="unavailable",
+        provider_code="30003\x1b[2J",
+        recipient="+49•••••••678",
+        milliseconds=1234.56,
+    ),
+    item(AT + 2, EventName.MESSAGE_DELIVERED, channel="a_channel_with_a_long_name", attempt=12, milliseconds=2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A gateway's folder with a few events in its database; the first went to one address."""
+    path: Path = tmp_path_factory.mktemp("gateway") / "config.toml"
+    path.write_text(CONFIG)
+    asyncio.run(add(path, EVENTS, address="ann@example.org"))
+    return path
+
+
+async def add(config: Path, events: list[Event], address: str | None = None) -> None:
+    async with opened_store(load_settings(config)) as store:
+        await store.database.write(recorded(None, (), events))
+        if address is not None:
+            row = (store.hasher.hash("email", address), events[0].verification_id)
+            await store.database.write(Move(None, [(insert_into(models.Address), row)]))
+
+
+def run(config: Path, *arguments: str) -> Any:
+    return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts the verb in a process of its own; none outlives its test."""
+    with ExitStack() as started:
+
+        def call(config: Path, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+            program = [sys.executable, "-c", "from tests.cli.test_logs import app; app()", *arguments]
+            environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60"}
+            process = started.enter_context(
+                subprocess.Popen(
+                    [*program, "--config", str(config)], stdout=stdout, stderr=subprocess.PIPE, env=environ
+                )
+            )
+            started.callback(process.kill)
+            return process
+
+        yield call
+
+
+def names(text: str) -> list[str]:
+    return [json.loads(line)["event"] for line in text.splitlines()]
+
+
+def test_in_a_pipe_it_prints_plain_aligned_columns(config):
+    result = run(config)
+    assert result.exit_code == 0, result.output
+    heading, *lines = result.stdout.splitlines()
+    assert re.split(r"\s{2,}", heading) == [
+        *("time (UTC)", "event", "verification", "channel", "#", "outcome", "recipient", "ms")
+    ]
+    assert re.split(r"\s{2,}", lines[0]) == ["2026-05-04T10:40:00.000Z", "verification.created", "ver_0123456789abcdef"]
+    assert re.split(r"\s{2,}", lines[1]) == [
+        "2026-05-04T10:40:01.000Z",
+        "message.retried",
+        "ver_fedcba9876543210",
+        "sms",
+        "1",
+        "transient unavailable 30003\\x1b[2J",
+        "+49•••••••678",
+        "1234.6",
+    ]
+    assert lines[1].index("sms") == lines[2].index("a_channel_with_a_long_name") == heading.index("channel")
+    assert len(lines[1]) == len(lines[2]) == len(heading)
+    assert "\x1b" not in result.stdout
+
+
+def test_json_has_the_keys_of_the_log(config):
+    result = run(config, "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()][1] == {
+        "timestamp": "2026-05-04T10:40:01.000Z",
+        "level": "info",
+        "event": "message.retried",
+        "service": "other",
+        "verification": "ver_fedcba9876543210",
+        "message": "msg_1",
+        "channel": "sms",
+        "attempt": 1,
+        "outcome": "transient",
+        "reason": "unavailable",
+        "provider_code": "30003\x1b[2J",
+        "recipient": "+49•••••••678",
+        "milliseconds": 1234.6,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ((), ["verification.created", "message.retried", "message.delivered"]),
+        (("--verification", "ver_fedcba9876543210"), ["message.retried"]),
+        (("--to", "Ann+tag@Example.org"), ["verification.created"]),
+        (("--to", "bob@example.org"), []),
+        (("--service", "other"), ["message.retried"]),
+        (("--event", "message."), ["message.retried", "message.delivered"]),
+        (("--limit", "1"), ["message.delivered"]),
+        (("--since", "99999d"), ["verification.created", "message.retried", "message.delivered"]),
+        (("--since", "0s"), []),
+    ],
+)
+def test_each_option_chooses_events(config, arguments, found):
+    result = run(config, "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    assert names(result.stdout) == found
+
+
+def test_an_age_counts_back_from_now(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    asyncio.run(add(config, [item(time.time() - 7000), item(time.time() - 100, EventName.MESSAGE_FAILED)]))
+    assert names(run(config, "--json", "--since", "30m").stdout) == ["message.failed"]
+    assert names(run(config, "--json", "--since", "2h").stdout) == ["message.sent", "message.failed"]
+
+
+@pytest.mark.parametrize("age", ["", "1", "h", "1w", "-1h", "1.5h", "1h30m", "٣h"])
+def test_an_age_that_cannot_be_read_is_misuse(config, age):
+    result = run(config, "--since", age)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "30m" in result.stderr
+
+
+def test_faults_of_the_configuration_are_told_on_standard_error(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f"{CONFIG}\nbogus = 1\n")
+    result = run(config)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "bogus" in result.stderr
+
+
+def test_a_database_that_cannot_be_opened_is_told_on_standard_error(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'{CONFIG}\n[database]\nurl = "sqlite:///folder.db"\n')
+    (tmp_path / "folder.db").mkdir()
+    result = run(config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr != ""
+
+
+def test_on_a_terminal_it_prints_colours_and_short_ids(config, start):
+    ours, theirs = pty.openpty()
+    process = start(config, stdout=theirs)
+    os.close(theirs)
+    text = b""
+    while b"message.delivered" not in text:
+        text += os.read(ours, 65536)
+    assert process.wait(20) == 0
+    os.close(ours)
+    shown = text.decode()
+    assert "\x1b[33mmessage.retried" in shown
+    assert "\x1b[32mmessage.delivered" in shown
+    assert "\x1b[2J" not in shown
+    assert "…89abcdef" in shown
+    assert "ver_" not in shown
+    assert "05-04 10:40:00.000" in shown
+
+
+def test_following_prints_what_comes_until_ctrl_c(tmp_path, start):
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    asyncio.run(add(config, EVENTS))
+    process = start(config, "--follow", "--json", "--limit", "1")
+    assert process.stdout is not None
+    assert names(process.stdout.readline().decode()) == ["message.delivered"]
+    asyncio.run(add(config, [item(AT + 3, EventName.MESSAGE_UNDELIVERED)]))
+    assert names(process.stdout.readline().decode()) == ["message.undelivered"]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_following_prints_one_heading(tmp_path, start):
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    asyncio.run(add(config, EVENTS[:1]))
+    process = start(config, "--follow")
+    assert process.stdout is not None
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    asyncio.run(add(config, [item(AT + 3, verification_id="ver_0000000000000000", channel="sms")]))
+    lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == (b"", b"")
+    assert [line.split()[0] for line in lines] == [b"time", b"2026-05-04T10:40:00.000Z", b"2026-05-04T10:40:03.000Z"]
+    assert lines[2].index(b"sms") == lines[0].index(b"channel")
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly(config, start):
+    out, into = os.pipe()
+    os.close(out)
+    process = start(config, stdout=into)
+    os.close(into)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from gateway.config import ensure_secrets, secrets_file
+from gateway.errors import ConfigError
+from tests.config.samples import MINIMAL, key, load
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "otp-gateway.db.secrets"
+
+
+def why(settings) -> str:
+    with pytest.raises(ConfigError) as caught:
+        ensure_secrets(settings)
+    (fault,) = caught.value.faults
+    return fault
+
+
+def test_configured_keys_are_taken_and_no_file_is_made(tmp_path, file):
+    settings = load(tmp_path, MINIMAL, {"OTP_GATEWAY_SECRETS__KEYS": f'["{key("k2", 2)}", "{key("k1", 1)}"]'})
+    assert [item.id for item in ensure_secrets(settings)] == ["k2", "k1"]
+    assert not file.exists()
+
+
+def test_the_first_start_makes_a_key_that_later_starts_read(settings, file):
+    first = ensure_secrets(settings)
+    assert [(item.id, len(item.key)) for item in first] == [("k1", 32)]
+    assert ensure_secrets(settings) == first
+    assert secrets_file(settings.database.path) == file
+
+
+def test_only_the_owner_may_read_the_file_and_nothing_else_is_left_behind(settings, file, tmp_path):
+    old = os.umask(0)
+    try:
+        ensure_secrets(settings)
+    finally:
+        os.umask(old)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["config.toml", "otp-gateway.db.secrets"]
+    assert file.read_text().startswith("# The keys that seal")
+
+
+def test_every_one_of_many_starts_at_once_has_the_same_key(settings, tmp_path):
+    together = Barrier(8)
+
+    def start(_):
+        together.wait(timeout=5)
+        return ensure_secrets(settings)
+
+    with ThreadPoolExecutor(8) as pool:
+        rings = set(pool.map(start, range(8)))
+    assert len(rings) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_key_put_first_by_hand_seals(settings, file):
+    (old,) = ensure_secrets(settings)
+    file.write_text(f"{key('k2', 2)}\n\n{file.read_text()}")
+    assert [item.id for item in ensure_secrets(settings)] == ["k2", old.id]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o601])
+def test_a_file_open_to_others_is_refused(settings, file, mode):
+    ensure_secrets(settings)
+    file.chmod(mode)
+    assert why(settings) == f"{file}: can be read by others (mode {mode:04o}); run chmod 600 on it"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"# nothing\n", "holds no key; restore it from a backup"),
+        (b"", "holds no key; restore it from a backup"),
+        (b"k1:AAAA\n", "key 1 must hold 32 bytes after the colon, it holds 3"),
+        (b"\xff", "is not UTF-8"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_left_as_it_is(settings, file, content, fault):
+    file.write_bytes(content)
+    file.chmod(0o600)
+    assert why(settings) == f"{file}: {fault}"
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    settings = load(tmp_path, MINIMAL + '[database]\nurl = "sqlite:///no/such/folder/otp.db"\n')
+    assert why(settings) == (
+        f"{tmp_path}/no/such/folder/otp.db.secrets: cannot be used: No such file or directory; "
+        "make its folder writable or set OTP_GATEWAY_SECRETS__KEYS"
+    )
+
+
+def test_postgresql_needs_configured_keys(tmp_path):
+    settings = load(tmp_path, MINIMAL + '[database]\nurl = "postgresql://u@h/n"\n')
+    assert why(settings).startswith("OTP_GATEWAY_SECRETS__KEYS: is missing, and PostgreSQL has no file")

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.config import (
+    CodeSettings,
+    DatabaseSettings,
+    LimitSettings,
+    RawChannel,
+    SecretSettings,
+    ServerSettings,
+    ServiceSettings,
+    Settings,
+)
+from tests.config.samples import key
+
+
+def why(model, **values) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        model(**values)
+    return [item["msg"] for item in caught.value.errors() if item["type"] != "default_factory_not_called"]
+
+
+def test_settings_have_the_documented_defaults():
+    settings = Settings()
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
+    assert settings.server.trusted_proxies == ()
+    assert settings.database.url == "sqlite:///otp-gateway.db"
+    assert (settings.log.format, settings.log.level) == ("auto", "info")
+    service = ServiceSettings(channels=("sms",))
+    assert (service.name, service.locale, service.countries, service.number_types) == ("Example", "en", ("*",), ())
+    assert service.code.model_dump() == {
+        "length": 6,
+        "alphabet": "digits",
+        "ttl": 300,
+        "max_checks": 5,
+        "resend": "same",
+        "custom": False,
+        "allow_short": False,
+    }
+    assert service.limits.model_dump() == {"cooldown": 30}
+
+
+def test_settings_made_without_a_file_say_so():
+    settings = Settings()
+    assert (settings.file, settings.folder, dict(settings.given)) == (None, Path.cwd(), {})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        Settings().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        ("127.0.0.1", 8080, "http://127.0.0.1:8080"),
+        ("::1", 9, "http://[::1]:9"),
+        ("0.0.0.0", 80, "http://0.0.0.0:80"),
+    ],
+)
+def test_public_url_follows_host_and_port(host, port, url):
+    assert ServerSettings(host=host, port=port).public_url == url
+
+
+def test_public_url_loses_the_slash_at_its_end_and_keeps_its_path():
+    assert ServerSettings(public_url="https://example.org/otp/").public_url == "https://example.org/otp"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.org",
+        "ftp://example.org",
+        "https://",
+        "https://user@example.org",
+        "https://example.org/?a=1",
+        "https://example.org/#a",
+        "https://example.org:port",
+        "https://exa mple.org",
+        "https://[::1",
+        "https://example.org\n",
+    ],
+)
+def test_a_public_url_nobody_could_call_is_refused(url):
+    assert len(why(ServerSettings, public_url=url)) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("http://127.8.8.8", True),
+        ("http://[::1]:8080", True),
+        ("http://localhost:8080", True),
+        ("http://otp.localhost", True),
+        ("http://0.0.0.0:8080", False),
+        ("http://10.0.0.1", False),
+        ("https://localhost.example.org", False),
+        ("https://notlocalhost", False),
+    ],
+)
+def test_loopback_is_a_url_that_reaches_this_machine_only(url, loopback):
+    assert ServerSettings(public_url=url).loopback is loopback
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_outside_tcp_is_refused(port):
+    assert len(why(ServerSettings, port=port)) == 1
+
+
+def test_a_sqlite_url_is_a_path_from_the_folder_or_an_absolute_one():
+    assert DatabaseSettings().path == Path.cwd() / "otp-gateway.db"
+    assert DatabaseSettings(url="sqlite:////var/lib/otp.db").path == Path("/var/lib/otp.db")
+    assert DatabaseSettings().engine == "sqlite"
+
+
+def test_a_postgresql_url_has_no_path():
+    database = DatabaseSettings(url="postgresql://u:s3cr3t-pw@db.example.org/otp?sslmode=require")
+    assert (database.engine, database.path) == ("postgresql", None)
+    assert database.masked_url == "postgresql://u:••••@db.example.org/otp?sslmode=require"
+    assert "s3cr3t-pw" not in repr(database)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://a/b", "postgres://a/b", "postgresql+asyncpg://a/b", "otp.db", "sqlite://a", ""]
+)
+def test_another_database_is_refused_with_the_ones_that_work(url):
+    assert why(DatabaseSettings, url=url) == [
+        "Value error, must start with sqlite:/// or postgresql://; no other database works"
+    ]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///data/"])
+def test_a_database_in_memory_is_refused(url):
+    assert why(DatabaseSettings, url=url) == ["Value error, must name a file, like sqlite:///otp-gateway.db"]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a.db?mode=ro", "sqlite:///a#b", "sqlite:///a\0b"])
+def test_a_sqlite_url_has_no_options(url):
+    assert why(DatabaseSettings, url=url) == ["Value error, takes a path without ? and #; there are no options"]
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:pa/ss@h/n", "postgresql://u:p w@h/n", "postgresql://[::1/n"])
+def test_a_postgresql_url_that_cannot_be_read_is_refused_without_its_password(url):
+    (fault,) = why(DatabaseSettings, url=url)
+    assert "pa" not in fault.replace("spaces", "")
+
+
+def test_an_example_password_in_the_database_url_is_refused():
+    assert why(DatabaseSettings, url="postgresql://u:changeme@h/n") == [
+        "Value error, its password is an example value; set your own"
+    ]
+
+
+def test_the_ring_keeps_the_order_of_the_keys():
+    ring = SecretSettings.model_validate({"keys": [key("k2", 2), key("k1", 1)]}).ring
+    assert [item.id for item in ring] == ["k2", "k1"]
+
+
+def test_a_channel_shows_its_common_keys_and_hides_its_own():
+    channel = RawChannel.model_validate({"adapter": "sms", "timeout": 2.0, "auth_token": "s3cr3t-token"})
+    assert repr(channel) == "RawChannel(adapter='sms', timeout=2.0, concurrency=10, rate=0.0)"
+    assert dict(channel.options) == {"auth_token": "s3cr3t-token"}
+
+
+@pytest.mark.parametrize("name", ["sms", "sms_eu", "a1", "a_1"])
+def test_names_of_lower_case_words_are_taken(name):
+    assert set(Settings.model_validate({"channels": {name: {"adapter": "console"}}}).channels) == {name}
+
+
+@pytest.mark.parametrize("name", ["SMS", "1a", "a__b", "_a", "a_", "a-b", "sms_file", "", "é", "a\n"])
+def test_a_name_no_variable_could_carry_is_refused(name):
+    assert len(why(Settings, channels={name: {"adapter": "console"}})) == 1
+    assert len(why(Settings, services={name: {"channels": ("console",)}})) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (CodeSettings, {"ttl": 4}),
+        (CodeSettings, {"ttl": 601}),
+        (CodeSettings, {"length": 3, "allow_short": True}),
+        (CodeSettings, {"length": 11}),
+        (CodeSettings, {"length": 5}),
+        (CodeSettings, {"max_checks": 0}),
+        (CodeSettings, {"max_checks": 11}),
+        (CodeSettings, {"resend": "never"}),
+        (CodeSettings, {"alphabet": "unambiguous"}),
+        (LimitSettings, {"cooldown": -1}),
+        (LimitSettings, {"cooldown": 86_401}),
+        (ServiceSettings, {"channels": ()}),
+        (ServiceSettings, {"channels": ("a", "a")}),
+        (ServiceSettings, {"channels": ("a",), "countries": ()}),
+        (ServiceSettings, {"channels": ("a",), "countries": ("de",)}),
+        (ServiceSettings, {"channels": ("a",), "locale": "de_AT"}),
+        (ServiceSettings, {"channels": ("a",), "number_types": ("mobile",)}),
+        (ServiceSettings, {"channels": ("a",), "name": ""}),
+        (ServerSettings, {"host": ""}),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(model, values):
+    assert len(why(model, **values)) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (CodeSettings, {"ttl": 5}),
+        (CodeSettings, {"ttl": 600}),
+        (CodeSettings, {"length": 4, "allow_short": True}),
+        (CodeSettings, {"length": 10}),
+        (CodeSettings, {"max_checks": 1}),
+        (CodeSettings, {"max_checks": 10}),
+        (LimitSettings, {"cooldown": 0}),
+        (ServiceSettings, {"channels": ("a",), "countries": ("DE", "AT"), "locale": "zh-Hant-TW"}),
+    ],
+)
+def test_a_value_at_its_bound_is_taken(model, values):
+    assert {name: getattr(model(**values), name) for name in values} == values
+
+
+def test_a_template_folder_stays_as_it_is_where_no_file_was_read():
+    assert ServiceSettings(channels=("a",), templates=Path("mine")).templates == Path("mine")

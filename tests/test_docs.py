@@ -1,0 +1,318 @@
+"""The documents hold what exists: names, routes, links, commands, examples and the tests they point at."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import click
+import msgspec
+import pytest
+import typer
+
+from channels.base import Reason
+from channels.email import EmailSettings
+from channels.sms import CODES, SmsSettings
+from channels.telegram import TelegramSettings
+from gateway.api import examples, openapi, shapes
+from gateway.api.intake import NOT_YET
+from gateway.cli import app
+from gateway.config import schema
+from gateway.config.settings import Settings
+from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus, SubscriberStatus, VerificationStatus
+from gateway.delivery.template_language import FILTERS
+from gateway.delivery.templating import CODE_VALUES, REPLIES
+from gateway.events.event import Event, EventName
+from gateway.events.line import line_of
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+#: The first word of every kind of diagram that mermaid draws and these pages use.
+DIAGRAMS = {"flowchart", "sequenceDiagram", "stateDiagram-v2"}
+#: A folder of somebody's own machine.
+SOMEBODYS = re.compile(r"(?<![\w.$}:/])/(?:home|root|tmp|work|Users)/\w")
+
+_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[([^\]\n]+)\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+_COMMAND = re.compile(r"(?<![\w./-])otp-gateway(?= )((?:'[^']*'|\"[^\"]*\"|[^|;&)\n#'\"])*)")
+_MAKE = re.compile(r"(?:^|&& *)make ([a-z-]+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return {name: page.read_text("utf-8") for name, page in zip(NAMES, PAGES, strict=True)}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language."""
+    return [body for found, body in _FENCE.findall(text) if found == language]
+
+
+def prose(text: str) -> str:
+    """Return a page without its fenced blocks and code spans, where brackets and # mean something else."""
+    return re.sub(r"`[^`\n]*`", lambda span: "x" * len(span[0]), _FENCE.sub("", text))
+
+
+def slug(heading: str) -> str:
+    """Return the anchor a heading gets: lower case, spaces as dashes, other signs dropped."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.replace("`", ""))
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+def missing(words: object, text: str) -> set[str]:
+    """Return the words that ``text`` does not show as code."""
+    shown = set(re.findall(r"`([^`\n]+)`", _FENCE.sub("", text)))
+    return {str(word) for word in words} - shown  # type: ignore[attr-defined]
+
+
+# --- Every page ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_leads_to_a_file_and_its_heading(texts, name):
+    broken = []
+    for _, target in _LINK.findall(_FENCE.sub("", texts[name])):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        page = (ROOT / name).parent / path if path else ROOT / name
+        if not page.exists() or (anchor and anchor not in map(slug, _HEADING.findall(_FENCE.sub("", page.read_text())))):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_test_a_page_points_at_exists(texts, name):
+    linked = [(path, test) for test, path in _LINK.findall(texts[name].replace("`", "")) if test.startswith("test_")]
+    for path, test in linked:
+        file = (ROOT / name).parent / path
+        assert re.search(rf"^\s*(?:async )?def {test}\(", file.read_text(), re.MULTILINE), f"{path}: {test}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_a_page_names_exists(texts, name):
+    named = re.findall(r"`((?:gateway|tests|benchmarks|\.ci)/[\w./-]*\w)`", texts[name])
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_diagram_is_of_a_known_kind(texts, name):
+    assert {block.split()[0] for block in blocks(texts[name], "mermaid")} <= DIAGRAMS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_json_and_toml_block_can_be_read(texts, name):
+    for block in blocks(texts[name], "json"):
+        json.loads(block)
+    for block in blocks(texts[name], "toml"):
+        tomllib.loads(block)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_page_names_a_folder_of_somebodys_machine(texts, name):
+    assert SOMEBODYS.findall(texts[name]) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_fence_is_closed_and_says_its_language(texts, name):
+    fences = re.findall(r"^```(\w*)", texts[name], re.MULTILINE)
+    assert len(fences) % 2 == 0
+    assert "" not in fences[::2]
+
+
+# --- Commands -----------------------------------------------------------------------------------------------------
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yield the words behind every ``otp-gateway`` in shell blocks."""
+    for block in blocks(text, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            yield from (shlex.split(found) for found in _COMMAND.findall(line.partition(" #")[0]))
+
+
+def unknown_words(words: list[str]) -> list[str]:
+    """Return the verbs and options of a command line that the program does not know."""
+    here = typer.main.get_command(app)
+    while words and isinstance(here, click.Group) and words[0] in here.commands:
+        here, words = here.commands[words[0]], words[1:]
+    options = {option for parameter in here.params for option in parameter.opts} | {"--help"}
+    wrong = [word for word in words if word.startswith("-") and word.partition("=")[0] not in options]
+    if isinstance(here, click.Group) and "--help" not in words:
+        wrong += words[:1] or ["(no verb)"]
+    return wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_shown_has_a_verb_and_options_that_exist(texts, name):
+    assert [words for words in commands(texts[name]) if unknown_words(words)] == []
+
+
+def test_a_command_that_does_not_exist_would_be_noticed():
+    assert unknown_words(["serve", "--port", "9000"]) == []
+    assert unknown_words(["serve", "--nonsense"]) == ["--nonsense"]
+    assert unknown_words(["nonsense"]) == ["nonsense"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_make_target_shown_exists(texts, name):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {target for block in blocks(texts[name], "sh") for target in _MAKE.findall(block)}
+    assert shown - targets == set()
+
+
+def test_the_readme_opens_with_one_sentence_and_shows_both_commands(texts):
+    readme = texts["README.md"]
+    first = readme.split("\n\n")[1]
+    assert re.fullmatch(r"[^.]+(?:\.\w[^.]*)*\.", first.replace("\n", " "))
+    shown = {target for block in blocks(readme, "sh") for target in _MAKE.findall(block)}
+    assert {"demo", "test"} <= shown
+
+
+def verbs(command: click.Command, above: str = "otp-gateway") -> Iterator[str]:
+    """Yield every verb as it is typed."""
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from verbs(below, f"{above} {name}")
+    else:
+        yield above
+
+
+def test_every_verb_is_described(texts):
+    assert missing(verbs(typer.main.get_command(app)), texts["docs/operations.md"]) == set()
+
+
+# --- The API ------------------------------------------------------------------------------------------------------
+
+
+def test_every_route_is_described(texts):
+    paths = openapi.document("http://127.0.0.1:8080")["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    headings = _HEADING.findall(texts["docs/api.md"])
+    assert {route for route in routes if not any(f"`{route}`" in heading for heading in headings)} == set()
+
+
+def test_every_problem_code_is_listed_with_its_status(texts):
+    rows = {(problem.code, problem.status) for problem in examples.PROBLEMS.values()}
+    listed = re.findall(r"^\| `([a-z_]+)` \| ([\d, ]+) \|", texts["docs/api.md"], re.MULTILINE)
+    shown = {(code, int(status)) for code, numbers in listed for status in numbers.split(", ")}
+    assert shown == rows
+
+
+def test_every_status_outcome_and_reason_is_listed(texts):
+    words = [*VerificationStatus, *MessageStatus, *AttemptOutcome, *SubscriberStatus, *Reason]
+    assert missing(words, texts["docs/api.md"]) == set()
+
+
+def test_every_field_is_described(texts):
+    described = (*openapi._SCHEMAS, shapes.CodeWish, shapes.ClientTold, shapes.AttemptShape, shapes.EventShape)
+    fields = {field for shape in described for field in shape.__struct_fields__}
+    assert missing(fields, texts["docs/api.md"]) == set()
+
+
+def test_every_field_that_is_not_there_yet_is_named(texts):
+    assert missing(NOT_YET, texts["docs/api.md"]) == set()
+
+
+def test_every_example_body_is_taken_or_given(texts):
+    """Each JSON example of the page has the fields of one of the shapes, no more."""
+    known = [frozenset(shape.__struct_fields__) for shape in openapi._SCHEMAS]
+    for block in blocks(texts["docs/api.md"], "json"):
+        fields = set(json.loads(block))
+        assert any(fields <= shape for shape in known), block
+
+
+def test_every_request_example_is_accepted(texts):
+    found = [json.loads(block) for block in blocks(texts["docs/api.md"], "json")]
+    creates = [body for body in found if "to" in body and "id" not in body]
+    assert [msgspec.convert(body, shapes.CreateVerification).purpose for body in creates] == ["login"]
+
+
+# --- Events, logs, settings, templates, channels -------------------------------------------------------------------
+
+
+def test_every_event_is_listed_with_its_meaning(texts):
+    rows = set(re.findall(r"^\| `([a-z_.]+)` \| \w+", texts["docs/operations.md"], re.MULTILINE))
+    assert set(map(str, EventName)) - rows == set()
+    assert missing(EventName, texts["docs/api.md"]) == set()
+
+
+def test_every_field_of_a_log_line_is_listed(texts):
+    whole = Event("evt", 0.0, EventName.MESSAGE_SENT, "shop", "ver", "msg", "sms", 1, "sent", "unknown", "0", "a", 1.0)
+    assert missing([*line_of(whole), "logger", "exception", "frames", "related"], texts["docs/operations.md"]) == set()
+
+
+def test_every_key_that_is_not_there_yet_is_named(texts):
+    names = {path[-1] if len(path) > 1 else f"[{path[0]}]" for path in schema._NOT_YET}
+    assert missing(names, texts["docs/operations.md"]) == set()
+
+
+def test_every_key_of_a_channel_is_described(texts):
+    keys = {key for kind in (SmsSettings, EmailSettings, TelegramSettings) for key in schema.keys_of(kind)}
+    assert missing(keys - {"adapter"}, texts["docs/channels.md"]) == set()
+
+
+def test_every_section_of_the_settings_is_described(texts):
+    sections = {"[channels.…]" if name == "channels" else "[services.…]" if name == "services" else f"[{name}]"
+                for name in Settings.model_fields}  # fmt: skip
+    assert missing(sections, texts["docs/operations.md"]) == set()
+
+
+def test_every_twilio_code_is_listed_as_it_is_classified(texts):
+    listed = re.findall(r"^\| ((?:\d{5}(?:, )?)+) \| (\w+) \| `(\w+)` \|", texts["docs/channels.md"], re.MULTILINE)
+    shown = {code: f"{kind}:{reason}" for codes, kind, reason in listed for code in codes.split(", ")}
+    assert shown == dict(CODES)
+
+
+def test_what_a_template_may_use_is_listed(texts):
+    assert missing({*CODE_VALUES, *FILTERS, *REPLIES}, texts["docs/templates.md"]) == set()
+
+
+def test_every_resend_policy_is_named(texts):
+    from gateway.config import CodeSettings
+
+    assert missing(get_args(CodeSettings.model_fields["resend"].annotation), texts["docs/api.md"]) == set()
+
+
+# --- The recipe ---------------------------------------------------------------------------------------------------
+
+
+def recipe(text: str) -> dict[str, str]:
+    """Return the files of "a channel from nothing" by their path, which stands in the line above each block."""
+    found = re.findall(r"^`([\w./]+)`:?\n\n```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return dict(found)
+
+
+def test_the_channel_written_from_nothing_is_three_files_that_parse(texts):
+    files = recipe(texts["docs/channels.md"])
+    assert set(files) == {"channels/pager.py", "templates/pager/verification/body.txt",
+                          "templates/pager/verification/body.de.txt", "tests/channels/test_pager.py"}  # fmt: skip
+    for name, content in files.items():
+        if name.endswith(".py"):
+            ast.parse(content)
+
+
+def test_the_channel_written_from_nothing_passes_the_contract(texts, tmp_path):
+    for folder in ("channels", "templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "gateway", "tests/channels/contract.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name, content in recipe(texts["docs/channels.md"]).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/channels/test_pager.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-4000:]

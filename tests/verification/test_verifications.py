@@ -1,0 +1,316 @@
+"""Starting and resending, on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from channels.base import Reason
+from gateway.config import CodeSettings, LimitSettings, ServiceSettings
+from gateway.errors import Cooldown, Gone, InvalidRequest, NotFound, RecipientRefused
+from gateway.verification.request import Asked
+from tests.world import EMAIL, PHONE, World, refused, two_channels
+
+BOTH = {"phone": PHONE, "email": EMAIL}
+
+
+@pytest.fixture
+def make_world(database, clock, sealer, hasher):
+    def make(**settings) -> World:
+        code = settings.pop("code", CodeSettings())
+        limits = settings.pop("limits", LimitSettings(cooldown=30))
+        service = ServiceSettings(name="Shop", channels=("sms", "email"), code=code, limits=limits, **settings)
+        return World(database, clock, sealer, hasher, two_channels(), service=service)
+
+    return make
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    return make_world()
+
+
+async def test_a_started_verification_shows_masked_addresses_and_its_route(world, clock):
+    view = await world.start(BOTH, purpose="login", locale="de-AT")
+    assert view.status == "pending"
+    assert view.to == {"phone": "+49••••••••678", "email": view.to["email"]}
+    assert EMAIL not in repr(view)
+    assert (view.channel, list(view.next_channels)) == ("sms", ["email"])
+    assert view.expires_at == clock.now() + 300
+    assert view.resend_at == clock.now() + 30
+    assert view.checks_left == 5
+
+
+async def test_what_is_read_back_is_what_was_answered(world):
+    view = await world.start(BOTH)
+    again = await world.look(view)
+    for name in (
+        "id",
+        "status",
+        "to",
+        "channel",
+        "next_channels",
+        "created_at",
+        "expires_at",
+        "resend_at",
+        "checks_left",
+    ):
+        assert getattr(again, name) == getattr(view, name), name
+
+
+async def test_channels_without_an_address_are_skipped(world):
+    view = await world.start({"email": EMAIL})
+    assert (view.channel, list(view.next_channels)) == ("email", [])
+
+
+async def test_a_request_may_choose_its_route(world):
+    view = await world.start(BOTH, channels=["email", "sms"])
+    assert (view.channel, list(view.next_channels)) == ("email", ["sms"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        ({"to": {}}, "/to"),
+        ({"to": {"fax": "1"}}, "/to/fax"),
+        ({"to": {"phone": "12345"}}, "/to/phone"),
+        ({"to": {"telegram": "user-1"}}, "/to"),
+        ({"to": BOTH, "channels": ["pigeon"]}, "/channels/0"),
+        ({"to": BOTH, "ttl": 301}, "/ttl"),
+        ({"to": BOTH, "ttl": 4}, "/ttl"),
+        ({"to": BOTH, "length": 5}, "/code/length"),
+        ({"to": BOTH, "length": 11}, "/code/length"),
+        ({"to": BOTH, "alphabet": "letters"}, "/code/alphabet"),
+        ({"to": BOTH, "value": "123456"}, "/code/value"),
+    ],
+)
+async def test_a_request_that_loosens_or_misses_something_is_refused_by_pointer(world, asked, pointer):
+    with pytest.raises(InvalidRequest) as caught:
+        await world.verifications.prepare("shop", Asked(**asked))
+    assert [error.pointer for error in caught.value.errors] == [pointer]
+
+
+async def test_a_request_may_tighten_its_policy(world, clock):
+    view = await world.start(ttl=60, length=8)
+    await world.attempt()
+    assert view.expires_at == clock.now() + 60
+    assert len(world.code) == 8
+
+
+async def test_a_service_may_bring_its_own_code_where_its_policy_says_so(make_world):
+    world = make_world(code=CodeSettings(custom=True))
+    view = await world.start(value="012345")
+    await world.attempt()
+    assert world.code == "012345"
+    await world.checking.check("shop", view.id, "012345")
+    with pytest.raises(InvalidRequest):
+        await world.verifications.prepare("shop", Asked(to=BOTH, value="12345"))
+    with pytest.raises(InvalidRequest):
+        await world.verifications.prepare("shop", Asked(to=BOTH, value="12345x"))
+
+
+@pytest.mark.parametrize("phone", ["+15005550006", "+881612345678"])
+async def test_costly_numbers_are_refused_unless_the_policy_names_them(make_world, phone):
+    with pytest.raises(RecipientRefused):
+        await make_world().start({"phone": phone})
+
+
+async def test_countries_outside_the_policy_are_refused(make_world):
+    world = make_world(countries=("FR",))
+    with pytest.raises(RecipientRefused):
+        await world.start({"phone": PHONE})
+
+
+async def test_the_sandbox_takes_providers_test_numbers(make_world):
+    world = make_world()
+    world.verifications._sandbox = True
+    assert (await world.start({"phone": "+15005550006"})).status == "pending"
+
+
+async def test_a_recipient_is_not_sent_to_again_within_the_cooldown(world, clock):
+    first = await world.start()
+    clock.advance(29)
+    with pytest.raises(Cooldown) as caught:
+        await world.start()
+    assert caught.value.extra["verification"] == first.id
+    assert caught.value.headers["Retry-After"] == "1"
+    clock.advance(int(caught.value.headers["Retry-After"]))
+    assert (await world.start()).id != first.id
+
+
+async def test_of_parallel_requests_for_one_recipient_one_is_sent(world):
+    outcomes = await asyncio.gather(*(world.start() for _ in range(10)), return_exceptions=True)
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, Cooldown)]
+    [started] = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert len(refusals) == 9
+    assert {refusal.extra["verification"] for refusal in refusals} == {started.id}
+    assert len(world.handed_over) == 1
+
+
+async def test_an_approval_ends_the_cooldown(world):
+    view = await world.start()
+    await world.attempt()
+    await world.checking.check("shop", view.id, world.code)
+    assert (await world.start()).status == "pending"
+
+
+async def test_a_failed_route_ends_the_cooldown(world):
+    world.channels["sms"].script = [refused(Reason.BLOCKED)]
+    view = await world.start()
+    await world.attempt()
+    assert (await world.look(view)).status == "failed"
+    assert (await world.start()).status == "pending"
+
+
+async def test_a_cancel_does_not_end_the_cooldown(world):
+    view = await world.start()
+    await world.checking.cancel("shop", view.id)
+    with pytest.raises(Cooldown):
+        await world.start()
+
+
+async def test_without_a_cooldown_nothing_is_refused(make_world):
+    world = make_world(limits=LimitSettings(cooldown=0))
+    assert len({(await world.start()).id for _ in range(3)}) == 3
+
+
+async def test_a_resend_carries_the_same_code_and_does_not_move_the_expiry(world, clock):
+    view = await world.start(BOTH)
+    await world.attempt()
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, None)
+    await world.attempt()
+    again = await world.look(view)
+    first, second = world.channels["sms"].sent
+    assert first.code == second.code
+    assert again.expires_at == view.expires_at
+    assert again.resend_at == clock.now() + 60
+
+
+async def test_a_resend_keeps_the_count_of_failed_checks(world, clock):
+    from gateway.errors import WrongCode
+
+    view = await world.start()
+    await world.attempt()
+    with pytest.raises(WrongCode):
+        await world.checking.check("shop", view.id, "not it".replace(" ", ""))
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, None)
+    assert (await world.look(view)).checks_left == 4
+
+
+async def test_the_cooldown_grows_with_each_send_up_to_four_times(make_world, clock):
+    world = make_world(code=CodeSettings(ttl=600), limits=LimitSettings(cooldown=10))
+    view = await world.start()
+    waits = []
+    for _ in range(5):
+        clock.advance((await world.look(view)).resend_at - clock.now())
+        await world.verifications.resend("shop", view.id, None)
+        waits.append(round((await world.look(view)).resend_at - clock.now()))
+    assert waits == [20, 30, 40, 40, 40]
+
+
+async def test_a_resend_before_its_time_is_refused_and_obeying_it_works(world, clock):
+    view = await world.start()
+    clock.advance(10.5)
+    with pytest.raises(Cooldown) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    clock.advance(int(caught.value.headers["Retry-After"]))
+    await world.verifications.resend("shop", view.id, None)
+    assert (await world.look(view)).status == "pending"
+
+
+async def test_of_parallel_resends_one_is_sent(world, clock):
+    view = await world.start()
+    clock.advance(30)
+    outcomes = await asyncio.gather(
+        *(world.verifications.resend("shop", view.id, None) for _ in range(8)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes].count(Cooldown) == 7
+
+
+async def test_a_resend_by_another_channel_of_the_route(world, clock):
+    view = await world.start(BOTH)
+    await world.attempt()
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, "email")
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "sent"), ("email", "sent")]
+    with pytest.raises(InvalidRequest):
+        clock.advance(60)
+        await world.verifications.resend("shop", view.id, "pigeon")
+
+
+async def test_a_resend_takes_the_place_of_what_is_still_queued(world, clock):
+    view = await world.start()
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, None)
+    await world.attempt()
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "canceled"), ("sms", "sent")]
+    assert len(world.channels["sms"].sent) == 1
+
+
+async def test_with_new_codes_only_the_latest_works(make_world, clock):
+    world = make_world(code=CodeSettings(resend="new"))
+    view = await world.start()
+    await world.attempt()
+    old = world.code
+    clock.advance(30)
+    world.verifications._random_below = lambda _: (int(old) + 1) % 10**6
+    await world.verifications.resend("shop", view.id, None)
+    await world.attempt()
+    from gateway.errors import WrongCode
+
+    with pytest.raises(WrongCode):
+        await world.checking.check("shop", view.id, old)
+    await world.checking.check("shop", view.id, world.channels["sms"].sent[-1].code)
+
+
+async def test_an_ended_verification_is_not_sent_again(world, clock):
+    view = await world.start()
+    await world.checking.cancel("shop", view.id)
+    clock.advance(30)
+    with pytest.raises(Gone) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    assert caught.value.code == "canceled"
+
+
+async def test_another_services_verification_is_not_there(world, clock):
+    view = await world.start()
+    clock.advance(30)
+    with pytest.raises(NotFound):
+        await world.verifications.resend("other", view.id, None)
+    with pytest.raises(NotFound):
+        await world.reading.one("other", view.id)
+
+
+async def test_a_page_lists_a_services_own_newest_first(world):
+    views = [await world.start({"phone": f"+491511234567{n}"}) for n in range(5)]
+    first = await world.reading.page("shop", limit=3)
+    assert [item.id for item in first.items] == [view.id for view in reversed(views)][:3]
+    second = await world.reading.page("shop", limit=3, cursor=first.next_cursor or "")
+    assert [item.id for item in second.items] == [view.id for view in reversed(views)][3:]
+    assert second.next_cursor is None
+    assert (await world.reading.page("other")).items == []
+
+
+async def test_a_page_can_be_asked_for_a_status_or_an_address(world, hasher, clock):
+    ann, bob = await world.start({"email": "Ann+shop@example.org"}), await world.start({"phone": PHONE})
+    found = await world.reading.page("shop", address_hash=hasher.hash("email", "ann@example.org"))
+    assert [item.id for item in found.items] == [ann.id]
+    await world.checking.cancel("shop", bob.id)
+    assert [item.id for item in (await world.reading.page("shop", status="canceled")).items] == [bob.id]
+    clock.advance(301)
+    assert [item.id for item in (await world.reading.page("shop", status="expired")).items] == [ann.id]
+
+
+async def test_nothing_in_the_database_can_be_read_without_the_keys(world, database):
+    await world.start(BOTH, params={"name": "Ann Example"})
+    await world.attempt()
+    secrets = [world.code.encode(), PHONE.encode(), EMAIL.encode(), b"Ann Example"]
+    for table in ("verification", "message", "attempt", "event", "address", "cooldown"):
+        for record in await database.fetch(f"SELECT * FROM {table}"):
+            stored = repr(dict(record)).encode()
+            assert [secret for secret in secrets if secret in stored] == []

@@ -1,0 +1,151 @@
+"""A gateway without HTTP: real queue, verification and dispatcher, over channels whose provider is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels.base import Channel, ChannelSettings, DeliveryError, Envelope, PermanentError, Reason, Receipt
+from channels.kinds import KINDS
+from gateway.config import CodeSettings, LimitSettings, ServiceSettings
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.queue import Queue
+from gateway.storage.database import Database
+from gateway.verification.checking import Checking
+from gateway.verification.reading import Reading
+from gateway.verification.request import Asked
+from gateway.verification.verifications import Verifications
+from gateway.verification.view import VerificationView
+
+PHONE = "+4915112345678"
+EMAIL = "ann@example.org"
+
+
+class Scripted(Channel):
+    """A channel whose answers a test writes down beforehand; what is left out is accepted."""
+
+    kinds = KINDS
+    parts = ("body.txt",)
+
+    def __init__(self, name: str, kinds: Sequence[str], *, needs_subscriber: bool = False, **settings: Any) -> None:
+        super().__init__(name, ChannelSettings(adapter="scripted", **settings))
+        self.kinds = {kind: KINDS[kind] for kind in kinds}  # type: ignore[misc]
+        self.needs_subscriber = needs_subscriber  # type: ignore[misc]
+        self.script: list[DeliveryError | Receipt | Exception] = []
+        self.sent: list[Envelope] = []
+
+    async def deliver(self, envelope: Envelope) -> Receipt:
+        self.sent.append(envelope)
+        answer = self.script.pop(0) if self.script else Receipt(f"{self.name}-{len(self.sent)}")
+        if isinstance(answer, Receipt):
+            return answer
+        raise answer
+
+
+async def instantly(_: float) -> None:
+    """Wait for nothing."""
+
+
+def unknown_person(*_: Any) -> Any:
+    async def nobody() -> None:
+        return None
+
+    return nobody()
+
+
+@dataclass
+class World:
+    """Everything between the API and the providers, on one database."""
+
+    database: Database
+    clock: Any
+    sealer: Any
+    hasher: Any
+    channels: Mapping[str, Scripted]
+    node: str = "node-a"
+    service: ServiceSettings = field(
+        default_factory=lambda: ServiceSettings(
+            name="Shop", channels=("sms", "email"), code=CodeSettings(), limits=LimitSettings(cooldown=30)
+        )
+    )
+    resolve: Any = unknown_person
+    invite: Any = unknown_person
+    has_room: bool = True
+
+    def __post_init__(self) -> None:
+        self.handed_over: list[Any] = []
+        self.queue = Queue(
+            self.database,
+            self.sealer,
+            self.clock,
+            node=self.node,
+            on_route_end=lambda *args: self.checking.on_route_end(*args),
+            several_nodes=True if "Postgresql" in type(self.database._engine).__name__ else False,
+        )
+        self.checking = Checking(self.database, self.queue, self.sealer, self.clock)
+        self.reading = Reading(self.database, self.clock)
+        self.dispatcher = Dispatcher(
+            self.queue,
+            self.channels,
+            lambda message, channel, lifetime: ("Shop", {"body.txt": f"{message.code} is your code"}),
+            self.clock,
+            jitter=lambda: 1.0,
+            sleep=instantly,
+        )
+        self.verifications = Verifications(
+            database=self.database,
+            queue=self.queue,
+            sealer=self.sealer,
+            hasher=self.hasher,
+            clock=self.clock,
+            services={"shop": self.service},
+            channels=self.channels,
+            kinds=KINDS,
+            hand_over=self.handed_over.append,
+            has_room=lambda _: self.has_room,
+            resolve=self.resolve,
+            invite=self.invite,
+        )
+
+    async def start(self, to: Mapping[str, str] | None = None, **asked: Any) -> VerificationView:
+        prepared = await self.verifications.prepare("shop", Asked(to={"phone": PHONE} if to is None else to, **asked))
+        return await self.verifications.start(prepared)
+
+    async def attempt(self) -> None:
+        """Make one attempt at the oldest message handed over, and at what follows from it on other channels."""
+        await self.dispatcher.attempt(self.handed_over.pop(0))
+        for lane in self.dispatcher._lanes.values():
+            self.handed_over.extend(lane.drain())
+
+    async def claim(self, channel: str) -> int:
+        """Take what is due in the database."""
+        messages = await self.queue.claim(channel, 100)
+        self.handed_over.extend(messages)
+        return len(messages)
+
+    async def look(self, view: VerificationView) -> VerificationView:
+        return await self.reading.one("shop", view.id)
+
+    async def statuses(self, view: VerificationView) -> list[tuple[str, str]]:
+        """The channel and status of each message, oldest first."""
+        return [(message.channel, message.status) for message in (await self.look(view)).messages]
+
+    async def events(self, view: VerificationView) -> list[str]:
+        return [event.name for event in (await self.look(view)).events or ()]
+
+    @property
+    def code(self) -> str:
+        """The code of the latest message that reached a provider."""
+        latest = max(
+            (channel.sent[-1] for channel in self.channels.values() if channel.sent), key=lambda e: e.message_id
+        )
+        return latest.code
+
+
+def two_channels(**settings: Any) -> dict[str, Scripted]:
+    return {"sms": Scripted("sms", ["phone"], **settings), "email": Scripted("email", ["email"], **settings)}
+
+
+def refused(reason: Reason = Reason.INVALID_RECIPIENT) -> PermanentError:
+    return PermanentError(reason, provider_code="21211")
