@@ -118,7 +118,7 @@ class Caller(asyncio.Protocol):
         else:
             asyncio.get_running_loop().call_later(PAUSE, self._next)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Fail, unless this was the end."""
         if not self.done.done():
             self.done.set_exception(ConnectionError("the server closed a connection"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.secret import index_key
 from gateway.storage.sqlite import SqliteEngine
-from gateway.storage.unit import StorageError
+from gateway.storage.unit import Connection, StorageError
 from gateway.verification.checking import Checking
 from gateway.verification.reading import Reading
 from gateway.verification.verifications import Verifications
@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between sweeps for what is overdue.
 SWEEP = 1.0
+#: Seconds between sweeps for what is kept for a while only.
+FORGETTING = 60.0
 #: Seconds between looks at the database's clock, where nodes share one.
 CLOCK_SYNC = 30.0
 
@@ -172,32 +174,16 @@ def _built(
     *,
     sandbox: bool,
 ) -> tuple[Gateway, Inbox, Leases]:
-    database, sealer, hasher, clock = store.database, store.sealer, store.hasher, store.clock
-    node = secrets.token_hex(8)
-    kinds = _kinds(channels)
-    # The queue tells verification when a route has ended, and verification tells the queue what to send: one of the
-    # two must come first, so the queue is given a function that finds the other when it is called.
-    checking: Checking
-    queue = Queue(
-        database,
-        sealer,
-        clock,
-        node=node,
-        on_route_end=lambda connection, verification_id, now: checking.on_route_end(connection, verification_id, now),
-        several_nodes=settings.database.engine == "postgresql",
-    )
-    checking = Checking(database, queue, sealer, clock)
-    dispatcher = Dispatcher(queue, channels, _renderer(settings, templates), clock)
-    bot = next((channel for channel in channels.values() if channel.needs_subscriber), None)
-    subscribers = Subscribers(
-        database=database, sealer=sealer, hasher=hasher, clock=clock, bot=bot, phone=kinds["phone"]
-    )
+    node, kinds = secrets.token_hex(8), _kinds(channels)
+    queue, checking = _queue(settings, store, node)
+    dispatcher = Dispatcher(queue, channels, _renderer(settings, templates), store.clock)
+    subscribers = _subscribers(store, channels, kinds)
     verifications = Verifications(
-        database=database,
+        database=store.database,
         queue=queue,
-        sealer=sealer,
-        hasher=hasher,
-        clock=clock,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
         services=settings.services,
         channels=channels,
         kinds=kinds,
@@ -207,37 +193,72 @@ def _built(
         invite=subscribers.invite,
         sandbox=sandbox,
     )
-    inbox = Inbox(
-        database=database,
-        sealer=sealer,
-        hasher=hasher,
-        clock=clock,
+    keys, draining = Keys(store.database, store.clock), asyncio.Event()
+    parts = Parts(
+        verifications=verifications,
+        checking=checking,
+        reading=Reading(store.database, store.clock),
+        subscribers=subscribers,
+        keys=keys,
+        answers=Answers(store.database, store.sealer, store.clock),
+        queue=queue,
+        channels=channels,
+        kinds=kinds,
+        hasher=store.hasher,
+        services=settings.services,
+        ready=lambda: _health(store.database, channels, draining),
+        public_url=settings.server.public_url,
+    )
+    inbox = _inbox(settings, store, verifications, dispatcher)
+    return Gateway(store, parts, dispatcher, keys, draining), inbox, Leases(store.database, node)
+
+
+def _queue(settings: Settings, store: Store, node: str) -> tuple[Queue, Checking]:
+    # The queue tells verification when a route has ended, and verification tells the queue what to send: one of the
+    # two must come first, so the queue is given a function that finds the other when it is called.
+    async def on_route_end(connection: Connection, verification_id: str, now: float, /) -> None:
+        await checking.on_route_end(connection, verification_id, now)
+
+    queue = Queue(
+        store.database,
+        store.sealer,
+        store.clock,
+        node=node,
+        on_route_end=on_route_end,
+        several_nodes=settings.database.engine == "postgresql",
+    )
+    checking = Checking(store.database, queue, store.sealer, store.clock)
+    return queue, checking
+
+
+def _subscribers(store: Store, channels: Mapping[str, Channel], kinds: Mapping[str, Normalize]) -> Subscribers:
+    return Subscribers(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
+        bot=next((channel for channel in channels.values() if channel.needs_subscriber), None),
+        phone=kinds["phone"],
+    )
+
+
+def _inbox(settings: Settings, store: Store, verifications: Verifications, dispatcher: Dispatcher) -> Inbox:
+    return Inbox(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
         brands={name: service.name for name, service in settings.services.items()},
         render=_reply_renderer(),
         on_link=verifications.on_link,
         announce=dispatcher.announce,
     )
-    keys, draining = Keys(database, clock), asyncio.Event()
-    parts = Parts(
-        verifications=verifications,
-        checking=checking,
-        reading=Reading(database, clock),
-        subscribers=subscribers,
-        keys=keys,
-        answers=Answers(database, sealer, clock),
-        queue=queue,
-        channels=channels,
-        kinds=kinds,
-        hasher=hasher,
-        services=settings.services,
-        ready=lambda: _health(database, channels, draining),
-        public_url=settings.server.public_url,
-    )
-    return Gateway(store, parts, dispatcher, keys, draining), inbox, Leases(database, node)
 
 
 def _kinds(channels: Mapping[str, Channel]) -> dict[str, Normalize]:
-    return {**{kind: check for channel in channels.values() for kind, check in channel.kinds.items()}, **KINDS}
+    # An adapter's own reading of a kind goes before the shared one: its settings may take more addresses.
+    own = ((kind, check) for channel in channels.values() for kind, check in channel.kinds.items())
+    return {**KINDS, **{kind: check for kind, check in own if check is not KINDS.get(kind)}}
 
 
 def _renderer(
@@ -297,8 +318,9 @@ async def _health(database: Database, channels: Mapping[str, Channel], draining:
     return Health(database=reachable, migrations=migrated, draining=draining.is_set(), channels=words)
 
 
-def _duties(settings: Settings, gateway: Gateway):  # type: ignore[no-untyped-def]
+def _duties(settings: Settings, gateway: Gateway) -> Iterator[Coroutine[None, None, None]]:
     yield every(SWEEP, gateway.parts.checking.expire_overdue)
-    yield every(60.0, gateway.parts.answers.forget)
+    yield every(FORGETTING, gateway.parts.answers.forget)
+    yield every(FORGETTING, gateway.parts.checking.forget_cooldowns)
     if settings.database.engine == "postgresql":
         yield every(CLOCK_SYNC, lambda: sync_clock(gateway.store.database, gateway.store.clock))

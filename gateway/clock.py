@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -23,6 +25,7 @@ class SystemClock:
 
     A machine's clock may be stepped while codes are alive; ``now`` follows the monotonic clock from the
     moment it was made (or last ``set``), so that no code dies early or lives longer than promised.
+    Whole milliseconds, so that what is shown of two times adds up.
     """
 
     def __init__(self) -> None:
@@ -30,7 +33,7 @@ class SystemClock:
 
     def now(self) -> float:
         """Return seconds since the Unix epoch (UTC)."""
-        return time.monotonic() + self._offset
+        return round(time.monotonic() + self._offset, 3)
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
@@ -39,3 +42,15 @@ class SystemClock:
     def set(self, now: float) -> None:
         """Take over another clock's time (the database's, where nodes share one)."""
         self._offset = now - time.monotonic()
+
+
+def rfc3339(seconds: float) -> str:
+    """Return seconds since the Unix epoch as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
+    whole, milliseconds = divmod(int(round(seconds * 1000, 2) // 1), 1000)
+    return f"{_to_the_second(whole)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _to_the_second(seconds: int) -> str:
+    # Most of what is written within a second tells of the same few seconds.
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]

@@ -30,6 +30,14 @@ BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn would raise the signal again after its own shutdown: the process would die before ours.
@@ -72,11 +80,12 @@ async def serving(gateway: Gateway, settings: ServerSettings, listener: socket.s
         )
     )
     serving_task = asyncio.create_task(server.serve([listener]), name="HTTP")
+    up = asyncio.create_task(server.up.wait())
     try:
-        while not server.started and not serving_task.done():
-            await asyncio.sleep(0.005)
+        await asyncio.wait({serving_task, up}, return_when=asyncio.FIRST_COMPLETED)
         yield
     finally:
+        up.cancel()
         gateway.draining.set()
         server.should_exit = True
         await serving_task

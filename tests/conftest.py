@@ -86,18 +86,33 @@ def postgresql_url() -> Iterator[str]:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no PostgreSQL could be started here: {type(error).__name__}")
-    yield str(server.get_uri())
+    url = str(server.get_uri())
+    aside(hurry(url))
+    yield url
     server.cleanup()
 
 
+async def hurry(url: str) -> None:
+    """Let a server of tests write without waiting for the disk: nothing in it outlives the run."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+
+
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgresql_url) -> str:
+def migrated_postgresql(postgresql_url: str) -> str:
     aside(Store(url=postgresql_url).upgrade())
     return postgresql_url
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory) -> Path:
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "empty.db"
     aside(Store(path=path).upgrade())
     return path

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from channels.base import Channel, ChannelSettings, DeliveryError, Envelope, PermanentError, Reason, Receipt
 from channels.kinds import KINDS
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
-from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.dispatcher import GRACE, Dispatcher
+from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
 from gateway.storage.database import Database
+from gateway.storage.postgresql import PostgresqlEngine
+from gateway.storage.unit import Connection
 from gateway.verification.checking import Checking
 from gateway.verification.reading import Reading
 from gateway.verification.request import Asked
@@ -34,9 +37,13 @@ class Scripted(Channel):
         self.needs_subscriber = needs_subscriber  # type: ignore[misc]
         self.script: list[DeliveryError | Receipt | Exception] = []
         self.sent: list[Envelope] = []
+        #: What happens during a delivery, in place of the script.
+        self.act: Callable[[Envelope], Awaitable[Any]] | None = None
 
     async def deliver(self, envelope: Envelope) -> Receipt:
         self.sent.append(envelope)
+        if self.act is not None:
+            return cast("Receipt", await self.act(envelope))
         answer = self.script.pop(0) if self.script else Receipt(f"{self.name}-{len(self.sent)}")
         if isinstance(answer, Receipt):
             return answer
@@ -72,16 +79,17 @@ class World:
     resolve: Any = unknown_person
     invite: Any = unknown_person
     has_room: bool = True
+    grace: float = GRACE
 
     def __post_init__(self) -> None:
-        self.handed_over: list[Any] = []
+        self.handed_over: list[Message] = []
         self.queue = Queue(
             self.database,
             self.sealer,
             self.clock,
             node=self.node,
-            on_route_end=lambda *args: self.checking.on_route_end(*args),
-            several_nodes=True if "Postgresql" in type(self.database._engine).__name__ else False,
+            on_route_end=self._on_route_end,
+            several_nodes=isinstance(self.database._engine, PostgresqlEngine),
         )
         self.checking = Checking(self.database, self.queue, self.sealer, self.clock)
         self.reading = Reading(self.database, self.clock)
@@ -92,6 +100,7 @@ class World:
             self.clock,
             jitter=lambda: 1.0,
             sleep=instantly,
+            grace=self.grace,
         )
         self.verifications = Verifications(
             database=self.database,
@@ -107,6 +116,9 @@ class World:
             resolve=self.resolve,
             invite=self.invite,
         )
+
+    async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:
+        await self.checking.on_route_end(connection, verification_id, now)
 
     async def start(self, to: Mapping[str, str] | None = None, **asked: Any) -> VerificationView:
         prepared = await self.verifications.prepare("shop", Asked(to={"phone": PHONE} if to is None else to, **asked))

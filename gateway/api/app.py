@@ -36,7 +36,7 @@ def create_api(parts: Parts) -> ASGIApp:
         [
             _route(verifications.PATH, POST=codes.create, GET=codes.list),
             _route(f"{one}/check", POST=codes.check),
-            _route(f"{verifications.PATH}/batch", GET=verifications.batch, POST=verifications.batch),
+            _route(f"{verifications.PATH}/batch", POST=verifications.batch),
             _route(one, GET=codes.one),
             _route(f"{one}/resend", POST=codes.resend),
             _route(f"{one}/cancel", POST=codes.cancel),

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from gateway.api.keys import TRACE
 from gateway.api.problems import SlowRequest
 from gateway.api.strict_json import parse
 from gateway.errors import BadRequest, TooLarge, UnsupportedMediaType
@@ -18,8 +19,6 @@ BODY_SECONDS: Final = 15.0
 
 #: Names under which people send keys where they do not belong.
 KEY_NAMES: Final = frozenset({"key", "api_key", "apikey", "token", "access_token", "authorization"})
-#: How every key starts.
-KEY_PREFIX: Final = "otpg_"
 
 
 class MisplacedKey(BadRequest):
@@ -79,7 +78,7 @@ async def read_json(request: Request, *, optional: bool = False) -> object:
 def refuse_keys(fields: dict[str, object]) -> None:
     """Refuse a key that is not in the ``Authorization`` header. Raises ``MisplacedKey``."""
     named = not KEY_NAMES.isdisjoint(fields)
-    if named or any(isinstance(value, str) and KEY_PREFIX in value for value in fields.values()):
+    if named or any(isinstance(value, str) and TRACE.search(value) for value in fields.values()):
         raise MisplacedKey("a key belongs in the Authorization header; one sent elsewhere may be in a log: revoke it")
 
 

@@ -25,6 +25,7 @@ nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y
 nav h2 { margin: 1.4rem 0 .3rem; font-size: .75rem; letter-spacing: .06em; text-transform: uppercase; color: var(--soft); }
 nav ul { list-style: none; margin: 0; padding: 0; }
 nav a { display: block; padding: .2rem 0; color: var(--ink); text-decoration: none; }
+main a { color: var(--mark); }
 a:hover { text-decoration: underline; }
 a:focus-visible, summary:focus-visible { outline: 2px solid var(--mark); outline-offset: 2px; }
 main { padding: 2rem 1.5rem 5rem; border-left: 1px solid var(--line); }

@@ -20,6 +20,10 @@ T = TypeVar("T", bound=Request)
 NOT_YET: Final = frozenset({"bind", "proof", "mode"})
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+#: A purpose may be a template's folder.
+_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+#: What a template can name as ``params.<name>``.
+_PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 #: Language and further subtags of RFC 5646, in their lengths; which of them exist does not matter here.
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": ClientTold}
@@ -94,12 +98,12 @@ def _wrong(body: CreateVerification) -> Iterator[FieldError]:
         yield FieldError("/to", "kinds are lower-case letters, digits and underscores")
     if body.channels is not None and len(set(body.channels)) < len(body.channels):
         yield FieldError("/channels", "a channel is named twice")
-    if not _NAME.fullmatch(body.purpose):
-        yield FieldError("/purpose", "1 to 32 lower-case letters, digits and underscores, a letter first")
+    if not _PURPOSE.fullmatch(body.purpose):
+        yield FieldError("/purpose", "1 to 64 lower-case letters, digits, dashes and underscores, a letter first")
     if body.locale is not None and not _LOCALE.fullmatch(body.locale):
         yield FieldError("/locale", "a language tag, like de or de-AT")
-    if body.params is not None and not all(map(_NAME.fullmatch, body.params)):
-        yield FieldError("/params", "names are 1 to 32 lower-case letters, digits and underscores, a letter first")
+    if body.params is not None and not all(map(_PARAM.fullmatch, body.params)):
+        yield FieldError("/params", "names are 1 to 64 ASCII letters, digits and underscores, a letter first")
     if body.client is not None and body.client.ip is not None and not _is_ip(body.client.ip):
         yield FieldError("/client/ip", "not an IP address")
 

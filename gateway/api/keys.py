@@ -35,6 +35,9 @@ _CHECKSUM_LENGTH: Final = 6
 #: What every key looks like; secret scanners may search for it.
 PATTERN: Final = re.compile(r"otpg_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 
+#: Enough of a key to know one by, whole or cut.
+TRACE: Final = re.compile(r"otpg_[0-9A-Za-z]{8}_[0-9A-Za-z]{16}")
+
 #: Seconds after which the keys in memory are read again beside the request that noticed.
 REFRESH_AFTER: Final = 2.0
 #: Seconds after which a request waits for that: with the read itself, a revoked key ends within 5 s.

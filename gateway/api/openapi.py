@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import msgspec
@@ -58,7 +57,7 @@ def document(public_url: str) -> Json:
     """Return the document of a gateway at ``public_url``."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "otp-gateway", "version": _version(), "description": _DESCRIPTION},
+        "info": {"title": "otp-gateway", "version": "1", "description": _DESCRIPTION},
         "servers": [{"url": public_url}],
         "security": [{"key": []}],
         "tags": [{"name": name} for name in ("Verifications", "Subscribers", "Operation")],
@@ -68,14 +67,6 @@ def document(public_url: str) -> Json:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "otpg_<id>_<secret>"}},
         },
     }
-
-
-def _version() -> str:
-    try:
-        return version("otp-gateway")
-    except PackageNotFoundError:
-        # A checkout that was never installed has no version of its own.
-        return "0"
 
 
 def _schemas() -> Json:
@@ -92,7 +83,7 @@ def _paths() -> Json:
         "/v1/verifications/{id}/check": {"post": _check()},
         "/v1/verifications/{id}/resend": {"post": _resend()},
         "/v1/verifications/{id}/cancel": {"post": _cancel()},
-        "/v1/verifications/batch": {"post": _batch("create"), "get": _batch("read")},
+        "/v1/verifications/batch": {"post": _batch()},
         "/v1/subscribers": {"post": _subscribe()},
         "/v1/subscribers/{id}": {"get": _subscriber(), "delete": _forget()},
         "/callbacks/{channel}": {"post": _callback()},
@@ -187,9 +178,9 @@ def _cancel() -> Json:
     }
 
 
-def _batch(verb: str) -> Json:
+def _batch() -> Json:
     return {
-        **_named(f"{verb}Batch", "Verifications", "Not available yet"),
+        **_named("createBatch", "Verifications", "Send many codes (not available yet)"),
         "security": [],
         "responses": _problems(("not_found",)),
     }

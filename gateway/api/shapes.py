@@ -30,8 +30,8 @@ Params = Annotated[
     dict[str, Annotated[str, Meta(max_length=MAX_PARAM)]],
     Meta(
         max_length=MAX_PARAMS,
-        description="Values for the service's templates, by name: lower-case letters, digits and underscores.",
-        extra_json_schema={"propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,31}$"}},
+        description="Values for the service's templates, by name: letters, digits and underscores.",
+        extra_json_schema={"propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"}},
     ),
 ]
 
@@ -89,8 +89,8 @@ class CreateVerification(Request, frozen=True):
     purpose: Annotated[
         str,
         _text(
-            "What the code is for; it picks the template. Lower-case letters, digits and underscores.",
-            pattern="^[a-z][a-z0-9_]{0,31}$",
+            "What the code is for; it picks the template. Lower-case letters, digits, dashes and underscores.",
+            pattern="^[a-z][a-z0-9_-]{0,63}$",
         ),
     ] = "verification"
     locale: (

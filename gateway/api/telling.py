@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 import segno
 from msgspec import UNSET
 
 from gateway.api.shapes import AttemptShape, EventShape, MessageShape, SubscriberShape, VerificationShape
+from gateway.clock import rfc3339
 from gateway.conversation.subscribers import SubscriberView
 from gateway.verification.view import AttemptView, EventView, MessageView, VerificationView
 
 
-def moment(seconds: float) -> str:
-    """Return a time as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
-
-
 def not_before(seconds: float) -> str:
     """Return a time cut upwards: who comes back at it must not be a fraction early."""
-    return moment(math.ceil(seconds * 1000) / 1000)
+    return rfc3339(math.ceil(round(seconds * 1000, 2)) / 1000)
 
 
 def verification(view: VerificationView, *, whole: bool = False) -> VerificationShape:
@@ -36,8 +31,8 @@ def verification(view: VerificationView, *, whole: bool = False) -> Verification
         to=dict(view.to),
         channel=view.channel,
         next_channels=list(view.next_channels),
-        created_at=moment(view.created_at),
-        expires_at=moment(view.expires_at),
+        created_at=rfc3339(view.created_at),
+        expires_at=rfc3339(view.expires_at),
         resend_at=not_before(view.resend_at),
         checks_left=view.checks_left,
         sends_left=None,
@@ -58,7 +53,7 @@ def subscriber(view: SubscriberView) -> SubscriberShape:
         qr=_qr(view.link),
         expires_at=_moment_or_none(view.expires_at),
         display_name=view.display_name,
-        created_at=moment(view.created_at),
+        created_at=rfc3339(view.created_at),
     )
 
 
@@ -70,7 +65,7 @@ def _message(view: MessageView, *, whole: bool) -> MessageShape:
 def _attempt(view: AttemptView) -> AttemptShape:
     return AttemptShape(
         number=view.number,
-        started_at=moment(view.started_at),
+        started_at=rfc3339(view.started_at),
         finished_at=_moment_or_none(view.finished_at),
         outcome=view.outcome,
         reason=view.reason,
@@ -81,11 +76,11 @@ def _attempt(view: AttemptView) -> AttemptShape:
 
 def _event(view: EventView) -> EventShape:
     details: dict[str, Any] = dict(view.details)
-    return EventShape(id=view.id, at=moment(view.at), event=view.name, **details)
+    return EventShape(id=view.id, at=rfc3339(view.at), event=view.name, **details)
 
 
 def _moment_or_none(seconds: float | None) -> str | None:
-    return None if seconds is None else moment(seconds)
+    return None if seconds is None else rfc3339(seconds)
 
 
 def _qr(link: str | None) -> str | None:

@@ -45,8 +45,7 @@ def demo(
 
 async def _demo(port: int, *, once: bool) -> None:
     console = Console(highlight=False)
-    configure("json", "error")
-    with tempfile.TemporaryDirectory(prefix="otp-gateway-demo-") as folder:
+    with configure("json", "error"), tempfile.TemporaryDirectory(prefix="otp-gateway-demo-") as folder:
         async with Sandbox() as sandbox:
             settings = _settings(sandbox, Path(folder), _free(port))
             listener = bind(settings.server)
@@ -145,7 +144,7 @@ async def _serve_on(console: Console, settings: Settings, sandbox: Sandbox, key:
     paste = partial(console.print, markup=False, soft_wrap=True)
     paste(f"KEY={key}")
     paste(
-        f"ID=$(curl -s {url}/v1/verifications -H \"Authorization: Bearer $KEY\" "
+        f'ID=$(curl -s {url}/v1/verifications -H "Authorization: Bearer $KEY" '
         f"-H 'Content-Type: application/json' -d '{body}' | {find}); echo $ID"
     )
     paste(f'curl -s {url}/v1/verifications/$ID -H "Authorization: Bearer $KEY"')

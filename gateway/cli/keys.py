@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.api.keys import Keys, KeyView
-from gateway.api.telling import moment
 from gateway.app import opened_store
+from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError
 from gateway.storage.unit import StorageError
@@ -28,6 +28,8 @@ app = typer.Typer(name="keys", help="Make, list and revoke the keys that service
 FAILED = 1
 #: Exit code where the configuration or a name in the command cannot be used.
 FAULTY = 2
+
+_HEADERS = ("id", "service", "name", "created", "revoked")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
@@ -110,13 +112,21 @@ def _shown(key: KeyView) -> dict[str, str | None]:
         "id": key.id,
         "service": key.service,
         "name": key.name,
-        "created_at": moment(key.created_at),
-        "revoked_at": None if key.revoked_at is None else moment(key.revoked_at),
+        "created_at": rfc3339(key.created_at),
+        "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
     }
 
 
 def _print_table(keys: Sequence[KeyView]) -> None:
-    table = Table("id", "service", "name", "created", "revoked", box=None, pad_edge=False)
-    for key in keys:
-        table.add_row(*(value or "" for value in _shown(key).values()))
-    Console(highlight=False, soft_wrap=True, markup=False).print(table)
+    """Print a table on a terminal and aligned text into a pipe, where nothing may be folded or cut."""
+    rows = [[value or "" for value in _shown(key).values()] for key in keys]
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        table = Table(*_HEADERS, box=None, header_style="bold cyan", pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(_HEADERS, *rows, strict=True)]
+    for line in (_HEADERS, *rows):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -18,10 +18,11 @@ from rich.text import Text
 
 from gateway.app import Store, address_hashes, opened_store
 from gateway.cli.running import run, told
+from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
 from gateway.events.console import printable
 from gateway.events.event import Event, EventName
-from gateway.events.line import level_of, line_of, timestamp
+from gateway.events.line import level_of, line_of
 from gateway.events.timeline import Filters, Timeline
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -129,14 +130,14 @@ def _printer(*, as_json: bool) -> Callable[[Sequence[Event]], str]:
     """Return what makes text of a batch: JSON lines, a coloured table, or plain columns where nobody looks."""
     if as_json:
         return _json_lines
-    return _Columns(Console(highlight=False) if sys.stdout.isatty() else None)
+    return Columns(Console(highlight=False) if sys.stdout.isatty() else None)
 
 
 def _json_lines(batch: Sequence[Event]) -> str:
     return b"".join(orjson.dumps(line_of(item), option=orjson.OPT_APPEND_NEWLINE) for item in batch).decode()
 
 
-class _Columns:
+class Columns:
     """Makes aligned lines of batches, two spaces between columns and one heading for all; coloured on a console."""
 
     def __init__(self, console: Console | None) -> None:
@@ -145,26 +146,29 @@ class _Columns:
         self._headed = False
 
     def __call__(self, batch: Sequence[Event]) -> str:
+        """Return the lines of a batch."""
         rows = [(_row(item, short=self._console is not None), _styles(item)) for item in batch]
         # Never narrower than before: what follows stands in line with what is there.
         self._widths = [max([width, *(len(row[at]) for row, _ in rows)]) for at, width in enumerate(self._widths)]
         heading = [] if self._headed else [(list(_COLUMNS), ["bold"] * len(_COLUMNS))]
         self._headed = True
-        lines = Text("\n").join(self._line(row, styles) for row, styles in [*heading, *rows])
+        return "".join(self._line(self._padded(row), styles) for row, styles in [*heading, *rows])
+
+    def _padded(self, row: Sequence[str]) -> list[str]:
+        return [
+            cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+            for cell, width, name in zip(row, self._widths, _COLUMNS, strict=True)
+        ]
+
+    def _line(self, cells: Sequence[str], styles: Sequence[str]) -> str:
         if self._console is None:
-            return f"{lines.plain}\n"
+            return f"{'  '.join(cells).rstrip()}\n"
+        line = Text("  ").join(Text(cell, style) for cell, style in zip(cells, styles, strict=True))
+        line.rstrip()
         with self._console.capture() as capture:
             # A line longer than the terminal is wide goes on below; nothing is cut.
-            self._console.print(lines, soft_wrap=True)
+            self._console.print(line, soft_wrap=True)
         return capture.get()
-
-    def _line(self, row: Sequence[str], styles: Sequence[str]) -> Text:
-        line = Text("  ").join(
-            Text(cell.rjust(width) if name in _RIGHT else cell.ljust(width), style)
-            for cell, width, name, style in zip(row, self._widths, _COLUMNS, styles, strict=True)
-        )
-        line.rstrip()
-        return line
 
 
 def _row(item: Event, *, short: bool) -> list[str]:
@@ -172,7 +176,7 @@ def _row(item: Event, *, short: bool) -> list[str]:
     verification = item.verification_id or ""
     outcome = " ".join(part for part in (item.outcome, item.reason, item.provider_code) if part)
     cells = (
-        _moment(item.at) if short else timestamp(item.at),
+        _moment(item.at) if short else rfc3339(item.at),
         str(item.name),
         f"…{verification[-_SHORT:]}" if short and verification else verification,
         item.channel or "",
@@ -185,7 +189,7 @@ def _row(item: Event, *, short: bool) -> list[str]:
 
 
 def _moment(at: float) -> str:
-    return timestamp(at)[5:23].replace("T", " ")
+    return rfc3339(at)[5:23].replace("T", " ")
 
 
 def _styles(item: Event) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from gateway.errors import ConfigError, GatewayError
+from gateway.events import trace
 
 #: Exit codes: something went wrong; the configuration or the command line is wrong.
 FAILED, MISUSED = 1, 2
@@ -36,6 +37,13 @@ def told() -> Iterator[None]:
         raise typer.Exit(MISUSED) from None
     except GatewayError as error:
         typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the interpreter would print its text, which may hold a code or a key
+        typer.echo(f"a fault of ours, please report it: {trace.told(error)}", err=True)
+        for place in trace.frames(error):
+            typer.echo(f"  at {place}", err=True)
         raise typer.Exit(FAILED) from None
 
 

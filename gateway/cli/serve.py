@@ -11,6 +11,7 @@ import typer
 from gateway.app import running, schema
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, load_settings, variable_name
+from gateway.config.masking import url_password
 from gateway.events.log import configure
 from gateway.serving import bind, serving, until_stopped
 from gateway.storage import migrations
@@ -67,7 +68,9 @@ def _secrets(settings: Settings) -> list[str]:
     """Return every configured secret, for the log to mask should one ever get there."""
     from pydantic import SecretStr
 
-    found = [key.get_secret_value() for key in settings.secrets.keys]
+    # With and without the key's id before it.
+    keys = [key.get_secret_value() for key in settings.secrets.keys]
+    found = [*keys, *(key.partition(":")[2] for key in keys), url_password(settings.database.url) or ""]
     for _, options in check_channels(settings).values():
         values = (getattr(options, name) for name in type(options).model_fields)
         found += [value.get_secret_value() for value in values if isinstance(value, SecretStr)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from channels.base import Channel
 from gateway.clock import Clock
 from gateway.conversation.inbox import Inbox
 from gateway.storage.leases import Leases
 from gateway.storage.unit import StorageError
+
+Sleep = Callable[[float], Awaitable[object]]
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +22,7 @@ LEASE = 20.0
 RENEWAL = 5.0
 
 
-async def listen(channel: Channel, inbox: Inbox, leases: Leases, clock: Clock) -> None:
+async def listen(channel: Channel, inbox: Inbox, leases: Leases, clock: Clock, *, sleep: Sleep = asyncio.sleep) -> None:
     """Listen to ``channel`` whenever this node holds the lease, until canceled; then give the lease back."""
     name = f"listen:{channel.name}"
     listener: asyncio.Task[None] | None = None
@@ -33,8 +36,9 @@ async def listen(channel: Channel, inbox: Inbox, leases: Leases, clock: Clock) -
                     listener = asyncio.create_task(channel.listen(inbox.handle), name=name)
             elif listener is not None and clock.monotonic() >= held_until - RENEWAL:
                 # Renewed by nobody for too long: stop before another node may start.
-                listener = await _ended(listener)
-            await asyncio.sleep(RENEWAL)
+                await _ended(listener)
+                listener = None
+            await sleep(RENEWAL)
     finally:
         if listener is not None:
             await _ended(listener)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from gateway.storage import models
 from gateway.storage.statement import Statement, insert_into
 
-INSERT = insert_into(models.Subscriber)
+#: A person who is not known yet; of two nodes that are asked at once, one makes the row.
+INSERT = insert_into(models.Subscriber, conflict="ON CONFLICT (service, reference_hash) DO NOTHING", key=("id",))
 
 #: A new link token for somebody who is known and not linked, or is to be linked anew.
 RENEW_TOKEN = Statement(
     "subscriber.renew_token",
     {"id": "text", "token_hash": "bytea", "expires_at": "double precision", "person_sealed": "bytea"},
     """UPDATE subscriber SET link_token_hash = r.token_hash, link_expires_at = r.expires_at, asked_chat_hash = NULL,
-        person_sealed = r.person_sealed,
+        person_sealed = COALESCE(r.person_sealed, subscriber.person_sealed),
         status = CASE WHEN subscriber.status = 'unlinked' THEN 'pending' ELSE subscriber.status END
     FROM r WHERE subscriber.id = r.id RETURNING subscriber.id""",
     key=(0,),

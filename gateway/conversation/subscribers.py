@@ -98,19 +98,17 @@ class Subscribers:
 
     async def create_within(self, connection: Connection, prepared: PreparedSubscriber) -> SubscriberView:
         """Write a subscriber in a transaction of the caller's."""
-        now = self._clock.now()
-        reference_hash = self._hash(prepared.reference)
-        found = await connection.fetch(sql.BY_REFERENCE, service=prepared.service, reference_hash=reference_hash)
-        if found:
-            await self._renew(connection, found[0], prepared, now)
-            status, subscriber_id, created_at = found[0]["status"], found[0]["id"], found[0]["created_at"]
-            name = self._display_name(found[0])
+        now, reference_hash = self._clock.now(), self._hash(prepared.reference)
+        subscriber_id = new_id("sub", now)
+        if await self._insert(connection, subscriber_id, reference_hash, prepared, now):
+            status, created_at, name = str(SubscriberStatus.PENDING), now, None
         else:
-            subscriber_id, created_at, name = new_id("sub", now), now, None
-            status = str(SubscriberStatus.PENDING)
-            await self._insert(connection, subscriber_id, reference_hash, prepared, now)
-        if status == SubscriberStatus.UNLINKED:
-            status = str(SubscriberStatus.PENDING)
+            found = await connection.fetch(sql.BY_REFERENCE, service=prepared.service, reference_hash=reference_hash)
+            record = found[0]
+            await self._renew(connection, record, prepared, now)
+            subscriber_id, created_at, name = record["id"], record["created_at"], self._display_name(record)
+            unlinked = record["status"] == SubscriberStatus.UNLINKED
+            status = str(SubscriberStatus.PENDING) if unlinked else record["status"]
         return SubscriberView(
             subscriber_id, prepared.reference.value, status, prepared.link, now + LINK_LIFETIME, name, created_at
         )
@@ -170,7 +168,7 @@ class Subscribers:
         reference_hash: bytes,
         prepared: PreparedSubscriber,
         now: float,
-    ) -> None:
+    ) -> bool:
         row = (
             subscriber_id,
             prepared.service,
@@ -187,10 +185,11 @@ class Subscribers:
             None,
         )
         told = event(EventName.SUBSCRIBER_CREATED, now, prepared.service, recipient=prepared.reference.masked)
-        await connection.apply(recorded(None, [(sql.INSERT, row)], [told]))
+        return await connection.apply(recorded((sql.INSERT, row), [], [told]))
 
     async def _renew(self, connection: Connection, record: Record, prepared: PreparedSubscriber, now: float) -> None:
-        person = self._sealed_person(record["id"], prepared)
+        # Who is asked again without a phone keeps the one that is known.
+        person = self._sealed_person(record["id"], prepared) if prepared.phone is not None else None
         row = (record["id"], token_hash(prepared.token), now + LINK_LIFETIME, person)
         await connection.apply(recorded((sql.RENEW_TOKEN, row), [], []))
 

@@ -61,12 +61,14 @@ class Dispatcher:
         *,
         jitter: Callable[[], float] = random.random,
         sleep: Sleep = asyncio.sleep,
+        grace: float = GRACE,
     ) -> None:
         self._queue = queue
         self._render = render
         self._clock = clock
         self._jitter = jitter
         self._sleep = sleep
+        self._grace = grace
         self._lanes = {name: Lane(channel, clock, sleep) for name, channel in channels.items()}
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
@@ -94,7 +96,7 @@ class Dispatcher:
         await _cancel(idle)
         await self._release_buffered()
         if self._busy:
-            await asyncio.wait(self._busy, timeout=GRACE)
+            await asyncio.wait(self._busy, timeout=self._grace)
         await _cancel([*self._workers, *renewal])
         # What followed from the last attempts.
         await self._release_buffered()
@@ -135,9 +137,9 @@ class Dispatcher:
             await self._attempt(lane, message)
         except StorageError as error:
             # Nothing was settled: the lease lapses and the message is rescued, here or on another node.
-            _log.warning("a message could not be settled", extra={"message": message.id, "error": str(error)})
+            _log.warning("a message could not be settled", extra={"message_id": message.id, "error": str(error)})
         except Exception as error:  # noqa: BLE001 - a worker outlives any fault: its channel would stop without it
-            _log.error("a message could not be settled: %s", where(error), extra={"message": message.id})
+            _log.error("a message could not be settled: %s", where(error), extra={"message_id": message.id})
         finally:
             lane.done(message)
 
@@ -260,7 +262,7 @@ class Dispatcher:
         """Decide what follows: the one place where retrying is decided."""
         if isinstance(outcome, Accepted):
             if not await self._queue.accept(message, outcome.receipt, outcome.milliseconds):
-                _log.warning("an answer came after the message was settled", extra={"message": message.id})
+                _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
             return
         if outcome.whole_channel and outcome.retry_after:
             lane.pause(outcome.retry_after)
@@ -311,7 +313,7 @@ class Dispatcher:
             await self._queue.release(message)
         except StorageError as error:
             # Its lease lapses by itself within 20 s.
-            _log.warning("a message could not be released", extra={"message": message.id, "error": str(error)})
+            _log.warning("a message could not be released", extra={"message_id": message.id, "error": str(error)})
 
 
 def _share_ends_at(message: Message) -> float | None:

@@ -199,7 +199,7 @@ class Queue:
             try:
                 messages.append(opened(self._sealer, record))
             except UnsealError as error:
-                _log.error("a message cannot be opened: %s", error, extra={"message": record["id"]})
+                _log.error("a message cannot be opened: %s", error, extra={"message_id": record["id"]})
                 await self._end_unreadable(record, now)
         return messages
 

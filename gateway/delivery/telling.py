@@ -9,7 +9,7 @@ from typing import Unpack
 from channels.base import Reason
 from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
 from gateway.delivery.message import Message
-from gateway.events.event import Details, Event, EventName, event
+from gateway.events.event import AttemptDetails, Event, EventName, event
 from gateway.storage.unit import Record
 
 #: The event that tells of each end of a message.
@@ -35,7 +35,7 @@ class Failure:
     milliseconds: float = 0.0
 
 
-def told(name: EventName, at: float, message: Message, **details: Unpack[Details]) -> Event:
+def told(name: EventName, at: float, message: Message, **details: Unpack[AttemptDetails]) -> Event:
     """Return an event of a message that is held."""
     return event(
         name,
@@ -49,7 +49,7 @@ def told(name: EventName, at: float, message: Message, **details: Unpack[Details
     )
 
 
-def told_of(name: EventName, at: float, record: Record, **details: Unpack[Details]) -> Event:
+def told_of(name: EventName, at: float, record: Record, **details: Unpack[AttemptDetails]) -> Event:
     """Return an event of a message that was read: ``id``, ``verification_id``, ``service``, ``channel``, ``recipient``."""
     return event(
         name,

@@ -89,18 +89,23 @@ class Event:
     milliseconds: float | None = None
 
 
-class Details(TypedDict, total=False):
+class AttemptDetails(TypedDict, total=False):
+    """The fields of an event that tell of an attempt or an end."""
+
+    attempt: int | None
+    outcome: str | None
+    reason: str | None
+    provider_code: str | None
+    milliseconds: float | None
+
+
+class Details(AttemptDetails, total=False):
     """The fields of an event that not every event has."""
 
     verification_id: str | None
     message_id: str | None
     channel: str | None
-    attempt: int | None
-    outcome: str | None
-    reason: str | None
-    provider_code: str | None
     recipient: str | None
-    milliseconds: float | None
 
 
 def event(name: EventName, at: float, service: str, **details: Unpack[Details]) -> Event:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import Final
 
+from gateway.clock import rfc3339
 from gateway.events.event import Event, EventName
 
 #: What a value of a line may be.
@@ -23,11 +23,6 @@ WARNINGS: Final = frozenset(
 )
 
 
-def timestamp(at: float) -> str:
-    """Return seconds since the Unix epoch as RFC 3339, UTC, with milliseconds: ``2026-05-04T10:40:00.000Z``."""
-    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
-
-
 def level_of(event: Event) -> int:
     """Return the ``logging`` level of an event.
 
@@ -41,7 +36,7 @@ def level_of(event: Event) -> int:
 def line_of(event: Event) -> dict[str, Scalar]:
     """Return the keys and values of an event's line, in order; what is not known of it is absent."""
     line: dict[str, Scalar | None] = {
-        "timestamp": timestamp(event.at),
+        "timestamp": rfc3339(event.at),
         "level": logging.getLevelName(level_of(event)).lower(),
         "event": str(event.name),
         "service": event.service,

@@ -17,9 +17,10 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
+from gateway.clock import rfc3339
 from gateway.events.console import render_console
 from gateway.events.event import Event
-from gateway.events.line import level_of, line_of, timestamp
+from gateway.events.line import level_of, line_of
 from gateway.events.records import GUARDED, OURS, explained, fields_of, is_guarded
 from gateway.events.redaction import Redactor
 from gateway.events.writer import CAPACITY, FLUSH_TIMEOUT, LineWriter
@@ -121,7 +122,7 @@ def _json_line(fields: Any, **_: Any) -> bytes:
 
 def _dropped(lines: int, render: _Render) -> bytes:
     fields = {
-        "timestamp": timestamp(time.time()),
+        "timestamp": rfc3339(time.time()),
         "level": "warning",
         "event": "log lines were dropped",
         "lines": lines,
@@ -146,7 +147,7 @@ class _RecordHandler(logging.Handler):
             fields = self._redactor(None, "", fields_of(record, self._redactor))
             line = self._render(None, "", fields)
         except Exception as error:  # noqa: BLE001 - logging's own answer to this prints the record's values bare
-            fields = {"timestamp": timestamp(record.created), "level": "error", "event": "a record could not be logged"}
+            fields = {"timestamp": rfc3339(record.created), "level": "error", "event": "a record could not be logged"}
             line = self._render(None, "", {**fields, "logger": str(record.name), **explained(error)})
         self._writer.put(line)
 
@@ -237,5 +238,5 @@ def _stamped(_logger: object, method: str, fields: MutableMapping[str, Any]) -> 
     if not isinstance(error, BaseException):
         error = sys.exc_info()[1] if error else None
     level = "error" if method == "exception" else method
-    line = {"timestamp": timestamp(time.time()), "level": level, "event": fields.pop("event", "")}
+    line = {"timestamp": rfc3339(time.time()), "level": level, "event": fields.pop("event", "")}
     return {**line, **fields, **explained(error)}

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.events.line import timestamp
+from gateway.clock import rfc3339
 from gateway.events.redaction import Redactor
 from gateway.events.trace import frames, related, told
 
@@ -49,7 +49,7 @@ def is_guarded(name: str) -> bool:
 def fields_of(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
     """Return the keys and values of a record's line, not yet masked. Never raises on account of the record."""
     fields: dict[str, Any] = {
-        "timestamp": timestamp(record.created),
+        "timestamp": rfc3339(record.created),
         "level": record.levelname.lower(),
         "event": _text_of(record, redactor),
         "logger": record.name,

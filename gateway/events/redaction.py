@@ -75,8 +75,8 @@ class Redactor:
         """
         masked = self._masked_once(text)
         while masked != text:
-            # What was masked may have brought the halves of something else together. Each turn leaves fewer
-            # characters that are no bullets, or fewer bullets, so this ends.
+            # What was masked may have brought the halves of something else together. No turn adds a character that is
+            # no bullet, and a run of bullets comes to the mask's length and stays, so this ends.
             text, masked = masked, self._masked_once(masked)
         return masked
 

@@ -139,6 +139,9 @@ class Address(SQLModel, table=True):
 class Cooldown(SQLModel, table=True):
     """Until when a service may not send to an address again."""
 
+    # An approval ends the cooldown that its verification started.
+    __table_args__ = (Index("ix_cooldown_verification_id", "verification_id"),)
+
     service: str = _key()
     hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     #: When the send that started it was accepted.

@@ -56,6 +56,10 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise UnsealError("changed, or moved from another row") from None
 
+    def is_current(self, blob: bytes) -> bool:
+        """Whether a blob was sealed with the first key of the ring."""
+        return blob.startswith(self._prefix)
+
 
 class Hasher:
     """Keyed hashes of addresses, for look-ups. Its key never rotates, else look-ups would forget everybody."""

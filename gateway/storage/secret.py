@@ -12,12 +12,17 @@ from gateway.errors import ConfigError
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer, UnsealError
-from gateway.storage.statement import insert_into
+from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Move
 
 _NAME = "index"
 _PLACE = "secret.index"
 _FIND = "SELECT sealed FROM secret WHERE name = :name"
+_RESEAL = Statement(
+    "secret.reseal",
+    {"name": "text", "sealed": "bytea"},
+    "UPDATE secret SET sealed = r.sealed FROM r WHERE secret.name = r.name",
+)
 _INSERT = insert_into(models.Secret, conflict="ON CONFLICT (name) DO NOTHING")
 
 
@@ -35,9 +40,14 @@ async def index_key(database: Database, sealer: Sealer, now: float) -> bytes:
         blob: bytes = found[0]["sealed"]
         return blob
 
+    blob = await database.run(work)
     try:
-        return sealer.open(await database.run(work), _PLACE)
+        key = sealer.open(blob, _PLACE)
     except UnsealError as error:
         raise ConfigError(
             [f"[secrets] keys: these keys do not open this database ({error}); give it the keys it was made with"]
         ) from None
+    if not sealer.is_current(blob):
+        # A key that is to leave the ring must not be the only one that opens this.
+        await database.write(Move(None, [(_RESEAL, (_NAME, sealer.seal(key, _PLACE)))]))
+    return key

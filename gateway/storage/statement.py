@@ -44,7 +44,7 @@ class Statement:
         object.__setattr__(
             self,
             "postgresql",
-            f"WITH r AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS r({names})) {self.body}",  # noqa: S608
+            f"WITH r AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS r({names})) {self.body}",  # noqa: S608 - only names of our own are put in, values are bound
         )
 
 
@@ -57,7 +57,7 @@ def insert_into(model: type[SQLModel], *, conflict: str = "", key: Sequence[str]
     names = ", ".join(columns)
     returning = f" RETURNING {', '.join(key)}" if key else ""
     # SQLite cannot tell a join's ON from ON CONFLICT after a SELECT without a WHERE.
-    body = f"INSERT INTO {_table(model).name} ({names}) SELECT {names} FROM r WHERE true {conflict}{returning}"  # noqa: S608
+    body = f"INSERT INTO {_table(model).name} ({names}) SELECT {names} FROM r WHERE true {conflict}{returning}"  # noqa: S608 - only names of our own are put in, values are bound
     order = list(columns)
     return Statement(f"{_table(model).name}.insert", columns, body, tuple(order.index(name) for name in key))
 

@@ -50,6 +50,14 @@ class Move:
         return (statement, *(row[place] for place in statement.key))
 
 
+class Fetch(Protocol):
+    """Reads rows: beside the writer (``Database.fetch``) or within a transaction (``Connection.fetch``)."""
+
+    def __call__(self, sql: str, /, **values: Any) -> Awaitable[list[Record]]:
+        """Run one statement with ``:name`` values and return its rows."""
+        ...
+
+
 class Connection(Protocol):
     """A transaction in progress, given to a work."""
 

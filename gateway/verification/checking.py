@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from gateway.clock import Clock
@@ -12,7 +13,7 @@ from gateway.errors import InvalidRequest, NotFound, Problem, WrongCode
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer
-from gateway.storage.unit import Connection
+from gateway.storage.unit import Connection, Record
 from gateway.verification import codes, ending
 from gateway.verification import statements as sql
 from gateway.verification.view import status_at
@@ -77,13 +78,20 @@ class Checking:
         """End what is overdue and return how many there were: a sweep, a few hundred at a time."""
         now = self._clock.now()
         overdue = await self._database.fetch(sql.OVERDUE, now=now)
-        for record in overdue:
-            await self._database.run(
-                lambda connection, record=record: ending.end(  # type: ignore[misc]
-                    connection, self._queue, record["id"], record["service"], VerificationStatus.EXPIRED, now
-                )
-            )
-        return len(overdue)
+        return sum(await asyncio.gather(*(self._expire(record, now) for record in overdue)))
+
+    async def _expire(self, record: Record, now: float) -> bool:
+        verification_id, service, status = record["id"], record["service"], VerificationStatus.EXPIRED
+
+        async def work(connection: Connection) -> bool:
+            return await ending.end(connection, self._queue, verification_id, service, status, now)
+
+        return await self._database.run(work)
+
+    async def forget_cooldowns(self) -> int:
+        """Delete cooldowns that are over and return how many there were, a few hundred at a time."""
+        now = self._clock.now()
+        return len(await self._database.run(lambda connection: connection.fetch(sql.FORGET_COOLDOWNS, before=now)))
 
     async def on_route_end(self, connection: Connection, verification_id: str, now: float) -> None:
         """End a verification none of whose messages left; called by the queue when a route has no channel left.

@@ -30,8 +30,8 @@ _PAGE_TO = """SELECT * FROM verification WHERE service = :service AND id < :curs
         ELSE status END) = :status)
     ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
 
-#: Sorts after every id.
-_END = "~"
+#: Sorts after every id, in any collation: hexadecimal digits end at f.
+_END = "ver_g"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,6 @@ ANYTHING_LEFT = """SELECT 1 FROM attempt WHERE verification_id = :id AND (outcom
 ANYTHING_OPEN = """SELECT 1 FROM message WHERE verification_id = :id AND status IN ('waiting', 'queued', 'sending')
     LIMIT 1"""
 
-#: Ended idempotency and cooldowns, in small bites.
+#: Cooldowns that are over, in small bites.
 FORGET_COOLDOWNS = """DELETE FROM cooldown WHERE (service, hash) IN
     (SELECT service, hash FROM cooldown WHERE until <= :before LIMIT 500) RETURNING hash"""

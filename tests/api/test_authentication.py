@@ -70,13 +70,17 @@ async def test_a_key_in_the_query_is_refused_though_the_header_is_right(client, 
 
 
 @pytest.mark.parametrize(
-    "fields", [{"key": "x"}, {"api_key": 1}, {"token": None}, {"access_token": "x"}, {"to": "otpg_x"}]
+    "fields", [{"key": "x"}, {"api_key": 1}, {"token": None}, {"access_token": "x"}, {"to": forged()}]
 )
 async def test_a_key_in_the_body_is_refused_with_and_without_a_header(client, stranger, fields):
     for caller in (client, stranger):
         response = await caller.post(URL, json={**BODY, **fields})
         assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
         assert "Authorization" in response.json()["detail"]
+
+
+async def test_an_address_that_only_starts_like_a_key_is_none(client):
+    assert (await client.post(URL, json={"to": "otpg_ann@example.org"})).status_code == 201
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"x" * 20_000])

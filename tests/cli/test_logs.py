@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gateway.app import opened_store
-from gateway.cli.logs import logs
+from gateway.cli.logs import Columns, logs
 from gateway.config import load_settings
 from gateway.events.event import Event, EventName, recorded
 from gateway.storage import models
@@ -257,3 +258,22 @@ def test_a_reader_who_has_seen_enough_ends_it_quietly(config, start):
     os.close(into)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("event", "colour"),
+    [
+        (item(AT, EventName.VERIFICATION_APPROVED), "32"),
+        (item(AT, EventName.MESSAGE_RETRIED, outcome="transient"), "33"),
+        (item(AT, EventName.MESSAGE_UNDELIVERED), "33"),
+        (item(AT, EventName.MESSAGE_FAILED, outcome="permanent", reason="misconfigured"), "31"),
+        (item(AT, EventName.MESSAGE_CANCELED), None),
+    ],
+)
+def test_an_event_has_the_colour_of_what_became_of_it(event, colour):
+    shown = Columns(Console(force_terminal=True, color_system="standard", width=40))([event])
+    found = re.search(rf"(?:\x1b\[([0-9]+)m)?{re.escape(event.name)}", shown)
+    assert found is not None
+    assert found[1] == colour
+    # Nothing is folded or cut where the terminal is narrow: it wraps the line itself.
+    assert len(shown.splitlines()) == 2

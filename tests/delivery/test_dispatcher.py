@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus, TransientError
+from gateway.delivery.dispatcher import CLAIM
 from gateway.delivery.queue import LEASE
+from gateway.delivery.retry import CHANNEL_SHARE
 from gateway.errors import TemplateError
+from gateway.storage.unit import StorageUnavailableError
 from tests.world import EMAIL, PHONE, World, refused, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
@@ -174,7 +178,7 @@ async def test_an_adapters_own_fault_is_transient_and_told_without_values(world,
 async def test_a_stalling_channel_is_left_at_its_timeout(database, clock, sealer, hasher):
     world = World(database, clock, sealer, hasher, two_channels(timeout=0.01))
     never = asyncio.Event()
-    world.channels["sms"].deliver = lambda _: never.wait()
+    world.channels["sms"].act = lambda _: never.wait()
     view = await world.start()
     await world.attempt()
     [attempt] = (await world.look(view)).messages[0].attempts
@@ -319,12 +323,11 @@ async def test_a_stop_finishes_what_is_under_way_and_gives_the_rest_back(world):
     gate, entered = asyncio.Event(), asyncio.Event()
 
     async def slow(envelope):
-        world.channels["sms"].sent.append(envelope)
         entered.set()
         await gate.wait()
         return Receipt("done")
 
-    world.channels["sms"].deliver = slow
+    world.channels["sms"].act = slow
     world.dispatcher.start()
     first = await world.start()
     world.dispatcher.hand_over(world.handed_over.pop())
@@ -347,9 +350,287 @@ async def test_a_started_dispatcher_finds_what_is_due_by_itself(world):
         done.set()
         return Receipt("found")
 
-    world.channels["sms"].deliver = deliver
+    world.channels["sms"].act = deliver
     await world.start()
     world.dispatcher.start()
     async with asyncio.timeout(5):
         await done.wait()
     await world.dispatcher.stop()
+
+
+async def test_a_long_pause_is_waited_for_in_the_database(world, clock):
+    """Those behind it may have another channel to go to."""
+    view = await world.start()
+    lane = world.dispatcher._lanes["sms"]
+    lane.pause(30.0)
+    await world.attempt()
+    assert lane.held == 0
+    assert await world.statuses(view) == [("sms", "queued")]
+    clock.advance(29.9)
+    assert await world.claim("sms") == 0
+    assert lane.until_next(1.0) == pytest.approx(0.1)
+    clock.advance(0.2)
+    assert await world.claim("sms") == 1
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "sent")]
+
+
+async def test_a_channel_whose_share_is_over_is_not_called(world, clock):
+    world.channels["sms"].script = [TransientError(Reason.UNAVAILABLE)]
+    view = await world.start(BOTH)
+    await world.attempt()
+    clock.advance(CHANNEL_SHARE)
+    assert await world.claim("sms") == 1
+    await world.attempt()
+    await world.attempt()
+    assert len(world.channels["sms"].sent) == 1
+    assert await world.statuses(view) == [("sms", "failed"), ("email", "sent")]
+    attempts = (await world.look(view)).messages[0].attempts
+    assert [(item.outcome, item.reason) for item in attempts] == [
+        ("transient", "unavailable"),
+        ("transient", "timeout"),
+    ]
+
+
+async def test_a_code_that_dies_while_it_is_rendered_is_not_sent(world, clock):
+    render = world.dispatcher._render
+
+    def slowly(message, channel, lifetime):
+        clock.advance(300)
+        return render(message, channel, lifetime)
+
+    world.dispatcher._render = slowly
+    view = await world.start()
+    await world.attempt()
+    assert world.channels["sms"].sent == []
+    assert await world.statuses(view) == [("sms", "expired")]
+
+
+class Away:
+    """A database whose next writes fail, in front of the real one."""
+
+    def __init__(self, database, failures: int = 0) -> None:
+        self.database = database
+        self.failures = failures
+        self.error: Exception = StorageUnavailableError("SQLite: database is locked")
+        self.before_write: Callable[[], None] = lambda: None
+
+    def __getattr__(self, name):
+        return getattr(self.database, name)
+
+    async def write(self, move):
+        self.before_write()
+        if self.failures:
+            self.failures -= 1
+            raise self.error
+        return await self.database.write(move)
+
+
+@pytest.fixture
+def away(database) -> Away:
+    return Away(database)
+
+
+@pytest.fixture
+def shaky(away, clock, sealer, hasher) -> World:
+    """A world whose database may be away."""
+    return World(away, clock, sealer, hasher, two_channels())
+
+
+async def test_an_outcome_is_written_once_the_database_is_back(shaky, away):
+    async def deliver(envelope):
+        away.failures = 3
+        return Receipt("accepted")
+
+    shaky.channels["sms"].act = deliver
+    view = await shaky.start()
+    await shaky.attempt()
+    assert await shaky.statuses(view) == [("sms", "sent")]
+
+
+async def test_an_attempt_waits_to_begin_until_the_database_is_back(shaky, away):
+    view = await shaky.start()
+    away.failures = 3
+    await shaky.attempt()
+    assert len(shaky.channels["sms"].sent) == 1
+    assert await shaky.statuses(view) == [("sms", "sent")]
+
+
+async def test_a_database_that_stays_away_ends_the_attempt_and_not_the_worker(shaky, away, caplog):
+    await shaky.start()
+    away.failures = 99
+    await shaky.attempt()
+    assert shaky.channels["sms"].sent == []
+    assert "a message could not be settled" in caplog.messages
+    assert shaky.dispatcher.held == 0
+
+
+async def test_a_fault_of_ours_ends_the_attempt_and_not_the_worker(shaky, away, caplog):
+    await shaky.start()
+    away.failures, away.error = 1, ZeroDivisionError(PHONE)
+    await shaky.attempt()
+    assert "ZeroDivisionError at write" in caplog.text
+    assert PHONE not in caplog.text
+
+
+async def test_a_stop_outlives_a_database_that_is_away(shaky, away, caplog):
+    await shaky.start()
+    shaky.dispatcher.hand_over(shaky.handed_over[0])
+    away.failures = 1
+    await shaky.dispatcher.stop()
+    assert "a message could not be released" in caplog.messages
+
+
+async def test_claims_go_on_after_a_fault(shaky, away, caplog):
+    shaky.has_room = False
+    await shaky.start()
+    done = asyncio.Event()
+    run, faults = away.database.run, [ZeroDivisionError(PHONE)]
+
+    async def once_broken(work):
+        if faults:
+            shaky.dispatcher.announce("sms")
+            raise faults.pop()
+        return await run(work)
+
+    async def deliver(_):
+        done.set()
+        return Receipt("found")
+
+    away.run = once_broken
+    shaky.channels["sms"].act = deliver
+    shaky.dispatcher.start()
+    async with asyncio.timeout(5):
+        await done.wait()
+    await shaky.dispatcher.stop()
+    assert "claiming failed: ZeroDivisionError" in caplog.text
+    assert PHONE not in caplog.text
+
+
+async def test_an_answer_after_another_node_took_over_is_told(world, clock, caplog):
+    view = await world.start()
+
+    async def slow(envelope):
+        clock.advance(LEASE)
+        await world.queue.rescue()
+        return Receipt("late")
+
+    world.channels["sms"].act = slow
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "queued")]
+    assert "an answer came after the message was settled" in caplog.messages
+
+
+async def test_a_stop_gives_back_what_waits_in_memory(database, clock, sealer, hasher):
+    world = World(database, clock, sealer, hasher, two_channels(concurrency=1))
+    gate, entered = asyncio.Event(), asyncio.Event()
+
+    async def slow(_):
+        entered.set()
+        await gate.wait()
+        return Receipt("done")
+
+    world.channels["sms"].act = slow
+    world.dispatcher.start()
+    views = [await world.start({"phone": f"+491511234567{number}"}) for number in range(3)]
+    for message in world.handed_over:
+        world.dispatcher.hand_over(message)
+    await entered.wait()
+    stopping = asyncio.ensure_future(world.dispatcher.stop())
+    await asyncio.sleep(0)
+    gate.set()
+    await stopping
+    assert [(await world.statuses(view))[0][1] for view in views] == ["sent", "queued", "queued"]
+    world.handed_over.clear()
+    assert await world.claim("sms") == 2
+
+
+async def test_a_stop_gives_back_who_waits_for_a_pause(database, clock, sealer, hasher):
+    world = World(database, clock, sealer, hasher, two_channels())
+    sleeping, never = asyncio.Event(), asyncio.Event()
+
+    async def sleep(_):
+        sleeping.set()
+        await never.wait()
+
+    lane = world.dispatcher._lanes["sms"]
+    lane._sleep = sleep
+    lane.pause(0.5)
+    world.dispatcher.start()
+    await world.start()
+    world.dispatcher.hand_over(world.handed_over.pop())
+    await sleeping.wait()
+    await world.dispatcher.stop()
+    assert await world.claim("sms") == 1
+
+
+async def test_an_attempt_cut_off_by_a_stop_is_in_doubt_and_free_at_once(database, clock, sealer, hasher):
+    world = World(database, clock, sealer, hasher, two_channels(), grace=0.01)
+    entered, never = asyncio.Event(), asyncio.Event()
+
+    async def stuck(_):
+        entered.set()
+        await never.wait()
+
+    world.channels["sms"].act = stuck
+    world.dispatcher.start()
+    view = await world.start()
+    world.dispatcher.hand_over(world.handed_over.pop())
+    await entered.wait()
+    await world.dispatcher.stop()
+    assert await world.statuses(view) == [("sms", "queued")]
+    [attempt] = (await world.look(view)).messages[0].attempts
+    assert (attempt.outcome, attempt.reason) == ("unknown", "timeout")
+    assert await world.claim("sms") == 1
+
+
+async def test_an_attempt_begun_while_stopping_is_given_back(shaky, away):
+    view = await shaky.start()
+    shaky.dispatcher.start()
+    stopping: list[asyncio.Future[None]] = []
+    begun = asyncio.Event()
+
+    def stop() -> None:
+        # The stop comes while the attempt is being written down.
+        if not stopping:
+            stopping.append(asyncio.ensure_future(shaky.dispatcher.stop()))
+            begun.set()
+
+    away.before_write = stop
+    shaky.dispatcher.hand_over(shaky.handed_over.pop())
+    async with asyncio.timeout(5):
+        await begun.wait()
+        await stopping[0]
+    assert shaky.channels["sms"].sent == []
+    assert await shaky.statuses(view) == [("sms", "queued")]
+    [attempt] = (await shaky.look(view)).messages[0].attempts
+    assert attempt.outcome == "skipped"
+
+
+async def test_an_announced_message_is_looked_for_at_once(world):
+    world.has_room = False
+    done = asyncio.Event()
+
+    async def deliver(_):
+        done.set()
+        return Receipt("found")
+
+    world.channels["sms"].act = deliver
+    world.dispatcher.start()
+    await asyncio.sleep(0)
+    await world.start()
+    world.dispatcher.announce("sms")
+    world.dispatcher.announce("no such channel")
+    async with asyncio.timeout(5):
+        await done.wait()
+    await world.dispatcher.stop()
+
+
+async def test_a_lane_with_much_to_do_claims_nothing(world):
+    world.has_room = False
+    await world.start()
+    lane = world.dispatcher._lanes["sms"]
+    lane._held.update(str(number) for number in range(CLAIM + 1))
+    assert await world.dispatcher.look_once("sms") == 0
+    lane._held.clear()
+    assert await world.dispatcher.look_once("sms") == 1

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
+from gateway.clock import rfc3339
 from gateway.events.event import Event, EventName
-from gateway.events.line import level_of, line_of, timestamp
+from gateway.events.line import level_of, line_of
 
 AT = 1_777_891_200.0
 
@@ -76,4 +77,4 @@ def test_a_level_says_how_much_it_matters(name, outcome, reason, level):
 
 @pytest.mark.parametrize(("at", "text"), [(0.0, "1970-01-01T00:00:00.000Z"), (AT + 0.9999, "2026-05-04T10:40:00.999Z")])
 def test_a_timestamp_is_rfc_3339_in_utc_with_milliseconds(at, text):
-    assert timestamp(at) == text
+    assert rfc3339(at) == text

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 
@@ -64,8 +65,9 @@ class Node:
         return out.decode()
 
     async def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return how the process ended."""
-        assert self._process is not None
+        """Send a signal and return how the process ended; 0 if it never began."""
+        if self._process is None:
+            return 0
         if self._process.returncode is None:
             self._process.send_signal(number)
         async with asyncio.timeout(PATIENCE):
@@ -80,7 +82,7 @@ class Caller:
     def __init__(self, key: str) -> None:
         self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"})
 
-    async def __aenter__(self) -> Caller:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from gateway.api import create_api
 from gateway.app import running
 from gateway.config import load_settings, shipped
 from gateway.events.log import configure
 from gateway.sandbox import Sandbox
 from gateway.sandbox.fault import Fault
-
 from tests.journeys.node import by_email
 
 PHONE, EMAIL, NAME = "+4915112345678", "ann.canary@example.org", "Canary Persson"
@@ -90,9 +90,14 @@ async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, setting
     for where, text in texts.items():
         assert [secret for secret in secrets if secret in text] == [], where
         assert [code for code in codes if re.search(rf"(?<![0-9a-f]){code}(?![0-9a-f])", text)] == [], where
-    stored = b"".join(path.read_bytes() for path in Path(tmp_path).glob("gateway.db*") if path.suffix != ".secrets")
+    stored = everything_in(tmp_path)
     assert [secret for secret in secrets if secret.encode() in stored] == []
     assert len(log.getvalue().splitlines()) > 30
+
+
+def everything_in(folder: Path) -> bytes:
+    """Return the database's files as they are on disk, the write-ahead log included, but not the keys beside them."""
+    return b"".join(path.read_bytes() for path in folder.glob("gateway.db*") if path.suffix != ".secrets")
 
 
 async def by_link(client: httpx.AsyncClient, sandbox: Sandbox) -> str:
@@ -110,7 +115,9 @@ async def by_link(client: httpx.AsyncClient, sandbox: Sandbox) -> str:
 
 async def with_faults(client: httpx.AsyncClient, sandbox: Sandbox, answers: list[httpx.Response]) -> None:
     """Have every channel fail in every way, with addresses of their own."""
-    for number, fault in enumerate((Fault.REFUSE, Fault.DEFER, Fault.LIMIT, Fault.RESET, Fault.GARBLE, Fault.UNAUTHORIZED)):
+    for number, fault in enumerate(
+        (Fault.REFUSE, Fault.DEFER, Fault.LIMIT, Fault.RESET, Fault.GARBLE, Fault.UNAUTHORIZED)
+    ):
         for server in (sandbox.smtp, sandbox.twilio, sandbox.telegram):
             server.faults.set(fault)
         to = {"phone": f"+49151123456{number}9", "email": f"bob.canary{number}@example.org", "telegram": "user-42"}

@@ -10,8 +10,6 @@ from datetime import datetime
 
 import aiohttp
 import pytest
-from gateway.sandbox.inbox import Inbox
-from gateway.sandbox.smtp import SmtpSandbox
 
 from tests.journeys.node import Caller, Node, by_email
 
@@ -19,23 +17,10 @@ SENDS, RATE = 200, 50.0
 
 
 @pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
-
-
-@pytest.fixture
-async def smtp(inbox):
-    async with SmtpSandbox(inbox) as server:
-        yield server
-
-
-@pytest.fixture
-async def node(tmp_path, smtp):
+def node(tmp_path, smtp, make_node):
     # Slower than the requests come, so that the kill finds a queue in memory.
     slow = {"CHANNELS__EMAIL__RATE": "30", "DATABASE__URL": f"sqlite:///{tmp_path}/gateway.db"}
-    node = Node(tmp_path, by_email(smtp.host, smtp.port, **slow))
-    yield node
-    await node.end(signal.SIGKILL)
+    return make_node(by_email(smtp.host, smtp.port, **slow))
 
 
 async def test_kill_9_during_200_sends_loses_none_and_sends_none_late(node, inbox):
@@ -46,9 +31,8 @@ async def test_kill_9_during_200_sends_loses_none_and_sends_none_late(node, inbo
         started = time.monotonic()
         await asyncio.gather(*(send(caller, node, number, started, expiry) for number in range(SENDS)))
         restarted = await killing
-        async with asyncio.timeout(26):
-            while len({letter.to for letter in inbox.letters}) < SENDS:
-                await asyncio.sleep(0.05)
+        for address in expiry:
+            await inbox.wait(address, timeout=26)
         recovered = time.monotonic() - restarted
     times = Counter(letter.to for letter in inbox.letters)
     assert set(times) == set(expiry)

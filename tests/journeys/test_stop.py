@@ -8,26 +8,12 @@ import time
 from collections import Counter
 
 import aiohttp
-import pytest
-from gateway.sandbox.inbox import Inbox
-from gateway.sandbox.smtp import SmtpSandbox
 
-from tests.journeys.node import Caller, Node, by_email
+from tests.journeys.node import Caller, by_email
 
 
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
-
-
-@pytest.fixture
-async def smtp(inbox):
-    async with SmtpSandbox(inbox) as server:
-        yield server
-
-
-async def test_a_stop_under_load_loses_nothing_and_sends_nothing_twice(tmp_path, smtp, inbox):
-    node = Node(tmp_path, by_email(smtp.host, smtp.port, DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db"))
+async def test_a_stop_under_load_loses_nothing_and_sends_nothing_twice(tmp_path, smtp, inbox, make_node):
+    node = make_node(by_email(smtp.host, smtp.port, DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db"))
     await node.start()
     acknowledged: list[str] = []
     async with Caller((await node.run("keys", "create", "--service", "default")).strip()) as caller:
@@ -48,8 +34,7 @@ async def test_a_stop_under_load_loses_nothing_and_sends_nothing_twice(tmp_path,
         assert time.monotonic() - begun < 15
         await asyncio.gather(*sends)
     await node.start()
-    async with asyncio.timeout(25):
-        while len({letter.to for letter in inbox.letters}) < len(acknowledged):
-            await asyncio.sleep(0.05)
+    for address in acknowledged:
+        await inbox.wait(address, timeout=25)
     assert await node.end() == 0
     assert Counter(letter.to for letter in inbox.letters) == Counter(acknowledged)

@@ -6,28 +6,13 @@ import asyncio
 import base64
 from collections import Counter
 
-import pytest
-from gateway.sandbox.inbox import Inbox
-from gateway.sandbox.smtp import SmtpSandbox
-
 from tests.conftest import aside, empty
-from tests.journeys.node import Caller, Node, by_email
+from tests.journeys.node import Caller, by_email
 
 SENDS = 500
 
 
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
-
-
-@pytest.fixture
-async def smtp(inbox):
-    async with SmtpSandbox(inbox) as server:
-        yield server
-
-
-async def test_of_500_sends_over_two_nodes_none_is_lost_and_none_doubled(tmp_path, smtp, inbox, migrated_postgresql):
+async def test_of_500_sends_over_two_nodes_none_is_lost_and_none_doubled(smtp, inbox, make_node, migrated_postgresql):
     aside(empty(migrated_postgresql))
     shared = by_email(
         smtp.host,
@@ -35,7 +20,7 @@ async def test_of_500_sends_over_two_nodes_none_is_lost_and_none_doubled(tmp_pat
         DATABASE__URL=migrated_postgresql,
         SECRETS__KEYS=f'["k1:{base64.b64encode(bytes(range(32))).decode()}"]',
     )
-    nodes = [Node(tmp_path, shared) for _ in range(2)]
+    nodes = [make_node(shared) for _ in range(2)]
     await asyncio.gather(*(node.start() for node in nodes))
     gate = asyncio.Semaphore(32)
     async with Caller((await nodes[0].run("keys", "create", "--service", "default")).strip()) as caller:
@@ -47,9 +32,8 @@ async def test_of_500_sends_over_two_nodes_none_is_lost_and_none_doubled(tmp_pat
                 return status
 
         assert await asyncio.gather(*(send(number) for number in range(SENDS))) == [201] * SENDS
-        async with asyncio.timeout(30):
-            while len(inbox.letters) < SENDS:
-                await asyncio.sleep(0.05)
+        for number in range(SENDS):
+            await inbox.wait(f"person{number}@example.org", timeout=30)
     assert await asyncio.gather(*(node.end() for node in nodes)) == [0, 0]
     times = Counter(letter.to for letter in inbox.letters)
     assert len(times) == SENDS

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.storage import models
-from gateway.storage.database import Database
+from gateway.storage.database import Database, Done
 from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Move, StorageError, StorageUnavailableError
+from gateway.storage.unit import Move, StorageContendedError, StorageError, StorageUnavailableError
 
 ADD = insert_into(models.Lease)
 TAKE = Statement(
@@ -18,6 +18,13 @@ TAKE = Statement(
     {"name": "text", "node": "text", "until": "double precision"},
     """UPDATE lease SET node = r.node, until = r.until FROM r WHERE lease.name = r.name AND lease.node = ''
     RETURNING lease.name""",
+    key=(0,),
+)
+
+FREE = Statement(
+    "lease.free",
+    {"name": "text"},
+    "UPDATE lease SET node = '' FROM r WHERE lease.name = r.name AND lease.node <> '' RETURNING lease.name",
     key=(0,),
 )
 
@@ -90,7 +97,7 @@ async def test_a_work_that_raises_is_undone_and_the_others_are_not(database, com
         database.run(refused), database.run(done), database.write(add("also")), return_exceptions=True
     )
     assert isinstance(outcomes[0], NotFound)
-    assert outcomes[1:] == ["value", True]
+    assert list(outcomes[1:]) == ["value", True]
     assert await names(database) == ["also", "kept"]
     assert "added lost" not in committed
 
@@ -161,3 +168,66 @@ async def test_two_databases_on_one_store_exclude_each_other(make_engine):
         await one.write(add("a"))
         held = await asyncio.gather(*(side.write(take("a", f"n{n}")) for n in range(10) for side in (one, two)))
         assert sum(held) == 1
+
+
+class Failing:
+    """An engine whose commits fail as a test says: one error for every batch that holds a certain unit."""
+
+    def __init__(self, poison: object, error: BaseException) -> None:
+        self.poison = poison
+        self.error = error
+        self.commits: list[int] = []
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def commit(self, units):
+        self.commits.append(len(units))
+        if self.poison in units:
+            raise self.error
+        return [Done(value=True) for _ in units]
+
+    async def fetch(self, sql, values):
+        return []
+
+
+@pytest.mark.parametrize(
+    "error", [StorageError("no"), StorageContendedError("locked"), UnicodeEncodeError("a", "", 0, 1, "")]
+)
+async def test_a_unit_that_no_engine_can_write_fails_alone(error):
+    poison = add("poison")
+    async with Database(Failing(poison, error)) as database:
+        outcomes = await asyncio.gather(
+            *(database.write(move) for move in (add("a"), poison, add("b"))), return_exceptions=True
+        )
+    assert [isinstance(outcome, StorageError) for outcome in outcomes] == [False, True, False]
+
+
+async def test_an_outage_fails_the_batch_at_once():
+    poison = add("poison")
+    engine = Failing(poison, StorageUnavailableError("full"))
+    async with Database(engine) as database:
+        outcomes = await asyncio.gather(
+            *(database.write(move) for move in (add("a"), poison, add("b"))), return_exceptions=True
+        )
+    assert {type(outcome) for outcome in outcomes} == {StorageUnavailableError}
+    assert engine.commits == [3]
+
+
+async def test_a_fault_in_the_writer_is_told_without_its_text(database):
+    poison = add("poison")
+    async with Database(Failing(poison, ValueError("secret-name"))) as failing:
+        with pytest.raises(StorageError) as caught:
+            await failing.write(poison)
+    assert str(caught.value) == "ValueError in the storage writer"
+
+
+async def test_a_row_is_written_once_in_a_batch_and_in_the_order_asked(database, committed):
+    await database.write(add("a", node="somebody"))
+    freed = await asyncio.gather(*(database.write(Move((FREE, ("a",)), notes=[n])) for n in range(3)))
+    assert freed == [True, False, False]
+    assert committed == ["added a", 0]
+    assert database.waiting == 0

@@ -54,7 +54,9 @@ async def test_the_last_wrong_check_says_none_left_and_the_next_that_it_is_over(
     assert over.value.code == "max_attempts_reached"
 
 
-@pytest.mark.parametrize("given", ["", "  ", "-", "1" * 65, "12345é", "123456\n", "１２３４５６", "12'456"])
+@pytest.mark.parametrize(
+    "given", ["", "  ", "-", "1" * 65, "12345é", "123456\n", "\uff11\uff12\uff13\uff14\uff15\uff16", "12'456"]
+)
 async def test_what_is_no_code_costs_no_check(world, sent, given):
     with pytest.raises(InvalidRequest):
         await world.checking.check("shop", sent.id, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from gateway.storage.unit import StorageError, StorageUnavailableError
 
 #: Something done with an open connection, in a transaction, under the lock.
 OnConnection = Callable[[sa.Connection], None]
+
+# Its INFO lines speak of dialects, and say of SQLite what is not so here: that DDL has no transaction.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 #: The advisory lock that nodes take turns on; any number that nobody else uses.
 _LOCK = 7_246_850_113
@@ -60,9 +64,7 @@ class Store:
         except asyncpg.PostgresError as error:
             raise translated(error) from None
         except (SQLAlchemyError, OSError) as error:
-            passing = isinstance(error, OperationalError | InterfaceError | OSError)
-            kind = StorageUnavailableError if passing else StorageError
-            raise kind(f"{self._name} cannot be opened or brought up to date: {_cause(error)}") from None
+            raise _kind(error)(f"{self._name} cannot be opened or brought up to date: {_cause(error)}") from None
 
     @property
     def _name(self) -> str:
@@ -116,6 +118,14 @@ async def _on_postgresql(url: str, work: OnConnection) -> None:
             await connection.run_sync(work)
     finally:
         await engine.dispose()
+
+
+def _kind(error: SQLAlchemyError | OSError) -> type[StorageError]:
+    driver = getattr(getattr(error, "orig", None), "__cause__", None)
+    if isinstance(driver, asyncpg.PostgresError):
+        return type(translated(driver))
+    passing = isinstance(error, OperationalError | InterfaceError | OSError)
+    return StorageUnavailableError if passing else StorageError
 
 
 def _cause(error: BaseException) -> str:

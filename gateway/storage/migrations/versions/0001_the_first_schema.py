@@ -48,6 +48,9 @@ def upgrade() -> None:
         sa.Column("verification_id", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("service", "hash", name=op.f("pk_cooldown")),
     )
+    with op.batch_alter_table("cooldown", schema=None) as batch_op:
+        batch_op.create_index("ix_cooldown_verification_id", ["verification_id"], unique=False)
+
     op.create_table(
         "event",
         sa.Column("id", sa.Text(), nullable=False),
@@ -245,6 +248,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_event_verification_id")
 
     op.drop_table("event")
+    with op.batch_alter_table("cooldown", schema=None) as batch_op:
+        batch_op.drop_index("ix_cooldown_verification_id")
+
     op.drop_table("cooldown")
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.drop_index("ix_attempt_verification_id")

@@ -1,0 +1,38 @@
+"""Cooldowns: how soon a service may send to a recipient again, and the refusal that names the wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.errors import Cooldown
+from gateway.storage.unit import Fetch
+from gateway.verification import statements as sql
+
+#: The cooldown grows with each send of a verification up to this many times its base: 30, 60, 90, 120 s.
+GROWTH = 4
+
+
+def length(base: float, sends: int) -> float:
+    """Return the seconds of cooldown after that many sends of a verification (1 …)."""
+    return base * min(sends, GROWTH)
+
+
+async def running(fetch: Fetch, service: str, address_hash: bytes, *, base: float, now: float) -> Cooldown:
+    """Return the refusal for the cooldown that runs for a recipient; ``fetch`` reads within or beside a transaction."""
+    for record in await fetch(sql.COOLDOWN, service=service, hash=address_hash):
+        return refusal(record["until"] - now, record["verification_id"], base=base)
+    # It ended between the refused write and this look.
+    return refusal(1.0, None, base=base)
+
+
+def refusal(wait: float, verification_id: str | None, *, base: float) -> Cooldown:
+    """Return the refusal for a cooldown with ``wait`` seconds left, started by ``verification_id``."""
+    seconds = max(1, -int(-wait // 1))
+    headers = {
+        "RateLimit-Policy": f'"cooldown";q=1;w={int(base)}',
+        "RateLimit": f'"cooldown";r=0;t={seconds}',
+    }
+    extra: dict[str, Any] = {"limit": "cooldown"}
+    if verification_id is not None:
+        extra["verification"] = verification_id
+    return Cooldown(f"sent a moment ago; again in {seconds} s", retry_after=wait, headers=headers, **extra)

@@ -1,0 +1,137 @@
+"""A verification as it starts: its row, its first message, its events and its cooldown, as one move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from channels.base import Address
+from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
+from gateway.delivery.message import Message
+from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
+from gateway.delivery.queue import Queue
+from gateway.events.event import EventName, event, recorded
+from gateway.storage.sealing import Hasher, Sealer
+from gateway.storage.statement import Row
+from gateway.storage.unit import Move
+from gateway.verification import statements as sql
+from gateway.verification.request import Asked
+from gateway.verification.view import MessageView, VerificationView
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A verification ready to be written."""
+
+    view: VerificationView
+    move: Move
+    message: Message = field(repr=False)
+    service: str
+    #: The hash of the address whose cooldown it claims.
+    hash: bytes = field(repr=False)
+    #: Whether the message was born in this node's hands.
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A verification decided on and not yet put into rows."""
+
+    owner: Owner
+    asked: Asked = field(repr=False)
+    #: The normalised addresses by kind.
+    to: Mapping[str, Address] = field(repr=False)
+    route: Sequence[Stop] = field(repr=False)
+    #: Its first message.
+    message: Message = field(repr=False)
+    max_checks: int
+    resend_at: float
+    #: Where the person opens the bot, if that is what the message waits for.
+    link: str | None = field(repr=False)
+    #: Whether the message is born in this node's hands.
+    leased: bool
+
+
+def prepared(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Prepared:
+    """Return the verification ready to be written."""
+    move = _move(draft, queue, sealer, hasher)
+    return Prepared(_view(draft), move, draft.message, draft.owner.service, _cooled(draft), draft.leased)
+
+
+def _move(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Move:
+    owner, message, now = draft.owner, draft.message, draft.message.created_at
+    created = event(
+        EventName.VERIFICATION_CREATED,
+        now,
+        owner.service,
+        verification_id=owner.id,
+        channel=message.channel,
+        recipient=message.recipient,
+    )
+    if draft.link is None:
+        queued, told = queue.enqueue(message, now, leased=draft.leased)
+    else:
+        queued, told = queue.hold_back(message, now)
+    hashes = {hasher.hash(kind, address.canonical) for kind, address in draft.to.items()}
+    then = [
+        (sql.INSERT_VERIFICATION, _row(draft, sealer)),
+        *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted(hashes)),
+        queued,
+    ]
+    guard = None
+    if draft.resend_at > now:
+        guard = (sql.CLAIM_COOLDOWN, (owner.service, _cooled(draft), now, draft.resend_at, owner.id))
+    return recorded(guard, then, [created, told])
+
+
+def _cooled(draft: Draft) -> bytes:
+    return bytes.fromhex(draft.route[0].hash)
+
+
+def _row(draft: Draft, sealer: Sealer) -> Row:
+    owner, message, asked = draft.owner, draft.message, draft.asked
+    return (
+        owner.id,
+        owner.service,
+        VerificationStatus.PENDING,
+        owner.purpose,
+        message.locale,
+        orjson.dumps({kind: address.masked for kind, address in draft.to.items()}).decode(),
+        seal_route(sealer, owner, draft.route),
+        seal_code(sealer, owner, message.generation, message.code),
+        seal_params(sealer, owner, message.params),
+        orjson.dumps([stop.channel for stop in draft.route]).decode(),
+        message.generation,
+        0,
+        draft.max_checks,
+        1,
+        message.created_at,
+        message.expires_at,
+        draft.resend_at,
+        None,
+        asked.client_ip,
+        asked.client_reference,
+    )
+
+
+def _view(draft: Draft) -> VerificationView:
+    message = draft.message
+    status = MessageStatus.QUEUED if draft.link is None else MessageStatus.WAITING
+    return VerificationView(
+        id=draft.owner.id,
+        status=VerificationStatus.PENDING,
+        service=draft.owner.service,
+        purpose=draft.owner.purpose,
+        locale=message.locale,
+        to={kind: address.masked for kind, address in draft.to.items()},
+        channel=message.channel,
+        next_channels=[stop.channel for stop in draft.route][1:],
+        created_at=message.created_at,
+        expires_at=message.expires_at,
+        resend_at=draft.resend_at,
+        checks_left=draft.max_checks,
+        link=draft.link,
+        messages=(MessageView(message.id, message.channel, status),),
+    )

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.load import Window, answer_status, recipients, run
+from channels.kinds import KINDS
+
+ANSWER = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 7\r\nDate: x\r\n\r\n{"a":1}'
+
+
+@given(st.integers(0, len(ANSWER) - 1))
+def test_an_answer_is_incomplete_up_to_its_last_byte(length):
+    assert answer_status(ANSWER[:length]) is None
+
+
+def test_a_complete_answer_gives_its_status():
+    assert answer_status(ANSWER) == b"201"
+
+
+def test_the_length_may_be_spelled_in_any_case():
+    assert answer_status(b"HTTP/1.1 503 X\r\ncontent-LENGTH:0\r\n\r\n") == b"503"
+
+
+def test_an_answer_of_unknown_length_is_refused():
+    with pytest.raises(ValueError, match="without Content-Length"):
+        answer_status(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+@pytest.mark.parametrize("kind", ["email", "phone"])
+def test_every_recipient_is_another_person_with_a_valid_address(kind):
+    taken = list(itertools.islice(recipients(kind), 500))
+    assert len({KINDS[kind](address).canonical for address in taken}) == 500
+
+
+def test_only_answers_within_the_window_count():
+    window = Window(opens_at=10.0, closes_at=20.0, count=None)
+    for began_at, now in ((8.0, 9.0), (9.0, 10.5), (19.0, 20.0), (19.0, 20.5)):
+        window.answered(b"201", began_at, now)
+    assert window.latencies == [1.5, 1.0]
+
+
+def test_nothing_begins_once_the_window_is_closed():
+    window = Window(opens_at=0.0, closes_at=20.0, count=None)
+    assert [window.admits(19.9), window.admits(20.0)] == [True, False]
+
+
+def test_as_many_begin_as_were_asked_for():
+    window = Window(opens_at=0.0, closes_at=20.0, count=2)
+    assert [window.admits(1.0) for _ in range(4)] == [True, True, False, False]
+
+
+def test_a_refused_request_is_counted_apart_and_made_up_for():
+    window = Window(opens_at=0.0, closes_at=20.0, count=1)
+    window.admits(1.0)
+    window.answered(b"503", 1.0, 2.0)
+    assert (dict(window.refused), window.latencies, window.admits(3.0)) == ({"503": 1}, [], True)
+
+
+class Server(asyncio.Protocol):
+    """Answers every request, the first one with 503."""
+
+    asked: list[bytes]
+
+    def __init__(self, asked: list[bytes]) -> None:
+        self.asked = asked
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.asked.append(data)
+        first = len(self.asked) == 1
+        # In two pieces, as a network may bring it.
+        answer = ANSWER.replace(b"201 Created", b"503 Unavailable") if first else ANSWER
+        self.transport.write(answer[:40])
+        self.transport.write(answer[40:])
+
+
+async def test_a_load_asks_until_as_many_were_created():
+    asked: list[bytes] = []
+    server = await asyncio.get_running_loop().create_server(lambda: Server(asked), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        done = await run(port, to="email", key="k", seconds=10.0, warm_up=0.0, count=100)
+    bodies = {request.partition(b"\r\n\r\n")[2] for request in asked}
+    assert (done.created, done.refused, len(asked), len(bodies)) == (100, {"503": 1}, 101, 101)
+    assert b'{"to":"person-7@example.org"}' in bodies
+
+
+class Closing(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.close()
+
+
+async def test_a_server_that_hangs_up_ends_the_load():
+    server = await asyncio.get_running_loop().create_server(Closing, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectionError):
+            await run(port, to="email", key="", seconds=10.0, warm_up=0.0, count=None)

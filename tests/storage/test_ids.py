@@ -1,0 +1,31 @@
+"""Ids are prefixed, sort by when they were made and cannot be guessed."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.storage.ids import new_id
+from tests.conftest import START
+
+
+def test_an_id_is_its_prefix_and_36_hexadecimal_digits():
+    assert re.fullmatch(r"msg_[0-9a-f]{36}", new_id("msg", START))
+
+
+def test_ids_sort_by_time():
+    assert new_id("msg", START) < new_id("msg", START + 0.001) < new_id("msg", START + 1e6)
+
+
+def test_an_id_carries_80_bits_of_the_given_randomness():
+    asked = []
+
+    def random(count: int) -> bytes:
+        asked.append(count)
+        return b"\xab" * count
+
+    assert new_id("ver", START, random).endswith("ab" * 10)
+    assert asked == [10]
+
+
+def test_many_ids_of_one_moment_differ():
+    assert len({new_id("msg", START) for _ in range(10_000)}) == 10_000

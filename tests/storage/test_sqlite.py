@@ -1,0 +1,136 @@
+"""SQLite as this project sets it: durable, one writer at a time, nothing left of what was wiped."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gateway.storage import models
+from gateway.storage.database import Database
+from gateway.storage.sqlite import SqliteEngine, connect
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Move, StorageError, StorageUnavailableError
+
+ADD = insert_into(models.Lease)
+
+
+def add(name: str) -> Move:
+    return Move(None, [(ADD, (name, "", 0.0))])
+
+
+@pytest.fixture
+def path(migrated_sqlite, tmp_path) -> Path:
+    return Path(shutil.copy(migrated_sqlite, tmp_path / "gateway.db"))
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1)])
+def test_a_connection_is_durable_and_wipes(path, pragma, value):
+    connection = connect(path)
+    assert connection.execute(f"PRAGMA {pragma}").fetchone()[0] == value
+    connection.close()
+
+
+async def test_a_writer_waits_for_another_process_and_then_gives_up(path):
+    other = sqlite3.connect(path, isolation_level=None)
+    async with Database(SqliteEngine(path, busy_timeout=0.05)) as database:
+        await database.write(add("before"))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailableError, match="locked"):
+            await database.write(add("meanwhile"))
+        other.execute("COMMIT")
+        assert await database.write(add("after"))
+        assert [record["name"] for record in await database.fetch("SELECT name FROM lease")] == ["after", "before"]
+    other.close()
+
+
+async def test_what_waits_for_a_lock_gives_up_together(path):
+    """Tried one by one, the last of 40 would wait 40 times as long."""
+    other = sqlite3.connect(path, isolation_level=None)
+    async with Database(SqliteEngine(path, busy_timeout=0.05)) as database:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(1.0):
+            outcomes = await asyncio.gather(*(database.write(add(str(n))) for n in range(40)), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StorageUnavailableError}
+        other.execute("COMMIT")
+    other.close()
+
+
+async def test_readers_see_what_is_committed_while_another_writes(path):
+    other = sqlite3.connect(path, isolation_level=None)
+    async with Database(SqliteEngine(path, busy_timeout=0.05)) as database:
+        await database.write(add("a"))
+        other.execute("BEGIN IMMEDIATE")
+        assert len(await database.fetch("SELECT name FROM lease")) == 1
+        other.execute("COMMIT")
+    other.close()
+
+
+async def test_a_reader_cannot_write(path):
+    async with Database(SqliteEngine(path)) as database:
+        with pytest.raises(StorageUnavailableError, match="readonly"):
+            await database.fetch("INSERT INTO lease VALUES ('a', '', 0)")
+
+
+async def test_engines_opened_at_once_share_a_fresh_file(path):
+    databases = [Database(SqliteEngine(path)) for _ in range(4)]
+    await asyncio.gather(*(database.__aenter__() for database in databases))
+    assert await asyncio.gather(*(database.write(add(str(n))) for n, database in enumerate(databases))) == [True] * 4
+    for database in databases:
+        await database.__aexit__()
+
+
+async def test_a_damaged_file_is_an_error_and_not_an_outage(path):
+    content = bytearray(path.read_bytes())
+    content[100:] = b"\xff" * (len(content) - 100)
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="malformed") as caught:
+        async with Database(SqliteEngine(path)) as database:
+            await database.write(add("a"))
+    assert not isinstance(caught.value, StorageUnavailableError)
+
+
+async def test_a_full_disk_is_an_outage_and_ends_with_it(path):
+    async with Database(SqliteEngine(path)) as database:
+
+        async def fill(connection):
+            # SQLite's own limit on the file's pages fails as a full disk does.
+            await connection.fetch("PRAGMA max_page_count = 1")
+            await connection.fetch("CREATE TABLE filling AS SELECT hex(randomblob(100000)) AS x")
+
+        with pytest.raises(StorageUnavailableError, match="full"):
+            await database.run(fill)
+
+        async def make_room(connection):
+            await connection.fetch("PRAGMA max_page_count = 1000000")
+
+        await database.run(make_room)
+        assert await database.write(add("after"))
+
+
+async def test_wiped_bytes_are_nowhere_in_the_file_or_its_log(path):
+    canary = b"canary-of-a-sealed-code-492039"
+    async with Database(SqliteEngine(path)) as database:
+        insert = insert_into(models.Secret)
+        await asyncio.gather(
+            *(database.write(Move(None, [(insert, (f"s{n}", canary, 0.0))])) for n in range(50)),
+        )
+        assert canary in path.with_name("gateway.db-wal").read_bytes()
+        await database.run(lambda connection: connection.fetch("UPDATE secret SET sealed = x'' RETURNING name"))
+    # The last connection closes with a checkpoint and takes the log away.
+    assert not path.with_name("gateway.db-wal").exists()
+    assert canary not in path.read_bytes()
+
+
+async def test_a_work_may_await_nothing_but_its_connection(path):
+    async with Database(SqliteEngine(path)) as database:
+
+        async def dawdling(_):
+            await asyncio.sleep(0)
+
+        with pytest.raises(StorageError, match="awaited something"):
+            await database.run(dawdling)
+        assert await database.write(add("after"))
