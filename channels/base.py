@@ -290,7 +290,6 @@ class Channel(ABC):
 
     async def listen(self, handle: HandleInbound) -> None:
         """Receive what people write until canceled. A channel that cannot listen returns at once."""
-        return None
 
     async def link(self, token: str) -> str | None:
         """Return the URL by which a person opens the bot with ``token``; ``None`` if it has no bot."""

@@ -34,8 +34,8 @@ def shipped(name: str, *, package: Path = _PACKAGE) -> Path:
 def find_config(path: Path | None, environ: Mapping[str, str], *, package: Path = _PACKAGE) -> Location:
     """Return the config file: the one named, ``OTP_GATEWAY_CONFIG``, ``./config.toml``, else the shipped one.
 
-    Relative paths start at the file's folder; at the working directory for the file inside a wheel, whose
-    folder belongs to the installation. Raises ``ConfigError`` where a file was named and cannot be read.
+    Relative paths start at the file's folder; at the working directory where nobody chose a file, for the shipped
+    one's folder belongs to the installation. Raises ``ConfigError`` where a file was named and cannot be read.
     """
     for named, by in ((path, "--config"), (_named(environ), CONFIG_VARIABLE)):
         if named is not None:
@@ -43,8 +43,7 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, package: Path 
     here = Path.cwd() / _FILE_NAME
     if here.is_file():
         return _located(here)
-    file = shipped(_FILE_NAME, package=package)
-    return Location(file, Path.cwd()) if file.is_relative_to(package) else _located(file)
+    return Location(shipped(_FILE_NAME, package=package), Path.cwd())
 
 
 def read_toml(file: Path) -> dict[str, object]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -50,11 +51,11 @@ def test_a_child_is_read_line_by_line_and_told_lines(tmp_path):
 
 
 def test_a_child_ends_with_its_block_whatever_happens(tmp_path):
-    with pytest.raises(KeyboardInterrupt), child(tmp_path, "import time\ntime.sleep(60)") as sleeper:
-        pid = sleeper.pid
-        assert alive(pid)
+    sleeper = child(tmp_path, "import time\ntime.sleep(60)")
+    assert alive(sleeper.pid)
+    with contextlib.suppress(KeyboardInterrupt), sleeper:
         raise KeyboardInterrupt
-    assert not alive(pid)
+    assert not alive(sleeper.pid)
 
 
 def test_a_child_that_ignores_the_request_is_killed(tmp_path):

@@ -53,7 +53,7 @@ def test_a_relative_name_starts_at_the_working_directory(here):
 
 
 def test_without_a_file_the_shipped_one_is_read(here):
-    assert find_config(None, {}) == Location(ROOT / "config.toml", ROOT)
+    assert find_config(None, {}) == Location(ROOT / "config.toml", here)
 
 
 def test_paths_in_the_file_inside_a_wheel_start_at_the_working_directory(here, wheel):

@@ -1,0 +1,115 @@
+"""Services make, see and forget their own subscribers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from channels.kinds import KINDS
+from gateway.conversation.subscribers import LINK_LIFETIME, Subscribers
+from gateway.errors import InvalidRequest, NotFound
+from gateway.storage.database import Database
+from gateway.storage.sealing import token_hash
+from tests.world import PHONE, Scripted
+
+
+async def test_a_new_subscriber_is_pending_with_a_link(talk, clock):
+    view = await talk.invite()
+    assert (view.reference, view.status, view.display_name) == ("user-42", "pending", None)
+    assert view.link.startswith("https://bot.test/?start=")
+    assert view.expires_at == clock.now() + LINK_LIFETIME
+
+
+async def test_a_link_token_has_128_bits_and_is_stored_hashed(talk):
+    token = (await talk.invite()).link.rpartition("=")[2]
+    assert len(token) == 22
+    [row] = await talk.world.database.fetch("SELECT * FROM subscriber")
+    assert row["link_token_hash"] == token_hash(token)
+    assert token not in repr(dict(row))
+
+
+async def test_the_link_is_shown_once_only(talk):
+    view = await talk.invite()
+    assert (await talk.subscribers.one("shop", view.id)).link is None
+
+
+async def test_a_known_person_gets_a_new_link_and_the_old_one_ends(talk):
+    first, second = await talk.invite(), await talk.invite()
+    assert first.id == second.id
+    [reply] = await talk.start(first.link)
+    assert reply.buttons == ()
+    [reply] = await talk.start(second.link)
+    assert reply.buttons != ()
+
+
+async def test_who_is_invited_again_without_a_phone_keeps_the_known_one(talk):
+    await talk.invite(phone=PHONE)
+    again = await talk.invite()
+    [asked] = await talk.start(again.link)
+    assert PHONE[-3:] in asked.text
+
+
+async def test_nodes_that_invite_a_person_at_once_make_one_row(talk, make_engine, sealer, hasher, clock):
+    async with Database(make_engine()) as second:
+        other = Subscribers(
+            database=second,
+            sealer=sealer,
+            hasher=hasher,
+            clock=clock,
+            bot=talk.world.channels["bot"],
+            phone=KINDS["phone"],
+        )
+
+        async def invite(side: Subscribers):
+            return await side.create(await side.prepare("shop", "user-42", None))
+
+        views = await asyncio.gather(*(invite(side) for side in (talk.subscribers, other) * 4))
+    assert len({view.id for view in views}) == 1
+
+
+async def test_another_services_subscriber_is_not_found(talk):
+    view = await talk.invite()
+    with pytest.raises(NotFound):
+        await talk.subscribers.one("bank", view.id)
+    with pytest.raises(NotFound):
+        await talk.subscribers.delete("bank", view.id)
+    assert (await talk.subscribers.one("shop", view.id)).id == view.id
+
+
+async def test_services_do_not_share_people(talk):
+    await talk.link()
+    reference = KINDS["telegram"]("user-42")
+    assert await talk.subscribers.resolve("shop", reference) is not None
+    assert await talk.subscribers.resolve("bank", reference) is None
+
+
+async def test_a_deleted_subscriber_is_gone_and_not_sent_to(talk):
+    view = await talk.link()
+    await talk.subscribers.delete("shop", view.id)
+    with pytest.raises(NotFound):
+        await talk.subscribers.one("shop", view.id)
+    with pytest.raises(NotFound):
+        await talk.subscribers.delete("shop", view.id)
+    assert await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42")) is None
+
+
+@pytest.mark.parametrize(("reference", "phone", "pointer"), [("", None, "/reference"), ("user-42", "12345", "/phone")])
+async def test_what_is_wrong_is_named(talk, reference, phone, pointer):
+    with pytest.raises(InvalidRequest) as caught:
+        await talk.subscribers.prepare("shop", reference, phone)
+    assert [error.pointer for error in caught.value.errors] == [pointer]
+
+
+async def test_without_a_bot_nobody_can_be_invited(database, clock, sealer, hasher):
+    for bot in (None, Scripted("mute", ["telegram"], needs_subscriber=True)):
+        subscribers = Subscribers(
+            database=database, sealer=sealer, hasher=hasher, clock=clock, bot=bot, phone=KINDS["phone"]
+        )
+        with pytest.raises(InvalidRequest, match="bot"):
+            await subscribers.prepare("shop", "user-42", None)
+
+
+async def test_a_view_shows_no_person_in_its_repr(talk):
+    view = await talk.link()
+    assert not any(value in repr(view) for value in ("user-42", "Ann"))
