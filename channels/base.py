@@ -12,6 +12,7 @@ either returns a ``Receipt`` or raises one of three errors::
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -240,7 +241,8 @@ class Inspection:
 class ChannelSettings(BaseModel):
     """The keys every ``[channels.<name>]`` has. Adapters extend it; unknown keys are refused by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # A fault in a section must not print the secret beside it.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     adapter: str
     #: Seconds one attempt may take.
@@ -290,6 +292,7 @@ class Channel(ABC):
 
     async def listen(self, handle: HandleInbound) -> None:
         """Receive what people write until canceled. A channel that cannot listen returns at once."""
+        return
 
     async def link(self, token: str) -> str | None:
         """Return the URL by which a person opens the bot with ``token``; ``None`` if it has no bot."""
@@ -304,6 +307,15 @@ class Channel(ABC):
     def inspect(cls, parts: Mapping[str, str]) -> Inspection:
         """Measure rendered parts for ``templates lint``."""
         return Inspection(summary=f"{sum(map(len, parts.values()))} characters")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a URL's or a server's host is this machine: an address of its own, or a name RFC 6761 6.3 gives it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # "localhost", everything below it, and either as a full name with its dot.
+        return f".{host.lower().removesuffix('.')}".endswith(".localhost")
 
 
 _ADAPTER_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

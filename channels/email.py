@@ -7,7 +7,6 @@ nothing can have been accepted; from then on a lost answer is ambiguous (RFC 104
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from enum import StrEnum
 from typing import ClassVar, Final, Literal, Self, cast
 
 import aiosmtplib
-from pydantic import ConfigDict, Field, FilePath, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 
 from channels.base import (
     AmbiguousError,
@@ -30,6 +29,7 @@ from channels.base import (
     Reason,
     Receipt,
     TransientError,
+    is_loopback,
 )
 from channels.kinds import email as email_address
 from channels.kinds import email_utf8
@@ -38,9 +38,6 @@ from channels.mime import Skeleton, inspect, split_mailbox
 
 class EmailSettings(ChannelSettings):
     """The keys of ``[channels.<name>] adapter = "email"``. The server's certificate is always verified."""
-
-    # A fault in this section must not print its password.
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     host: str = Field(min_length=1, pattern=r"^[A-Za-z0-9.:_-]+$")
     port: int = Field(default=587, ge=1, le=65535)
@@ -81,16 +78,9 @@ class EmailSettings(ChannelSettings):
     def _keeps_the_password_private(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
-        if self.username is not None and self.tls == "none" and not _is_loopback(self.host):
+        if self.username is not None and self.tls == "none" and not is_loopback(self.host):
             raise ValueError('a password over plain text is refused: set tls to "starttls" or "tls"')
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class _Phase(StrEnum):

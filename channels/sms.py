@@ -6,9 +6,9 @@ import base64
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Self
-from urllib.parse import parse_qs, parse_qsl, quote, urlencode
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from twilio.base.exceptions import TwilioRestException, TwilioServiceException
 from twilio.base.values import unset
 from twilio.http import AsyncHttpClient
@@ -37,6 +37,7 @@ from channels.base import (
     Report,
     ReportedStatus,
     TransientError,
+    is_loopback,
 )
 from channels.http import AnswerLostError, BaseUrl, ConnectError, HttpClient, retry_after, silence
 from channels.kinds import phone
@@ -133,8 +134,6 @@ def _checked(codes: dict[str, str]) -> dict[str, str]:
 class SmsSettings(ChannelSettings):
     """``[channels.sms]``: an account, how to authenticate, and what to send from."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
     account_sid: str = Field(pattern=r"^AC[0-9A-Za-z]+$")
     #: Authenticates calls and callbacks.
     auth_token: SecretStr | None = Field(default=None, min_length=1)
@@ -146,7 +145,8 @@ class SmsSettings(ChannelSettings):
     #: Lets Twilio choose among a service's senders; exactly one of this and ``from``.
     messaging_service_sid: str | None = Field(default=None, pattern=r"^MG[0-9A-Za-z]+$")
     base_url: BaseUrl = "https://api.twilio.com"
-    #: Whether Twilio is asked to report what became of each message.
+    #: Whether Twilio is asked to report what became of each message. Where the callback URL is this machine's and
+    #: ``base_url`` is not, it never is.
     status_callbacks: bool = True
     #: Have Twilio keep no text of a message; needs a feature of the account.
     discard_content: bool = False
@@ -222,6 +222,9 @@ class SmsChannel(Channel):
         token = settings.auth_token.get_secret_value() if settings.auth_token else None
         self._validator = RequestValidator(token) if token else None
         self._fixed = _fixed_fields(settings)
+        # Twilio refuses a message whose callback URL it cannot reach (21609); a stand-in on this machine reaches it.
+        reaches = _is_here(settings.base_url) or not _is_here(callback_url or "")
+        self._reports_to = callback_url if token and settings.status_callbacks and reaches else None
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -275,9 +278,9 @@ class SmsChannel(Channel):
         }
 
     def _status_callback(self, envelope: Envelope) -> Any:
-        if self.callback_url is None or self._validator is None or not self.settings.status_callbacks:
+        if self._reports_to is None:
             return unset
-        return f"{self.callback_url}?attempt={quote(envelope.attempt_token, safe='')}"
+        return f"{self._reports_to}?attempt={quote(envelope.attempt_token, safe='')}"
 
     def _receipt(self, message: Any) -> Receipt:
         """Read the created message. Raises ``DeliveryError`` where it is already known to have failed."""
@@ -352,6 +355,10 @@ class SmsChannel(Channel):
         if size.count > 1:
             faults.append(f"takes {size.count} segments, each paid as one SMS")
         return Inspection(summary=str(size), faults=tuple(faults))
+
+
+def _is_here(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _fixed_fields(settings: SmsSettings) -> dict[str, Any]:

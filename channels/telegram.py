@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, Literal, Self, TypeVar
 
 import telegram
-from pydantic import ConfigDict, SecretStr, field_validator
+from pydantic import SecretStr, field_validator
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram import error as errors
 from telegram.constants import ChatMemberStatus, ChatType, ParseMode
@@ -80,8 +80,6 @@ _Rows = Sequence[Sequence[InlineKeyboardButton]]
 
 class TelegramSettings(ChannelSettings):
     """``[channels.telegram]``: the bot's token and whether this gateway listens to it."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     #: As BotFather gave it: ``123456:AA…``.
     token: SecretStr

@@ -34,7 +34,7 @@ from gateway.storage.secret import index_key
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.unit import Connection, StorageError
 from gateway.verification.checking import Checking
-from gateway.verification.reading import Reading
+from gateway.verification.reading import Reading, address_hashes
 from gateway.verification.verifications import Verifications
 
 _log = logging.getLogger(__name__)
@@ -151,15 +151,12 @@ async def sync_clock(database: Database, clock: SystemClock) -> None:
     clock.set(found[0]["now"] + (clock.monotonic() - before) / 2)
 
 
-def address_hashes(hasher: Hasher, text: str) -> list[bytes]:
-    """Return the look-up hashes of what a person typed as an address, as every kind that takes it."""
-    hashes = []
-    for kind, normalize in KINDS.items():
-        try:
-            hashes.append(hasher.hash(kind, normalize(text).canonical))
-        except ValueError:
-            continue
-    return hashes
+def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
+    """Return the look-up hashes of what a person typed as an address, as every kind that takes it.
+
+    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
+    """
+    return address_hashes(hasher, _kinds(open_channels(settings)), text)
 
 
 def _engine(settings: DatabaseSettings) -> Engine:
@@ -178,21 +175,8 @@ def _built(
     queue, checking = _queue(settings, store, node)
     dispatcher = Dispatcher(queue, channels, _renderer(settings, templates), store.clock)
     subscribers = _subscribers(store, channels, kinds)
-    verifications = Verifications(
-        database=store.database,
-        queue=queue,
-        sealer=store.sealer,
-        hasher=store.hasher,
-        clock=store.clock,
-        services=settings.services,
-        channels=channels,
-        kinds=kinds,
-        hand_over=dispatcher.hand_over,
-        has_room=dispatcher.has_room,
-        resolve=subscribers.resolve,
-        invite=subscribers.invite,
-        sandbox=sandbox,
-    )
+    verifications = _verifications(settings, store, channels, queue, dispatcher, subscribers, sandbox=sandbox)
+    inbox = _inbox(settings, store, verifications, dispatcher)
     keys, draining = Keys(store.database, store.clock), asyncio.Event()
     parts = Parts(
         verifications=verifications,
@@ -209,7 +193,6 @@ def _built(
         ready=lambda: _health(store.database, channels, draining),
         public_url=settings.server.public_url,
     )
-    inbox = _inbox(settings, store, verifications, dispatcher)
     return Gateway(store, parts, dispatcher, keys, draining), inbox, Leases(store.database, node)
 
 
@@ -229,6 +212,33 @@ def _queue(settings: Settings, store: Store, node: str) -> tuple[Queue, Checking
     )
     checking = Checking(store.database, queue, store.sealer, store.clock)
     return queue, checking
+
+
+def _verifications(
+    settings: Settings,
+    store: Store,
+    channels: Mapping[str, Channel],
+    queue: Queue,
+    dispatcher: Dispatcher,
+    subscribers: Subscribers,
+    *,
+    sandbox: bool,
+) -> Verifications:
+    return Verifications(
+        database=store.database,
+        queue=queue,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
+        services=settings.services,
+        channels=channels,
+        kinds=_kinds(channels),
+        hand_over=dispatcher.hand_over,
+        has_room=dispatcher.has_room,
+        resolve=subscribers.resolve,
+        invite=subscribers.invite,
+        sandbox=sandbox,
+    )
 
 
 def _subscribers(store: Store, channels: Mapping[str, Channel], kinds: Mapping[str, Normalize]) -> Subscribers:

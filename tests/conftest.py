@@ -141,7 +141,8 @@ async def empty(url: str) -> None:
 
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"TRUNCATE {', '.join(SQLModel.metadata.tables)}")
+        # Not TRUNCATE, which makes new files for every table: 20 times as slow for the few rows of a test.
+        await connection.execute("; ".join(f"DELETE FROM {table}" for table in SQLModel.metadata.tables))
     finally:
         await connection.close()
 

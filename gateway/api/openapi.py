@@ -116,7 +116,7 @@ def _list() -> Json:
         "description": "The service's own, newest first.",
         "parameters": [
             _query("status", "Only these.", {"type": "string", "enum": statuses}),
-            _query("to", "Only those to this e-mail address or E.164 number.", {"type": "string"}),
+            _query("to", "Only those to this address, whatever its kind.", {"type": "string"}),
             _query("cursor", "The `next_cursor` of the page before.", {"type": "string"}),
             _query("limit", "Items.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
         ],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from channels.base import InvalidAddressError
 from gateway.api import intake, telling
 from gateway.api.authentication import Authentication
 from gateway.api.body import read_json
@@ -20,6 +20,7 @@ from gateway.delivery.lifecycle import VerificationStatus
 from gateway.errors import InvalidRequest, NotFound
 from gateway.storage.answers import Source
 from gateway.storage.unit import Connection
+from gateway.verification.reading import address_hashes
 from gateway.verification.request import Asked
 from gateway.verification.verifications import Prepared
 
@@ -89,10 +90,8 @@ class VerificationRoutes:
         if "cursor" in query and not _ID.fullmatch(cursor):
             raise InvalidRequest.field("?cursor", "not one that a page ended with")
         limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
-        address_hash = self._hash(query["to"]) if "to" in query else None
-        page = await self._parts.reading.page(
-            service, status=status, address_hash=address_hash, cursor=cursor, limit=limit
-        )
+        to = self._hashes(query["to"]) if "to" in query else None
+        page = await self._parts.reading.page(service, status=status, to=to, cursor=cursor, limit=limit)
         items = [telling.verification(view) for view in page.items]
         return Answer(encode(VerificationPage(items, page.next_cursor)))
 
@@ -134,14 +133,13 @@ class VerificationRoutes:
         view = await self._parts.reading.one(service, verification_id)
         return Answer(encode(telling.verification(view)), status=status)
 
-    def _hash(self, to: str) -> bytes:
-        # "+49…" that was not percent-encoded arrives as " 49…": a form's plus is a space.
+    def _hashes(self, to: str) -> Sequence[bytes]:
+        # "+49…" that was not percent-encoded arrives as " 49…": a form's plus is a space, with which no address begins.
         address = f"+{to[1:]}" if to.startswith(" ") else to
-        kind = intake.kind_of(address)
-        try:
-            return self._parts.hasher.hash(kind, self._parts.kinds[kind](address).canonical)
-        except InvalidAddressError as error:
-            raise InvalidRequest.field("?to", str(error)) from None
+        hashes = address_hashes(self._parts.hasher, self._parts.kinds, address)
+        if not hashes:
+            raise InvalidRequest.field("?to", "no kind of address is written like this")
+        return hashes
 
     def _location(self, verification_id: str) -> str:
         return f"{self._base}{PATH}/{verification_id}"

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import Store, address_hashes, opened_store
+from gateway.app import Store, look_up, opened_store
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
@@ -100,14 +100,14 @@ def _age(since: str | None) -> float | None:
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
-    async with opened_store(settings) as store, aclosing(_batches(store, wanted)) as batches:
+    async with opened_store(settings) as store, aclosing(_batches(settings, store, wanted)) as batches:
         async for batch in batches:
             sys.stdout.write(show(batch))
             sys.stdout.flush()
 
 
-async def _batches(store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event], None]:
-    timeline, filters = Timeline(store.database), _filters(store, wanted)
+async def _batches(settings: Settings, store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event], None]:
+    timeline, filters = Timeline(store.database), _filters(settings, store, wanted)
     if not wanted.follow:
         yield await timeline.latest(filters=filters, limit=wanted.limit)
         return
@@ -116,10 +116,10 @@ async def _batches(store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event],
             yield batch
 
 
-def _filters(store: Store, wanted: _Wanted) -> Filters:
+def _filters(settings: Settings, store: Store, wanted: _Wanted) -> Filters:
     return Filters(
         verification=wanted.verification,
-        addresses=None if wanted.to is None else address_hashes(store.hasher, wanted.to),
+        addresses=None if wanted.to is None else look_up(settings, store.hasher, wanted.to),
         service=wanted.service,
         prefix=wanted.prefix,
         since=0.0 if wanted.age is None else store.clock.now() - wanted.age,

@@ -10,7 +10,7 @@ import typer
 
 from gateway.app import running, schema
 from gateway.cli.running import run, told
-from gateway.config import Settings, check_channels, load_settings, variable_name
+from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
 from gateway.events.log import configure
 from gateway.serving import bind, serving, until_stopped
@@ -24,8 +24,8 @@ ConfigOption = Annotated[
 def serve(
     config: ConfigOption = None,
     *,
-    host: Annotated[str | None, typer.Option(help="The address to listen on, over [server] host.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on, over [server] port.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on; else the configured host.")] = None,
+    port: Annotated[int | None, typer.Option(help="The TCP port to listen on; else the configured port.")] = None,
 ) -> None:
     """Bring the schema up to date, then serve the API, dispatch messages and listen to the bot."""
     environ = dict(os.environ)
@@ -60,6 +60,9 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _migrate(settings: Settings) -> None:
+    if settings.database.path:
+        # Keys come before the database they seal: a database without its keys is taken for one that has lost them.
+        ensure_secrets(settings)
     await schema(settings.database).upgrade()
     typer.echo(f"the schema is at revision {migrations.head()}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,8 +33,8 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
     """Return the key ring, the sealing key first.
 
     Where no keys are configured, SQLite has them in ``<database file>.secrets``: made on the first start (mode
-    0600), read on every later one. Nodes that share PostgreSQL must be given the same keys. Raises
-    ``ConfigError``.
+    0600) and before the database, read on every later one. Nodes that share PostgreSQL must be given the same keys.
+    Raises ``ConfigError``, also where there is a database and its keys are gone.
     """
     if settings.secrets.keys:
         return settings.secrets.ring
@@ -42,7 +43,12 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
         raise ConfigError([_NO_KEYS])
     file = secrets_file(database)
     try:
+        # In this order: another start makes the keys before the database, so where the database was found its keys are
+        # there by now. Asked the other way round, a start between the two questions would look like a loss.
+        used = _holds_something(database)
         if not file.exists():
+            if used:
+                raise ConfigError([_lost(file, database)])
             _create(file)
         return _read(file)
     except OSError as error:
@@ -54,6 +60,22 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
 def secrets_file(database: Path) -> Path:
     """Return where the keys of a SQLite database are kept."""
     return database.with_name(database.name + _SUFFIX)
+
+
+def _holds_something(database: Path) -> bool:
+    try:
+        found = database.stat()
+    except FileNotFoundError:
+        return False
+    # What is no file is no database either; opening it says so.
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
+
+
+def _lost(file: Path, database: Path) -> str:
+    return (
+        f"{file}: is missing, and without its keys nothing in {database} can be opened; restore it from a backup, or set "
+        f"{_VARIABLE} to the keys. To begin anew, move the database away, its -wal and -shm too"
+    )
 
 
 def _create(file: Path) -> None:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,7 @@ from pydantic import (
     field_validator,
 )
 
-from channels.base import ChannelSettings
+from channels.base import ChannelSettings, is_loopback
 from gateway.config.given import Given, KeyPath, Source
 from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
@@ -83,12 +82,7 @@ class ServerSettings(_Table):
     @property
     def loopback(self) -> bool:
         """Whether ``public_url`` reaches this machine only."""
-        host = urlsplit(self.public_url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            # RFC 6761 6.3: localhost and everything below it resolve to loopback.
-            return host == "localhost" or host.endswith(".localhost")
+        return is_loopback(urlsplit(self.public_url).hostname or "")
 
 
 def _own_url(host: str, port: int) -> str:

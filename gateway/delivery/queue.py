@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from typing import Protocol
@@ -18,6 +17,7 @@ from gateway.delivery.retry import min_life
 from gateway.delivery.rows import following, opened, row_of
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
+from gateway.randomness import random_bytes
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer, UnsealError, token_hash
 from gateway.storage.unit import Connection, Move, Record, Write
@@ -80,7 +80,7 @@ class Queue:
         Returns the message as it now is and the attempt's token, or ``None`` where it may not be sent: this
         node lost it, or its code is dead.
         """
-        now, number, token = self._clock.now(), message.attempts + 1, secrets.token_urlsafe(16)
+        now, number, token = self._clock.now(), message.attempts + 1, random_bytes(16).hex()
         attempt = (message.id, number, message.verification_id, token_hash(token), self.node, now, *(None,) * 5)
         move = recorded(
             (sql.BEGIN, (message.id, self.node, number, now, now + LEASE)),

@@ -7,6 +7,7 @@ small that neither can read an attribute, run a function or fill the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from itertools import islice
 from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, Template, nodes
@@ -19,6 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MAX_SOURCE = 64 * 1024
 #: Characters one rendered part may have.
 MAX_OUTPUT = 64 * 1024
+#: Pieces joined before the size is looked at again: one at a time took ten times as long as joining them.
+_PIECES = 64
 #: The filters a template may use. ``safe`` would switch escaping off; ``center``, ``indent``, ``format``,
 #: ``join`` and ``replace`` can make a gigabyte of one line.
 FILTERS = frozenset(
@@ -104,14 +107,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
         """Join what a template emits, and stop at ``MAX_OUTPUT``. Raises ``OutputTooLargeError``."""
-        kept: list[str] = []
-        size = 0
-        for piece in pieces:
-            size += len(piece)
-            if size > MAX_OUTPUT:
+        text, rest = "", iter(pieces)
+        while some := list(islice(rest, _PIECES)):
+            text += "".join(some)
+            if len(text) > MAX_OUTPUT:
                 raise OutputTooLargeError
-            kept.append(piece)
-        return "".join(kept)
+        return text
 
 
 def _is_html(name: str | None) -> bool:

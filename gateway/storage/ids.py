@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable
 
-#: Returns that many random bytes; ``secrets.token_bytes`` outside tests.
+from gateway.randomness import random_bytes
+
+#: Returns that many random bytes; ``random_bytes`` outside tests.
 RandomBytes = Callable[[int], bytes]
 
 _count = itertools.count()
 
 
-def new_id(prefix: str, now: float, random: RandomBytes = secrets.token_bytes) -> str:
+def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
     """Return ``<prefix>_`` and 36 hexadecimal digits: 48 bits of milliseconds, 16 of a counter, 80 random ones.
 
     The time in front keeps an index's newest rows together and lets a list page by id; the counter orders what one

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.config import SealingKey
+from gateway.randomness import random_bytes
 from gateway.storage.unit import StorageError
 
 _VERSION = 1
@@ -39,7 +39,7 @@ class Sealer:
 
     def seal(self, plain: bytes, bound_to: str) -> bytes:
         """Return ``plain`` sealed for the place ``bound_to`` names."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = random_bytes(_NONCE_BYTES)
         return self._prefix + nonce + self._first.encrypt(nonce, plain, bound_to.encode())
 
     def open(self, blob: bytes, bound_to: str) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from channels.base import InvalidAddressError, Normalize
 from gateway.clock import Clock
 from gateway.errors import NotFound
 from gateway.storage.database import Database
+from gateway.storage.sealing import Hasher
 from gateway.storage.unit import Record
 from gateway.verification import statements as sql
 from gateway.verification.view import AttemptView, EventView, MessageView, VerificationView, view_of
@@ -25,13 +27,27 @@ _PAGE = """SELECT * FROM verification WHERE service = :service AND id < :cursor
     ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
 
 _PAGE_TO = """SELECT * FROM verification WHERE service = :service AND id < :cursor
-    AND id IN (SELECT verification_id FROM address WHERE hash = :hash)
+    AND id IN (SELECT verification_id FROM address WHERE hash IN ({}))
     AND (CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
         ELSE status END) = :status)
     ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
 
 #: Sorts after every id, in any collation: hexadecimal digits end at f.
 _END = "ver_g"
+
+
+def address_hashes(hasher: Hasher, kinds: Mapping[str, Normalize], text: str) -> list[bytes]:
+    """Return the look-up hashes of what somebody wrote as an address, as every kind that takes it; none takes nonsense.
+
+    A reference of one's own may look like anything, an e-mail address too: only all of them together find it.
+    """
+    hashes = []
+    for kind, normalize in kinds.items():
+        try:
+            hashes.append(hasher.hash(kind, normalize(text).canonical))
+        except InvalidAddressError:
+            continue
+    return hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +83,20 @@ class Reading:
         return view_of(found[0], messages, self._clock.now(), events, link)
 
     async def page(
-        self, service: str, *, status: str = "", address_hash: bytes | None = None, cursor: str = "", limit: int = 20
+        self, service: str, *, status: str = "", to: Sequence[bytes] | None = None, cursor: str = "", limit: int = 20
     ) -> Page:
-        """Return up to ``limit`` of a service's verifications before ``cursor``, newest first."""
+        """Return up to ``limit`` of a service's verifications before ``cursor``, newest first.
+
+        ``to`` are hashes of addresses: verifications of any of them are wanted. Empty is nobody's.
+        """
         now = self._clock.now()
         values = {"service": service, "status": status, "cursor": cursor or _END, "number": limit + 1, "now": now}
-        if address_hash is None:
+        if to is None:
             found = await self._database.fetch(_PAGE, **values)
         else:
-            found = await self._database.fetch(_PAGE_TO, hash=address_hash, **values)
+            hashes = {f"hash{'_' * place}": value for place, value in enumerate(to)}
+            wanted = ", ".join(f":{name}" for name in hashes) or "NULL"
+            found = await self._database.fetch(_PAGE_TO.format(wanted), **values, **hashes)
         items = [view_of(record, await self._messages(record), now) for record in found[:limit]]
         return Page(items, items[-1].id if len(found) > limit else None)
 

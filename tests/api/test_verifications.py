@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from channels.base import Reason, TransientError
+from channels.base import Address, InvalidAddressError, Reason, TransientError
+from channels.kinds import KINDS
 from gateway.delivery.lifecycle import VerificationStatus
+from gateway.storage import models
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Move
 from gateway.verification import ending
+from gateway.verification.request import Asked
 from tests.api.conftest import EMAIL, PHONE
 
 URL = "/v1/verifications"
@@ -362,6 +367,36 @@ async def test_a_list_is_filtered_by_status_and_address(shop, clock):
     assert [new, old] == await listed("to=%2B49%20151%2012345678")
     assert [new, old] == await listed("to=+4915112345678")
     assert [new] == await listed("to=+4915112345678&status=pending")
+    assert await listed("to=nobody") == []
+
+
+async def test_a_list_finds_an_address_of_any_kind_that_is_written_so(shop):
+    """A service's own reference may look like an e-mail address, and be one."""
+    as_reference = (await started(shop, {"telegram": EMAIL}))["id"]
+    as_address = (await started(shop, {"email": EMAIL}))["id"]
+    other = (await started(shop, {"telegram": "user-42"}))["id"]
+
+    async def listed(to: str) -> list[str]:
+        return [item["id"] for item in (await shop.get(URL, params={"to": to})).json()["items"]]
+
+    assert [as_address, as_reference] == await listed(EMAIL)
+    assert [other] == await listed("user-42")
+
+
+async def test_a_list_finds_addresses_of_an_adapters_own_kind(rebuilt, hasher):
+    def device(text: str) -> Address:
+        if not text.isdigit():
+            raise InvalidAddressError("digits only")
+        return Address("device", text, "•••", text.lstrip("0"))
+
+    world = await rebuilt(kinds={**KINDS, "device": device})
+    view = await world.parts.verifications.start(
+        await world.parts.verifications.prepare("default", Asked(to={"phone": PHONE}))
+    )
+    row = (hasher.hash("device", "77"), view.id)
+    await world.database.write(Move(None, [(insert_into(models.Address), row)]))
+    async with world.client() as client:
+        assert [view.id] == [item["id"] for item in (await client.get(URL, params={"to": "0077"})).json()["items"]]
 
 
 @pytest.mark.parametrize(
@@ -369,7 +404,8 @@ async def test_a_list_is_filtered_by_status_and_address(shop, clock):
     [
         ("status=lost", "?status"),
         ("status=", "?status"),
-        ("to=nobody", "?to"),
+        ("to=", "?to"),
+        ("to=nobody%0A", "?to"),
         ("to=%00%40x", "?to"),
         ("cursor=1", "?cursor"),
         ("cursor=", "?cursor"),

@@ -25,10 +25,11 @@ from channels.base import (
     ReportedStatus,
     TransientError,
     UnknownAdapterError,
+    is_loopback,
     load,
 )
 from channels.console import ConsoleChannel
-from tests.channels.contract import CODE, TEMPLATES, an_envelope
+from tests.channels.contract import CODE, SHIPPED_CHANNELS, TEMPLATES, an_envelope
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The modules that adapters share; every other module of the package is an adapter.
@@ -40,7 +41,7 @@ ADAPTERS = sorted(path.stem for path in (ROOT / "channels").glob("*.py") if path
 
 
 def test_the_shipped_adapters_are_found():
-    assert {"console", "email", "sms", "telegram"} <= set(ADAPTERS)
+    assert set(SHIPPED_CHANNELS) <= set(ADAPTERS)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -100,6 +101,24 @@ def test_a_module_with_two_adapters_is_unknown(monkeypatch: pytest.MonkeyPatch):
         load("twins")
 
 
+# --- This machine --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost", "localhost.", "otp.localhost", "a.b.localhost."]
+)
+def test_loopback_addresses_and_the_names_of_rfc_6761_are_this_machine(host: str):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", ".", "0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "notlocalhost", "localhost.example.org", "127.0.0.1.nip.io"],
+)
+def test_every_other_host_is_another(host: str):
+    assert not is_loopback(host)
+
+
 # --- What is never shown -------------------------------------------------------------------------------------
 
 
@@ -113,6 +132,13 @@ def test_a_repr_holds_no_address_no_code_and_no_token():
         Reply(CODE),
     ]
     assert [item for item in shown for secret in ("4915112345678", CODE, "attempt-token") if secret in repr(item)] == []
+
+
+def test_a_fault_in_a_channels_settings_does_not_show_what_was_written():
+    with pytest.raises(ValidationError) as caught:
+        ChannelSettings.model_validate({"adapter": "pager", "timeout": "hunter2", "password": "hunter3"})
+    assert "timeout" in str(caught.value)
+    assert "hunter" not in str(caught.value)
 
 
 def test_an_error_says_reason_and_provider_code():

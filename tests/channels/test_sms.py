@@ -15,6 +15,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from twilio.base.values import unset
 from twilio.request_validator import RequestValidator
 
 from channels.base import (
@@ -44,7 +45,7 @@ CALLBACK = "https://codes.example.org/callbacks/sms"
 
 
 def settings(**changes: object) -> SmsSettings:
-    keys = {"adapter": "sms", "account_sid": ACCOUNT, "auth_token": TOKEN, "from": "+15005550006", "timeout": 0.2}
+    keys = {"adapter": "sms", "account_sid": ACCOUNT, "auth_token": TOKEN, "from": "+15005550006", "timeout": 10.0}
     wanted = keys | changes
     return SmsSettings.model_validate({key: value for key, value in wanted.items() if value is not None})
 
@@ -269,6 +270,27 @@ async def test_no_callback_is_asked_for_that_is_switched_off_or_could_not_be_ver
     changes: dict[str, object],
 ) -> None:
     assert "StatusCallback" not in (await sent(an_sms(), callback_url=CALLBACK, **changes)).form
+
+
+@pytest.mark.parametrize(
+    ("callback_url", "base_url", "asked"),
+    [
+        ("https://otp.example.org/callbacks/sms", "https://api.twilio.com", True),
+        ("https://otp.example.org/callbacks/sms", "http://127.0.0.1:1", True),
+        ("http://127.0.0.1:8080/callbacks/sms", "http://127.0.0.1:1", True),
+        ("http://localhost:8080/callbacks/sms", "http://[::1]:1", True),
+        ("http://127.0.0.1:8080/callbacks/sms", "https://api.twilio.com", False),
+        ("http://[::1]:8080/callbacks/sms", "https://api.twilio.com", False),
+        ("http://otp.localhost:8080/callbacks/sms", "https://api.twilio.com", False),
+        ("http://LOCALHOST/callbacks/sms", "https://api.twilio.com", False),
+    ],
+)
+async def test_no_callback_is_asked_for_at_this_machine_of_a_twilio_that_is_not(
+    callback_url: str, base_url: str, asked: bool
+) -> None:
+    """Twilio refuses the message: 21609."""
+    channel = SmsChannel("sms", settings(base_url=base_url), callback_url=callback_url)
+    assert (channel._fields(an_sms())["status_callback"] is not unset) == asked
 
 
 async def test_twilios_environment_variables_do_not_move_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,7 +616,7 @@ async def test_the_sandboxs_callbacks_report_the_attempt(provider: TwilioProvide
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/callbacks/sms"
     async with SmsChannel("sms", settings(base_url=provider.server.base_url), callback_url=url) as channel:
         receipt = await channel.deliver(an_sms(attempt_token="t-1"))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             reports = [channel.report(await arrived.get()) for _ in range(2)]
     await runner.cleanup()
     assert reports == [

@@ -11,15 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import pytest
 import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from channels.base import Address, Channel, Envelope, Normalize, Receipt
 from gateway.app import opened_store
 from gateway.cli.logs import Columns, logs
 from gateway.config import load_settings
@@ -74,11 +77,11 @@ def config(tmp_path_factory) -> Path:
     return path
 
 
-async def add(config: Path, events: list[Event], address: str | None = None) -> None:
+async def add(config: Path, events: list[Event], address: str | None = None, kind: str = "email") -> None:
     async with opened_store(load_settings(config)) as store:
         await store.database.write(recorded(None, (), events))
         if address is not None:
-            row = (store.hasher.hash("email", address), events[0].verification_id)
+            row = (store.hasher.hash(kind, address), events[0].verification_id)
             await store.database.write(Move(None, [(insert_into(models.Address), row)]))
 
 
@@ -170,6 +173,30 @@ def test_each_option_chooses_events(config, arguments, found):
     result = run(config, "--json", *arguments)
     assert result.exit_code == 0, result.output
     assert names(result.stdout) == found
+
+
+class Buzzer(Channel):
+    """An adapter with a kind of its own, of which leading zeros say nothing."""
+
+    kinds: ClassVar[Mapping[str, Normalize]] = {
+        "buzzer": lambda text: Address("buzzer", text, "•••", text.lstrip("0")),
+    }
+    parts = ("body.txt",)
+    __module__ = "channels.buzzer"
+
+    async def deliver(self, envelope: Envelope) -> Receipt:
+        return Receipt()
+
+
+def test_to_is_of_a_kind_that_an_adapter_brings_too(tmp_path, monkeypatch):
+    module = ModuleType("channels.buzzer")
+    setattr(module, "Buzzer", Buzzer)  # noqa: B010 - to a type checker a new module has no such name
+    monkeypatch.setitem(sys.modules, "channels.buzzer", module)
+    config = tmp_path / "config.toml"
+    config.write_text(f'{CONFIG}[channels.pager]\nadapter = "buzzer"\n')
+    asyncio.run(add(config, EVENTS, address="77", kind="buzzer"))
+    assert names(run(config, "--json", "--to", "0077").stdout) == ["verification.created"]
+    assert names(run(config, "--json", "--to", "78").stdout) == []
 
 
 def test_an_age_counts_back_from_now(tmp_path):

@@ -12,6 +12,7 @@ from gateway.config import Settings, check_channels
 from gateway.config.adapters import adapter_names
 from gateway.config.schema import keys_of
 from gateway.errors import ConfigError
+from tests.channels.contract import SHIPPED_CHANNELS
 from tests.config.samples import MINIMAL, all_faults
 from tests.config.samples import load as load_text
 
@@ -211,11 +212,11 @@ def test_settings_made_without_a_file_are_checked_as_well():
 
 
 def adapters() -> list[type[Channel]]:
-    return [load(name) for name in ("console", "email", "sms", "telegram")]
+    return [load(name) for name in SHIPPED_CHANNELS]
 
 
 def test_every_shipped_adapter_lies_beside_the_port():
-    assert {"console", "email", "sms", "telegram"} <= set(adapter_names())
+    assert set(SHIPPED_CHANNELS) <= set(adapter_names())
 
 
 @pytest.mark.parametrize("adapter", adapters(), ids=lambda adapter: adapter.__name__)

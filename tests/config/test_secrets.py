@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import FrameType
 
 import pytest
 
-from gateway.config import ensure_secrets, secrets_file
+from gateway.config import Settings, ensure_secrets, secrets_file
+from gateway.config.keyring import SealingKey
 from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, key, load
 
@@ -63,6 +66,78 @@ def test_every_one_of_many_starts_at_once_has_the_same_key(settings, tmp_path):
         rings = set(pool.map(start, range(8)))
     assert len(rings) == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_an_empty_database_is_none_yet(settings, file, content):
+    if content is not None:
+        settings.database.path.write_bytes(content)
+    assert ensure_secrets(settings)
+    assert file.exists()
+
+
+def test_a_database_that_lost_its_keys_is_given_no_new_ones(settings, file):
+    database = settings.database.path
+    old = ensure_secrets(settings)
+    lay_down(settings)
+    moved = file.rename(file.with_suffix(".moved"))
+    assert why(settings) == (
+        f"{file}: is missing, and without its keys nothing in {database} can be opened; restore it from a backup, or set "
+        "OTP_GATEWAY_SECRETS__KEYS to the keys. To begin anew, move the database away, its -wal and -shm too"
+    )
+    assert not file.exists()
+    moved.rename(file)
+    assert ensure_secrets(settings) == old
+
+
+def test_keys_by_the_environment_open_a_database_that_lost_its_file(tmp_path, file):
+    settings = load(tmp_path, MINIMAL, {"OTP_GATEWAY_SECRETS__KEYS": f'["{key()}"]'})
+    lay_down(settings)
+    assert [item.id for item in ensure_secrets(settings)] == ["k1"]
+    assert not file.exists()
+
+
+def test_a_start_during_another_never_takes_its_database_for_one_that_lost_its_keys(tmp_path):
+    """One start is held up at every call it makes in turn, and meanwhile another one runs from beginning to end."""
+    reached, held_up_at = True, 0
+    while reached:
+        folder = tmp_path / str(held_up_at)
+        folder.mkdir()
+        settings = load(folder)
+        other = OtherStart(settings, held_up_at)
+        sys.setprofile(other)
+        try:
+            ring = ensure_secrets(settings)
+        finally:
+            sys.setprofile(None)
+        reached = other.ring is not None
+        assert other.ring in (None, ring)
+        held_up_at += 1
+    assert held_up_at > 20
+
+
+class OtherStart:
+    """Runs a whole start of its own when the one that is watched has made so many calls."""
+
+    def __init__(self, settings: Settings, after: int) -> None:
+        self._settings = settings
+        self._left = after
+        self.ring: tuple[SealingKey, ...] | None = None
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event != "c_return" or self.ring is not None:
+            return
+        self._left -= 1
+        if self._left < 0:
+            sys.setprofile(None)
+            self.ring = ensure_secrets(self._settings)
+            lay_down(self._settings)
+
+
+def lay_down(settings: Settings) -> None:
+    """Make a database that holds something."""
+    assert settings.database.path is not None
+    settings.database.path.write_bytes(b"SQLite format 3")
 
 
 def test_a_key_put_first_by_hand_seals(settings, file):

@@ -70,8 +70,14 @@ class Talk:
         return await self.world.start({"telegram": "user-42"}, channels=["bot"])
 
 
+@pytest.fixture(scope="session")
+def render():
+    """The shipped templates, compiled once."""
+    return _reply_renderer()
+
+
 @pytest.fixture
-def talk(database, clock, sealer, hasher) -> Talk:
+def talk(database, clock, sealer, hasher, render) -> Talk:
     bot = Bot("bot", ["telegram"], needs_subscriber=True)
     announced: list[str] = []
     store: dict[str, Any] = {"database": database, "sealer": sealer, "hasher": hasher, "clock": clock}
@@ -80,7 +86,7 @@ def talk(database, clock, sealer, hasher) -> Talk:
     inbox = Inbox(
         **store,
         brands={"shop": "Shop & Söhne"},
-        render=_reply_renderer(),
+        render=render,
         on_link=world.verifications.on_link,
         announce=announced.append,
     )

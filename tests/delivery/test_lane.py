@@ -39,10 +39,10 @@ def message(name: str = "msg_1") -> Message:
 class Paced:
     """A lane, what it slept, and a clock that its sleep moves."""
 
-    def __init__(self, clock: HandClock, **settings: float) -> None:
+    def __init__(self, clock: HandClock, rate: float = 0.0) -> None:
         self.clock = clock
         self.slept: list[float] = []
-        self.lane = Lane(Scripted("pigeon", ["phone"], **settings), clock, self._sleep)
+        self.lane = Lane(Scripted("pigeon", ["phone"], rate=rate), clock, self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(round(seconds, 6))

@@ -9,6 +9,7 @@ import pytest
 from channels.base import Channel, Envelope, HandleInbound, Inspection, Receipt, load
 from gateway.delivery.linting import LONGEST_BRAND, LONGEST_CODE, LONGEST_PARAM, Finding, Severity, lint
 from gateway.delivery.templating import CONVERSATION, REPLIES, Templates
+from tests.channels.contract import SHIPPED_CHANNELS
 
 SHIPPED = Path(__file__).parents[2] / "templates"
 SEEN: list[str] = []
@@ -266,7 +267,17 @@ def test_replies_have_their_own_values_and_need_no_code(found):
 def test_the_shipped_templates_have_no_faults():
     templates = Templates([SHIPPED])
     adapters = {file.channel for file in templates.files} - {CONVERSATION}
-    assert lint(templates, {name: (name, load(name)) for name in adapters}) == []
+    found = lint(templates, {name: (name, load(name)) for name in adapters})
+    ours = [SHIPPED / name for name in (*SHIPPED_CHANNELS, CONVERSATION)]
+    assert [item for item in found if any(Path(item.file).is_relative_to(folder) for folder in ours)] == []
+    assert [item for item in found if item.severity is Severity.ERROR] == []
+
+
+def test_a_set_without_a_language_that_others_have_is_a_warning(found):
+    files = {name.replace(".", ".de."): text for name, text in MAIL.items()}
+    assert found(files) == [
+        ("short/verification", None, Severity.WARNING, "missing locale: other templates have de"),
+    ]
 
 
 def test_a_finding_is_a_value():

@@ -167,7 +167,7 @@ async def test_many_events_between_two_looks_all_come(database, timeline):
 
 
 async def test_following_looks_again_by_itself(database, timeline):
-    async with aclosing(timeline.follow()) as batches, asyncio.timeout(5):
+    async with aclosing(timeline.follow()) as batches, asyncio.timeout(20):
         await add(database, first := item(1))
         assert await anext(batches) == [first]
         await add(database, second := item(2))

@@ -56,7 +56,7 @@ async def server(inbox):
 
 
 def client(server: SmtpSandbox, **options) -> aiosmtplib.SMTP:
-    options = {"start_tls": False, "timeout": 2} | options
+    options = {"start_tls": False, "timeout": 10} | options
     return aiosmtplib.SMTP(hostname=server.host, port=server.port, **options)
 
 
@@ -126,7 +126,7 @@ async def test_a_client_that_distrusts_the_certificate_is_forgotten(inbox, serve
     async with SmtpSandbox(inbox, tls_context=server_context) as server:
         with pytest.raises(ssl.SSLCertVerificationError):
             await client(server, start_tls=True, tls_context=ssl.create_default_context()).connect()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             while server._sessions:  # noqa: ASYNC110 - the server has no event to wait for
                 await asyncio.sleep(0)
 
@@ -218,7 +218,7 @@ async def test_a_reset_comes_after_the_whole_mail(server, inbox):
 
 async def test_a_stalled_mail_is_never_answered(server, inbox):
     server.faults.set(Fault.STALL)
-    connection = client(server, timeout=0.1)
+    connection = client(server, timeout=0.5)
     await connection.connect()
     with pytest.raises(aiosmtplib.SMTPReadTimeoutError):
         await connection.send_message(mail())

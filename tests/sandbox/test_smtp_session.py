@@ -26,7 +26,7 @@ class Line:
     async def answer(self) -> str:
         """Return the next reply, its lines joined."""
         lines = []
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             while True:
                 lines.append((await self.reader.readline()).decode().rstrip("\r\n"))
                 if lines[-1][3:4] != "-":

@@ -53,7 +53,7 @@ class Api:
 
 @pytest.fixture
 async def api(server):
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         yield Api(server, session)
 
 
@@ -94,7 +94,7 @@ class Application:
         return web.Response(status=self.status)
 
     async def next(self) -> tuple[str, dict[str, str]]:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             return await self.heard.get()
 
 
@@ -273,7 +273,7 @@ async def test_a_reset_leaves_other_connections_alone(server, api):
 async def test_a_stalled_request_ends_with_its_client(server, api):
     server.faults.set(Fault.STALL)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(0.5):
             await api.create()
     assert (server.requests, server.inbox.letters) == (1, [])
 
@@ -366,7 +366,7 @@ async def test_a_callback_under_way_does_not_hold_the_shutdown():
     async with aiohttp.ClientSession() as session, TwilioSandbox(Inbox()) as server:
         async with Api(server, session).create(StatusCallback=url) as answer:
             assert answer.status == 201
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await asked.wait()
     release.set()
     deaf.close()
@@ -380,7 +380,7 @@ async def test_a_flood_of_messages_forgets_the_oldest_and_its_reports(applicatio
         async with api.create(StatusCallback=application.url) as answer:
             sid = (await answer.json())["sid"]
         assert (await application.next())[1]["MessageStatus"] == "sent"
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             while server._reporting:  # noqa: ASYNC110 - the server has no event to wait for
                 await asyncio.sleep(0)
         async with api.session.get(f"{api.url}/{sid}.json", headers=api.headers) as answer:

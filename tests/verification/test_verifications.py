@@ -300,8 +300,12 @@ async def test_a_page_lists_a_services_own_newest_first(world):
 
 async def test_a_page_can_be_asked_for_a_status_or_an_address(world, hasher, clock):
     ann, bob = await world.start({"email": "Ann+shop@example.org"}), await world.start({"phone": PHONE})
-    found = await world.reading.page("shop", address_hash=hasher.hash("email", "ann@example.org"))
+    anns, bobs = hasher.hash("email", "ann@example.org"), hasher.hash("phone", PHONE)
+    found = await world.reading.page("shop", to=[anns])
     assert [item.id for item in found.items] == [ann.id]
+    found = await world.reading.page("shop", to=[hasher.hash("telegram", PHONE), anns, bobs])
+    assert [item.id for item in found.items] == [bob.id, ann.id]
+    assert (await world.reading.page("shop", to=[])).items == []
     await world.checking.cancel("shop", bob.id)
     assert [item.id for item in (await world.reading.page("shop", status="canceled")).items] == [bob.id]
     clock.advance(301)
