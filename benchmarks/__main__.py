@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -100,6 +101,8 @@ def _run(folder: Path, scale: Scale) -> str:
         claimed = {"SQLite": _claims(folder, None, scale, budget, "SQLite", until)}
         if url:
             claimed["PostgreSQL"] = _claims(folder, url, scale, budget, "PostgreSQL", _CLAIMS_UNTIL)
+    # Who else used the cores meanwhile: our own processes are about two.
+    machine["Load average at the end"] = f"{os.getloadavg()[0]:.1f}"
     made = [len(next(iter(samples.values()))) for samples in (accepted, sent, alone, *claimed.values())]
     rounds = f"{min(made)} to {max(made)}" if min(made) < max(made) else str(made[0])
     return document(

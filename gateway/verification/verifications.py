@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_route, seal_route
 from gateway.delivery.queue import Queue
 from gateway.errors import Cooldown, InvalidRequest
+from gateway.randomness import random_below
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
@@ -61,7 +61,7 @@ class Verifications:
         resolve: Resolve,
         invite: Invite,
         sandbox: bool = False,
-        random_below: codes.RandomBelow = secrets.randbelow,
+        random_below: codes.RandomBelow = random_below,
     ) -> None:
         self._database = database
         self._queue = queue
@@ -89,7 +89,7 @@ class Verifications:
         if any(step.needs_subscriber for step in steps):
             steps, link = await self._with_chats(service, steps, to)
         draft = self._draft(service, asked, policy, to, steps, link)
-        return starting.prepared(draft, self._queue, self._sealer, self._hasher)
+        return starting.prepared(draft, self._queue, self._sealer)
 
     async def start(self, prepared: Prepared) -> VerificationView:
         """Write a verification durably and hand its message over. Raises ``Cooldown``."""
@@ -199,8 +199,6 @@ class Verifications:
         )
         resend_at = now + cooldown.length(settings.limits.cooldown, sends=1)
         leased = link is None and self._has_room(message.channel)
-        stops = [self._stop(step) for step in steps]
-        return Draft(owner, asked, to, stops, message, policy.max_checks, resend_at, link, leased)
-
-    def _stop(self, step: routing.Step) -> Stop:
-        return Stop(step.channel, step.address, step.recipient, self._hasher.hash(step.kind, step.canonical).hex())
+        hashes = {kind: self._hasher.hash(kind, address.canonical) for kind, address in to.items()}
+        stops = [Stop(step.channel, step.address, step.recipient, hashes[step.kind].hex()) for step in steps]
+        return Draft(owner, asked, to, hashes, stops, message, policy.max_checks, resend_at, link, leased)
