@@ -39,7 +39,9 @@ def latencies(samples: Samples) -> Section:
     for figure, name in (("median", "p50"), ("slowest", "p99")):
         found = _rows(samples, figure, accepts.YARDSTICK, {}, scale=1000.0)
         rows += [Row(f"{row.name}, {name}", row.figure, row.ratio) for row in found]
-    return Section("Latency of these requests", "From writing a request until its answer has arrived whole.", "ms", rows)
+    return Section(
+        "Latency of these requests", "From writing a request until its answer has arrived whole.", "ms", rows
+    )
 
 
 def sent(samples: Samples, mails: int) -> Section:

@@ -80,10 +80,20 @@ def _mailbox(name: str, address: str) -> bytes:
     return f'"{quoted}" <{address}>'.encode()
 
 
-def quoted_printable(text: str) -> bytes:
-    """Return text in quoted-printable (RFC 2045 6.7), every line ended by CRLF."""
+#: Lines that go as they are: printable ASCII, 998 characters at most (RFC 5322 2.1.1).
+_PLAIN_LINES: Final = re.compile(r"(?:[\t\x20-\x7e]{0,998}\n)*")
+
+
+def encoded(text: str) -> tuple[bytes, bytes]:
+    """Return the transfer encoding of a body and the body in it, every line ended by CRLF.
+
+    Plain ASCII goes as it is, at a tenth of the time; anything else in quoted-printable (RFC 2045 6.7).
+    """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
-    return binascii.b2a_qp(lines.replace("\n", "\r\n").encode(), istext=True)
+    content = lines.replace("\n", "\r\n").encode()
+    if _PLAIN_LINES.fullmatch(lines):
+        return b"7bit", content
+    return b"quoted-printable", binascii.b2a_qp(content, istext=True)
 
 
 class Skeleton:
@@ -107,6 +117,8 @@ class Skeleton:
             raise PermanentError(Reason.REJECTED)
         write = _header_text if envelope.code in subject else _kept_header_text
         try:
+            text_encoding, text = encoded(envelope.parts["body.txt"])
+            html_encoding, html = encoded(envelope.parts["body.html"])
             return self._template % {
                 b"from": _mailbox(name, self._address),
                 b"to": envelope.address.encode(),
@@ -114,8 +126,10 @@ class Skeleton:
                 b"date": formatdate().encode(),
                 b"id": f"<{envelope.message_id}@{self._domain}>".encode(),
                 b"language": envelope.locale.encode(),
-                b"text": quoted_printable(envelope.parts["body.txt"]),
-                b"html": quoted_printable(envelope.parts["body.html"]),
+                b"text-encoding": text_encoding,
+                b"text": text,
+                b"html-encoding": html_encoding,
+                b"html": html,
             }
         except UnicodeEncodeError:
             # A lone surrogate. Without its cause: that exception holds the text.
@@ -148,9 +162,11 @@ def _template(reply_to: str | None) -> bytes:
     message.add_alternative("gap-html\n", subtype="html", cte="quoted-printable")
     # Afterwards: set_content drops what begins with Content-.
     message["Content-Language"] = gaps["language"]
-    # "=_" cannot occur in quoted-printable (RFC 2045 6.7), so no body can hold the boundary.
+    # 128 random bits that no body can know, and "=_", which cannot occur in quoted-printable (RFC 2045 6.7).
     message.set_boundary(f"=_{secrets.token_hex(16)}")
     template = message.as_bytes().replace(b"%", b"%%")
+    for name in ("text", "html"):
+        template = template.replace(b"Encoding: quoted-printable", f"Encoding: %({name}-encoding)b".encode(), 1)
     for name, gap in {**gaps, "text": "gap-text\r\n", "html": "gap-html\r\n"}.items():
         template = template.replace(gap.encode(), f"%({name})b".encode())
     return template
@@ -167,7 +183,7 @@ _SHOWN_WHOLE: Final = 100_000
 
 def inspect(parts: Mapping[str, str]) -> Inspection:
     """Measure rendered parts. Whether the subject holds a code is for whoever knows the code to say."""
-    size = sum(len(quoted_printable(part)) for name, part in parts.items() if name != "subject.txt")
+    size = sum(len(encoded(part)[1]) for name, part in parts.items() if name != "subject.txt")
     subject = parts.get("subject.txt", "").strip()
     checks = {
         "the subject is empty": not subject,

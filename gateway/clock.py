@@ -46,7 +46,7 @@ class SystemClock:
 
 def rfc3339(seconds: float) -> str:
     """Return seconds since the Unix epoch as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
-    whole, milliseconds = divmod(int(round(seconds * 1000, 2) // 1), 1000)
+    whole, milliseconds = divmod(int(round(seconds * 1000, 3) // 1), 1000)
     return f"{_to_the_second(whole)}.{milliseconds:03d}Z"
 
 

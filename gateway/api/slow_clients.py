@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.body import BODY_SECONDS
+
+_HEAD: Final = b"HTTP/1.1 "
+#: Told before the answer: it must not wait.
+_INTERIM: Final = b"HTTP/1.1 1"
 
 
 class Stage(Enum):
@@ -20,6 +24,39 @@ class Stage(Enum):
     HEADERS = auto()
     #: The rest of the body.
     BODY = auto()
+
+
+class WholeAnswer:
+    """A transport that writes an answer's head together with its body: one system call and one packet for both.
+
+    uvicorn writes them apart. What has no body is written by ``flush``, which the end of the answer calls.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write data, or keep it where it is the head of an answer."""
+        if not self._head and data.startswith(_HEAD) and not data.startswith(_INTERIM):
+            self._head = data
+        else:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what was kept, then close."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -45,6 +82,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._answer = WholeAnswer(transport)
+        self.transport = cast("asyncio.Transport", self._answer)
         self._watch(Stage.HEADERS)
 
     def data_received(self, data: bytes) -> None:
@@ -79,6 +118,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._awaited = Stage.NOTHING
         self._requests += 1
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See a request answered."""
+        self._answer.flush()
+        super().on_response_complete()
 
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

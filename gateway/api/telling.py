@@ -16,7 +16,7 @@ from gateway.verification.view import AttemptView, EventView, MessageView, Verif
 
 def not_before(seconds: float) -> str:
     """Return a time cut upwards: who comes back at it must not be a fraction early."""
-    return rfc3339(math.ceil(round(seconds * 1000, 2)) / 1000)
+    return rfc3339(math.ceil(round(seconds * 1000, 3)) / 1000)
 
 
 def verification(view: VerificationView, *, whole: bool = False) -> VerificationShape:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from channels.base import Channel, Envelope, Reason, TransientError
 from gateway.clock import Clock
-from gateway.delivery.lane import Lane, Sleep
+from gateway.delivery.lane import LOW, Lane, Sleep
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import Message
 from gateway.delivery.outcome import Accepted, Failed, failed, where
@@ -108,7 +108,10 @@ class Dispatcher:
 
     def has_room(self, channel: str) -> bool:
         """Whether a fresh message of that channel may be born in this node's hands."""
-        return not self._stopping and self._lanes[channel].room > 0
+        lane = self._lanes[channel]
+        if lane.room <= 0:
+            lane.behind = True
+        return not self._stopping and lane.room > 0
 
     def hand_over(self, message: Message) -> None:
         """Take a message that this node has leased."""
@@ -123,9 +126,10 @@ class Dispatcher:
         """Claim what is due of one channel, as far as there is room; return how many there were."""
         lane = self._lanes[channel]
         number = min(CLAIM, lane.room)
-        if number <= 0 or lane.held > CLAIM:
+        if number <= 0 or lane.held > LOW:
             return 0
         claimed = await self._queue.claim(channel, number)
+        lane.behind = len(claimed) == number
         for message in claimed:
             lane.put(message)
         return len(claimed)

@@ -16,6 +16,8 @@ from gateway.delivery.message import Message
 
 #: Messages of one channel that a node holds in memory; further ones stay in the database, unleased.
 BUFFER = 2000
+#: Messages held at which more are fetched, where there are more.
+LOW = 100
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -36,6 +38,8 @@ class Lane:
         self._due: list[float] = []
         #: Set when the lane should look for due messages before its time.
         self.wake = asyncio.Event()
+        #: Whether the database may hold more that is due than was taken: it is asked again as soon as there is room.
+        self.behind = False
 
     @property
     def room(self) -> int:
@@ -70,6 +74,8 @@ class Lane:
     def done(self, message: Message) -> None:
         """Let go of a message that is settled."""
         self._held.discard(message.id)
+        if self.behind and len(self._held) <= LOW:
+            self.wake.set()
 
     def drain(self) -> list[Message]:
         """Empty the buffer and return what was in it."""

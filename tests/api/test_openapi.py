@@ -63,9 +63,9 @@ async def prepared(caller: httpx.AsyncClient, world: World, clock, path: str) ->
 
 def test_every_route_is_in_the_document_and_the_other_way_round(world):
     served = {
-        (route.path, method.lower())
-        for route in world.app.routes
-        for method in route.endpoint._methods
+        (resource.path, method.lower())
+        for resource in world.app.resources
+        for method in resource._methods
         if method != "HEAD"
     }
     assert served == {(path, method) for path, method, _ in operations()}

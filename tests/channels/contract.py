@@ -313,8 +313,9 @@ class ChannelContract(AdapterContract):
         await provider.stall()
         before = provider.requests()
         under_way = asyncio.create_task(channel.deliver(envelope()))
-        while provider.requests() == before:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(5.0):
+            while provider.requests() == before:  # noqa: ASYNC110 - a provider has no event to wait for
+                await asyncio.sleep(0)
         await asyncio.wait({under_way}, timeout=0.05)
         under_way.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -143,12 +143,30 @@ def test_whatever_is_given_comes_back_and_adds_no_header(subject: str, brand: st
 
 @settings(deadline=None)
 @given(_LINE, _LINE, _BODY)
-def test_a_message_is_ascii_in_short_lines_ended_by_crlf(subject: str, brand: str, text: str):
+def test_a_message_is_ascii_in_lines_every_server_takes_ended_by_crlf(subject: str, brand: str, text: str):
     content = SKELETON.fill(an_envelope(subject, text, text, brand=brand))
     assert content.isascii()
     assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
-    # RFC 5322 2.1.1: 998 at most; ours stay near the 78 it recommends.
-    assert max(map(len, content.split(b"\r\n"))) <= 90
+    # RFC 5322 2.1.1: 998 at most. Headers, and what is not plain ASCII, stay near the 78 it recommends.
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    assert max(map(len, content.partition(b"\r\n\r\n")[0].split(b"\r\n"))) <= 90
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Your code is 492039.\n.\n", "7bit"),
+        ("x" * 998, "7bit"),
+        ("x" * 999, "quoted-printable"),
+        ("Gültig für 5 Minuten", "quoted-printable"),
+        ("a\x0bb", "quoted-printable"),
+    ],
+)
+def test_plain_ascii_goes_as_it_is_and_the_rest_in_quoted_printable(text: str, encoding: str):
+    message = parsed(SKELETON.fill(an_envelope("Your code", text, "<p>x</p>")))
+    plain, html = message.iter_parts()
+    assert (plain["Content-Transfer-Encoding"], html["Content-Transfer-Encoding"]) == (encoding, "7bit")
+    assert plain.get_content().splitlines() == text.splitlines() or encoding == "quoted-printable"
 
 
 @pytest.mark.parametrize(
