@@ -33,7 +33,7 @@ class SystemClock:
 
     def now(self) -> float:
         """Return seconds since the Unix epoch (UTC)."""
-        return round(time.monotonic() + self._offset, 3)
+        return int((time.monotonic() + self._offset) * 1000) / 1000
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
@@ -46,7 +46,8 @@ class SystemClock:
 
 def rfc3339(seconds: float) -> str:
     """Return seconds since the Unix epoch as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
-    whole, milliseconds = divmod(int(round(seconds * 1000, 3) // 1), 1000)
+    # A microsecond on top: a double near 2^31 misses whole milliseconds by less, downwards too.
+    whole, milliseconds = divmod(int(seconds * 1000 + 0.001), 1000)
     return f"{_to_the_second(whole)}.{milliseconds:03d}Z"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Annotated
@@ -50,6 +51,9 @@ async def _serve(settings: Settings) -> None:
     log = configure(settings.log.format, settings.log.level, secrets=_secrets(settings))
     try:
         async with running(settings, on_commit=log) as gateway, serving(gateway, settings.server, listener):
+            # What stands now stays: the collector need not walk through it again and again.
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 20)
             host, port = listener.getsockname()[:2]
             # Said once requests are answered: whoever starts us may wait for this line.
             typer.echo(f"otp-gateway serves on http://{host}:{port}", err=True)

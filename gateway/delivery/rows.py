@@ -21,7 +21,7 @@ def row_of(message: Message, status: MessageStatus, *, due_at: float, lease: str
         message.service,
         message.channel,
         message.step,
-        status,
+        status.value,
         message.attempts,
         message.skipped,
         due_at,

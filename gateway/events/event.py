@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 
 from gateway.storage import models
 from gateway.storage.ids import new_id
-from gateway.storage.statement import insert_into, row_of
+from gateway.storage.statement import Row, insert_into
 from gateway.storage.unit import Move, Write
 
 
@@ -114,7 +114,25 @@ def event(name: EventName, at: float, service: str, **details: Unpack[Details]) 
 
 
 _INSERT = insert_into(models.Event)
-_row = row_of(models.Event)
+
+
+def _row(item: Event) -> Row:
+    # Plain strings: sqlite3 asks every other kind of string whether it adapts itself, at 2 µs a value.
+    return (
+        item.id,
+        item.at,
+        item.name.value,
+        item.service,
+        item.verification_id,
+        item.message_id,
+        item.channel,
+        item.attempt,
+        item.outcome and str(item.outcome),
+        item.reason and str(item.reason),
+        item.provider_code,
+        item.recipient,
+        item.milliseconds,
+    )
 
 
 def recorded(guard: Write | None, then: Sequence[Write], events: Sequence[Event]) -> Move:

@@ -83,9 +83,12 @@ class Database:
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
+        #: Kept: to ask for the running loop is a system call each time.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         await self._engine.open()
+        self._loop = asyncio.get_running_loop()
         self._writer = asyncio.create_task(self._write_batches(), name="storage writer")
         return self
 
@@ -120,7 +123,8 @@ class Database:
     def _submit(self, unit: Unit) -> asyncio.Future[Any]:
         if self._closing:
             raise StorageUnavailableError("the database is closing")
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        assert self._loop is not None, "the database is not open"
+        done: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Waiting(unit, done))
         self._wake.set()
         return done

@@ -96,7 +96,7 @@ def _row(draft: Draft, sealer: Sealer) -> Row:
     return (
         owner.id,
         owner.service,
-        VerificationStatus.PENDING,
+        VerificationStatus.PENDING.value,
         owner.purpose,
         message.locale,
         orjson.dumps({kind: address.masked for kind, address in draft.to.items()}).decode(),
