@@ -95,7 +95,7 @@ _FOOT = """\
 
 ## How to repeat it
 
-```
+```sh
 make bench                          # all of it, at most 10 minutes; rewrites this file
 python -m benchmarks --quick        # at most 2 minutes, fewer rounds; shows the tables, writes nothing without --write
 python -m benchmarks --full         # with a million queued messages; takes longer

@@ -304,7 +304,8 @@ class Dispatcher:
         await self._queue.renew([item for lane in self._lanes.values() for item in lane.held_ids])
 
     async def _rescue(self) -> None:
-        if await self._queue.rescue():
+        held = frozenset().union(*(lane.held_ids for lane in self._lanes.values()))
+        if await self._queue.rescue(held):
             for lane in self._lanes.values():
                 lane.wake.set()
 

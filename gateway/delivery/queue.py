@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Container, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -214,10 +214,13 @@ class Queue:
         if rows:
             await self._database.write(Move(None, rows))
 
-    async def rescue(self) -> int:
-        """Return attempts whose node died to the queue, recorded as unknown; return how many there were."""
+    async def rescue(self, held: Container[str] = ()) -> int:
+        """Return attempts whose node died to the queue, recorded as unknown; return how many there were.
+
+        What this node still has under way itself (``held``) it leaves alone, however late: its answer is near.
+        """
         now = self._clock.now()
-        lapsed = await self._database.fetch(sql.LAPSED, now=now)
+        lapsed = [record for record in await self._database.fetch(sql.LAPSED, now=now) if record["id"] not in held]
         return sum(await asyncio.gather(*(self._database.write(_rescued(record, now)) for record in lapsed)))
 
     async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:

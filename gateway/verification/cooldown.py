@@ -25,6 +25,16 @@ async def running(fetch: Fetch, service: str, address_hash: bytes, *, base: floa
     return refusal(1.0, None, base=base)
 
 
+async def refuse_early(fetch: Fetch, service: str, address_hash: bytes, *, base: float, now: float) -> None:
+    """Refuse while a cooldown runs, before anything is done that the refused write would not undo.
+
+    Raises ``Cooldown``. That nobody was sooner is still for the write to find out.
+    """
+    for record in await fetch(sql.COOLDOWN, service=service, hash=address_hash):
+        if record["until"] > now:
+            raise refusal(record["until"] - now, record["verification_id"], base=base)
+
+
 def refusal(wait: float, verification_id: str | None, *, base: float) -> Cooldown:
     """Return the refusal for a cooldown with ``wait`` seconds left, started by ``verification_id``."""
     seconds = max(1, -int(-wait // 1))

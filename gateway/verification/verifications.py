@@ -80,7 +80,10 @@ class Verifications:
         self._resending = Resending(queue, sealer, services, has_room, random_below)
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:
-        """Make a verification without writing it. Raises ``InvalidRequest`` or ``RecipientRefused``."""
+        """Make a verification without writing it.
+
+        Raises ``InvalidRequest``, ``RecipientRefused``, or ``Cooldown`` where a person would have to be invited first.
+        """
         settings = self._services[service]
         policy = code_policy(asked, settings)
         to = addresses(asked, settings, self._kinds, sandbox=self._sandbox)
@@ -163,7 +166,11 @@ class Verifications:
         if reached:
             return reached, None
         first = steps[0]
-        return [first], await self._invite(service, first.channel, to[first.kind])
+        address = to[first.kind]
+        # An invitation ends the link of the one before: a request that is too soon must not.
+        base, hashed = self._services[service].limits.cooldown, self._hasher.hash(address.kind, address.canonical)
+        await cooldown.refuse_early(self._database.fetch, service, hashed, base=base, now=self._clock.now())
+        return [first], await self._invite(service, first.channel, address)
 
     def _draft(
         self,

@@ -634,3 +634,26 @@ async def test_a_lane_with_much_to_do_claims_nothing(world):
     assert await world.dispatcher.look_once("sms") == 0
     lane._held.clear()
     assert await world.dispatcher.look_once("sms") == 1
+
+
+async def test_a_node_does_not_rescue_what_it_has_under_way_itself(world, clock):
+    view = await world.start()
+    message, _ = await world.queue.begin(world.handed_over.pop())
+    clock.advance(LEASE)
+    assert await world.queue.rescue({message.id}) == 0
+    assert await world.queue.accept(message, Receipt("late"), 1.0) is True
+    assert await world.statuses(view) == [("sms", "sent")]
+
+
+async def test_a_backlog_is_fetched_as_soon_as_there_is_room(world):
+    world.has_room = False
+    for number in range(3):
+        await world.start({"phone": f"+4915112345{number:03}"})
+    lane = world.dispatcher._lanes["sms"]
+    lane.behind = True
+    assert await world.dispatcher.look_once("sms") == 3
+    assert lane.behind is False
+    lane.behind = True
+    lane.wake.clear()
+    lane.done(lane.drain()[0])
+    assert lane.wake.is_set()

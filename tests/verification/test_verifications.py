@@ -320,3 +320,28 @@ async def test_nothing_in_the_database_can_be_read_without_the_keys(world, datab
         for record in await database.fetch(f"SELECT * FROM {table}"):
             stored = repr(dict(record)).encode()
             assert [secret for secret in secrets if secret in stored] == []
+
+
+async def test_a_request_that_is_too_soon_invites_nobody_again(database, clock, sealer, hasher):
+    from channels.base import Address
+    from gateway.errors import Cooldown
+    from tests.world import Scripted
+
+    invited: list[Address] = []
+
+    async def invite(_service, _channel, reference):
+        invited.append(reference)
+        return "https://t.me/bot?start=token"
+
+    bot = {"chat": Scripted("chat", ["telegram"], needs_subscriber=True)}
+    service = ServiceSettings(name="Shop", channels=("chat",), limits=LimitSettings(cooldown=30))
+    world = World(database, clock, sealer, hasher, bot, service=service, invite=invite)
+    first = await world.start({"telegram": "user-42"})
+    assert first.link == "https://t.me/bot?start=token"
+    with pytest.raises(Cooldown) as caught:
+        await world.start({"telegram": "user-42"})
+    assert caught.value.extra["verification"] == first.id
+    assert len(invited) == 1
+    clock.advance(30)
+    assert (await world.start({"telegram": "user-42"})).id != first.id
+    assert len(invited) == 2
