@@ -33,14 +33,14 @@ _ESCAPE = r"%(?!40)[0-9A-Fa-f]{2}"
 _MAIL_START = r"(?:(?<![^\s@<>()\[\],:;\"'•\\/=?&])|(?<=%)(?![0-9A-Fa-f]{2})|(?<=%40))"
 _PLUS = r"(?:\+|%2[Bb])"
 _COLON = r"(?::|%3[Aa])"
-# Every run is possessive and starts where no such character stands before it, so that no text takes quadratic time.
+# Every run is possessive (of a group, atomic: up to Python 3.11.3 a possessive group loses matches) and starts where no such character stands before it, so that no text takes quadratic time.
 _PATTERN: Final = re.compile(
     "|".join(
         (
             # RFC 6750 and RFC 7617 credentials, in a header, a repr or a URL.
-            r"(?P<kept>(?i:bearer|basic)(?:\s|%20|\+)++[\"']?)[^\s\"',;&]+",
+            r"(?P<kept>(?i:bearer|basic)(?>(?:\s|%20|\+)+)[\"']?)[^\s\"',;&]+",
             # An e-mail address, also with its @ encoded.
-            rf"{_MAIL_START}(?:{_MAIL}|{_ESCAPE})++(?:@|%40)\[?{_MAIL}++",
+            rf"{_MAIL_START}(?>(?:{_MAIL}|{_ESCAPE})+)(?:@|%40)\[?{_MAIL}++",
             # An API key; its prefix stays, so that a reader knows what was there.
             r"(?<=otpg_)[A-Za-z0-9_-]+",
             # A bot token, and whatever stands in its place in a Bot API URL.
