@@ -149,7 +149,7 @@ async def _serve_on(console: Console, settings: Settings, sandbox: Sandbox, key:
     )
     paste(f'curl -s {url}/v1/verifications/$ID -H "Authorization: Bearer $KEY"')
     paste(
-        f'read -p "The code shown in the demo: " CODE; curl -s {url}/v1/verifications/$ID/check '
+        f'printf "The code shown in the demo: "; read -r CODE; curl -s {url}/v1/verifications/$ID/check '
         '-H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -d "{\\"code\\": \\"$CODE\\"}"'
     )
     console.print(f"\nThe API is described at {url}/docs. Ctrl-C ends the demo and removes what it made.")

@@ -1,0 +1,73 @@
+"""Serving: a socket that can be had or a sentence that says why not, and an end that waits for what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway import serving as module
+from gateway.config import ServerSettings
+from gateway.errors import ConfigError
+from gateway.serving import bind, serving, until_stopped
+
+
+def test_a_taken_port_is_a_fault_of_the_configuration_that_says_what_to_do():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on: .*--port"):
+            bind(ServerSettings(port=port))
+
+
+def test_an_address_of_version_6_can_be_listened_on():
+    listener = bind(ServerSettings(host="::1", port=0))
+    assert listener.family == socket.AF_INET6
+    listener.close()
+
+
+async def test_a_request_under_way_is_answered_before_the_end(monkeypatch):
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(_scope, _receive, send):
+        entered.set()
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    # The API is built from parts that this test has none of; what is under test is the server around it.
+    monkeypatch.setattr(module, "create_api", lambda _: slow)
+    settings = ServerSettings(port=0)
+    gateway: Any = SimpleNamespace(parts=None, draining=asyncio.Event())
+    listener = bind(settings)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with aiohttp.ClientSession() as session:
+        async with serving(gateway, settings, listener):
+            answer = asyncio.create_task(session.get(url))
+            await entered.wait()
+            asyncio.get_running_loop().call_soon(gate.set)
+        assert gateway.draining.is_set()
+        async with await answer as response:
+            assert await response.text() == "ok"
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(url)
+    listener.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_wait(number):
+    before = signal.getsignal(number)
+    waiting = asyncio.create_task(until_stopped())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), number)
+    async with asyncio.timeout(5):
+        await waiting
+    asyncio.get_running_loop().remove_signal_handler(number)
+    signal.signal(number, before)
