@@ -194,11 +194,13 @@ async def test_a_second_create_within_the_cooldown_names_the_pending_verificatio
 
 
 async def test_obeying_retry_after_works(client, clock):
-    await started(client)
+    first = await started(client)
     clock.advance(0.4)
     wait = int((await client.post(URL, json={"to": PHONE})).headers["retry-after"])
     clock.advance(wait)
-    await started(client)
+    again = await client.post(URL, json={"to": PHONE})
+    assert again.status_code == 201
+    assert again.json()["id"] != first["id"]
 
 
 async def test_a_country_outside_the_policy_is_refused(world):

@@ -351,11 +351,12 @@ async def test_a_started_dispatcher_finds_what_is_due_by_itself(world):
         return Receipt("found")
 
     world.channels["sms"].act = deliver
-    await world.start()
+    view = await world.start()
     world.dispatcher.start()
     async with asyncio.timeout(5):
         await done.wait()
     await world.dispatcher.stop()
+    assert await world.statuses(view) == [("sms", "sent")]
 
 
 async def test_a_long_pause_is_waited_for_in_the_database(world, clock):
@@ -618,12 +619,13 @@ async def test_an_announced_message_is_looked_for_at_once(world):
     world.channels["sms"].act = deliver
     world.dispatcher.start()
     await asyncio.sleep(0)
-    await world.start()
+    view = await world.start()
     world.dispatcher.announce("sms")
     world.dispatcher.announce("no such channel")
     async with asyncio.timeout(5):
         await done.wait()
     await world.dispatcher.stop()
+    assert await world.statuses(view) == [("sms", "sent")]
 
 
 async def test_a_lane_with_much_to_do_claims_nothing(world):
