@@ -87,7 +87,7 @@ _PLAIN_LINES: Final = re.compile(r"(?:[\t\x20-\x7e]{0,998}\n)*")
 def encoded(text: str) -> tuple[bytes, bytes]:
     """Return the transfer encoding of a body and the body in it, every line ended by CRLF.
 
-    Plain ASCII goes as it is, at a tenth of the time; anything else in quoted-printable (RFC 2045 6.7).
+    Plain ASCII goes as it is, which costs next to nothing; anything else in quoted-printable (RFC 2045 6.7).
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
     content = lines.replace("\n", "\r\n").encode()

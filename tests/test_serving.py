@@ -69,5 +69,7 @@ async def test_a_signal_ends_the_wait(number):
     os.kill(os.getpid(), number)
     async with asyncio.timeout(5):
         await waiting
+    assert waiting.done()
+    assert waiting.exception() is None
     asyncio.get_running_loop().remove_signal_handler(number)
     signal.signal(number, before)

@@ -123,7 +123,8 @@ async def test_a_database_that_is_not_there_is_unavailable(postgresql_url):
 
 async def test_options_of_the_url_are_asyncpgs(postgresql_url):
     separator = "&" if "?" in postgresql_url else "?"
-    await Store(url=f"{postgresql_url}{separator}sslmode=prefer").revision()
+    plain = await Store(url=postgresql_url).revision()
+    assert await Store(url=f"{postgresql_url}{separator}sslmode=prefer").revision() == plain
 
 
 def test_a_store_is_one_of_two():
