@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from gateway.api.body import MisplacedKey, read_json, refuse_keys
+from gateway.api.body import MisplacedKey, read_json, refuse_keys, values
 from gateway.api.keys import Keys, refusal
 from gateway.errors import BadRequest, Problem, TooLarge, Unauthorized, UnsupportedMediaType
 
@@ -34,11 +34,11 @@ class Authentication:
 
 
 def _bearer(request: Request) -> str:
-    given = request.headers.getlist("authorization")
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    if scheme.lower() != "bearer":
+    given = values(request, b"authorization")
+    scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+    if scheme.lower() != b"bearer":
         raise refusal()
-    return token.strip(" ")
+    return token.strip(b" ").decode("latin-1")
 
 
 async def _misplaced(request: Request) -> Problem | None:

@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 from starlette.requests import Request
 
+from gateway.api.body import values
 from gateway.api.responses import Answer
 from gateway.errors import BadRequest
 from gateway.storage.answers import Answers, Source
@@ -57,10 +58,10 @@ class Once:
 
 def key_of(request: Request) -> str | None:
     """Return the request's key, bare or quoted the same; ``None`` without one. Raises ``BadRequest``."""
-    given = request.headers.getlist("idempotency-key")
+    given = values(request, b"idempotency-key")
     if not given:
         return None
-    key = _unquoted(given[0].strip(" \t"))
+    key = _unquoted(given[0].decode("latin-1").strip(" \t"))
     if len(given) > 1 or not 1 <= len(key) <= MAX_KEY:
         raise BadRequest(f"Idempotency-Key: one, of 1 to {MAX_KEY} printable ASCII characters")
     return key

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.api.body import BODY_SECONDS
+from gateway.api.body import BODY_SECONDS, WHOLE
 
 _HEAD: Final = b"HTTP/1.1 "
 #: Told before the answer: it must not wait.
@@ -117,6 +117,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         """See it end."""
         self._awaited = Stage.NOTHING
         self._requests += 1
+        # Who reads the body from now on has it at once.
+        self.scope[WHOLE] = True  # type: ignore[typeddict-unknown-key]  # a key of our own
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar
+
+from gateway.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value, frozen=True):
     """One notice to one recipient on one channel. Its ``repr`` holds nothing that must not be logged."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"address", "code", "params"})
 
     id: str
     verification_id: str
@@ -35,9 +38,9 @@ class Message:
     ttl: float
     #: Masked address.
     recipient: str
-    address: str = field(repr=False)
-    code: str = field(repr=False)
-    params: Mapping[str, str] = field(repr=False)
+    address: str
+    code: str
+    params: Mapping[str, str]
 
     @property
     def tries(self) -> int:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, Receipt, TransientError
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.telling import Failure
 from gateway.errors import TemplateError
+from gateway.value import Value
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Value, frozen=True):
     """The provider took the message."""
 
     receipt: Receipt
     milliseconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Value, frozen=True):
     """It did not, or nobody knows."""
 
     failure: Failure

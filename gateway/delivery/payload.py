@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 import orjson
 
 from gateway.storage.sealing import Sealer
+from gateway.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Value, frozen=True):
     """The verification a blob is bound to: copied into another row, it does not open."""
 
     id: str
@@ -23,13 +23,14 @@ class Owner:
         return f"verification.{column}/{self.service}/{self.purpose}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Value, frozen=True):
     """A step of a route as it is kept: the channel, the address it is given, the masked address."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"address"})
 
     channel: str
     #: ``None`` until the subscriber links.
-    address: str | None = field(repr=False)
+    address: str | None
     recipient: str
     #: The address's keyed hash in hexadecimal, for its cooldown.
     hash: str

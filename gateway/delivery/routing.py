@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from channels.base import Address, Channel
+from gateway.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value, frozen=True):
     """One channel of a route and the address it is given; ``None`` until a subscriber links."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"address"})
 
     channel: str
     #: Masked address.
     recipient: str
-    address: str | None = field(repr=False)
+    address: str | None
     kind: str
     needs_subscriber: bool
 

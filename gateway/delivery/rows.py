@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Unpack
 
 from channels.base import Reason
@@ -11,6 +10,7 @@ from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
 from gateway.delivery.message import Message
 from gateway.events.event import AttemptDetails, Event, EventName, event
 from gateway.storage.unit import Record
+from gateway.value import Value
 
 #: The event that tells of each end of a message.
 ENDINGS: Mapping[MessageStatus, EventName] = {
@@ -23,8 +23,7 @@ ENDINGS: Mapping[MessageStatus, EventName] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Value, frozen=True):
     """How an attempt failed."""
 
     outcome: AttemptOutcome

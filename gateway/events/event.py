@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
@@ -11,6 +10,7 @@ from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.storage.statement import Row, insert_into
 from gateway.storage.unit import Move, Write
+from gateway.value import Value
 
 
 class EventName(StrEnum):
@@ -66,8 +66,7 @@ class EventName(StrEnum):
     SUBSCRIBER_BLOCKED = "subscriber.blocked"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Value, frozen=True):
     """One line of the timeline. Its fields are the columns of ``models.Event``; none can hold a code."""
 
     id: str

@@ -22,6 +22,21 @@ WARNINGS: Final = frozenset(
     }
 )
 
+_LEVELS: Final = {
+    number: logging.getLevelName(number).lower() for number in (logging.INFO, logging.WARNING, logging.ERROR)
+}
+#: What stands in a line where it is known: its key there, and the event's field.
+_DETAILS: Final = (
+    ("verification", "verification_id"),
+    ("message", "message_id"),
+    ("channel", "channel"),
+    ("attempt", "attempt"),
+    ("outcome", "outcome"),
+    ("reason", "reason"),
+    ("provider_code", "provider_code"),
+    ("recipient", "recipient"),
+)
+
 
 def level_of(event: Event) -> int:
     """Return the ``logging`` level of an event.
@@ -35,19 +50,17 @@ def level_of(event: Event) -> int:
 
 def line_of(event: Event) -> dict[str, Scalar]:
     """Return the keys and values of an event's line, in order; what is not known of it is absent."""
-    line: dict[str, Scalar | None] = {
+    level = level_of(event)
+    line: dict[str, Scalar] = {
         "timestamp": rfc3339(event.at),
-        "level": logging.getLevelName(level_of(event)).lower(),
-        "event": str(event.name),
+        "level": _LEVELS[level],
+        "event": event.name.value,
         "service": event.service,
-        "verification": event.verification_id,
-        "message": event.message_id,
-        "channel": event.channel,
-        "attempt": event.attempt,
-        "outcome": event.outcome,
-        "reason": event.reason,
-        "provider_code": event.provider_code,
-        "recipient": event.recipient,
-        "milliseconds": None if event.milliseconds is None else round(event.milliseconds, 1),
     }
-    return {name: value for name, value in line.items() if value is not None}
+    for key, name in _DETAILS:
+        value = getattr(event, name)
+        if value is not None:
+            line[key] = value
+    if event.milliseconds is not None:
+        line["milliseconds"] = round(event.milliseconds, 1)
+    return line

@@ -23,6 +23,7 @@ from gateway.storage.unit import (
     StorageUnavailableError,
     Unit,
 )
+from gateway.value import Value
 
 T = TypeVar("T")
 
@@ -32,8 +33,7 @@ _log = logging.getLogger(__name__)
 MAX_BATCH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Value, frozen=True):
     """How one unit of a batch went: its value or the exception it raised itself, and its notes."""
 
     value: Any = None

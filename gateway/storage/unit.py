@@ -8,11 +8,11 @@ handed on only once the unit is committed.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from gateway.errors import GatewayError
 from gateway.storage.statement import Row, Statement
+from gateway.value import Value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -29,8 +29,7 @@ class Record(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Value, frozen=True):
     """A guarded write and what follows from it.
 
     ``guard`` writes a row only if the row is still in the status it leaves (or, without a guard, nothing is

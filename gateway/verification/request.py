@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from channels.base import Address, InvalidAddressError, Normalize
 from gateway.config import ServiceSettings
 from gateway.errors import InvalidRequest, RecipientRefused
+from gateway.value import Value
 
 #: Digits a code has at most.
 MAX_CODE_LENGTH = 10
@@ -20,34 +21,36 @@ _COSTLY = frozenset({"premium_rate", "shared_cost", "satellite", "pager", "perso
 _TEST_NUMBERS = re.compile(r"\+150055500(0\d|10)")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value, frozen=True):
     """The body of a create request, its shape already checked."""
 
-    to: Mapping[str, str] = field(repr=False)
+    hidden: ClassVar[frozenset[str]] = frozenset({"to", "params", "client_ip", "client_reference", "value"})
+
+    to: Mapping[str, str]
     channels: Sequence[str] | None = None
     purpose: str = "verification"
     locale: str | None = None
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
-    client_ip: str | None = field(default=None, repr=False)
-    client_reference: str | None = field(default=None, repr=False)
+    params: Mapping[str, str] = {}
+    client_ip: str | None = None
+    client_reference: str | None = None
     length: int | None = None
     alphabet: str | None = None
     #: The service's own code.
-    value: str | None = field(default=None, repr=False)
+    value: str | None = None
     ttl: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CodePolicy:
+class CodePolicy(Value, frozen=True):
     """What a code of this request is like."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"value"})
 
     length: int
     #: Seconds.
     ttl: int
     max_checks: int
     #: The service's own code.
-    value: str | None = field(repr=False)
+    value: str | None
 
 
 def code_policy(asked: Asked, service: ServiceSettings) -> CodePolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 import orjson
 
@@ -16,42 +16,45 @@ from gateway.events.event import EventName, event, recorded
 from gateway.storage.sealing import Sealer
 from gateway.storage.statement import Row
 from gateway.storage.unit import Move
+from gateway.value import Value
 from gateway.verification import statements as sql
 from gateway.verification.request import Asked
 from gateway.verification.view import MessageView, VerificationView
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value, frozen=True):
     """A verification ready to be written."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"message", "hash"})
 
     view: VerificationView
     move: Move
-    message: Message = field(repr=False)
+    message: Message
     service: str
     #: The hash of the address whose cooldown it claims.
-    hash: bytes = field(repr=False)
+    hash: bytes
     #: Whether the message was born in this node's hands.
     leased: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Value, frozen=True):
     """A verification decided on and not yet put into rows."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"asked", "to", "hashes", "route", "message", "link"})
+
     owner: Owner
-    asked: Asked = field(repr=False)
+    asked: Asked
     #: The normalised addresses by kind.
-    to: Mapping[str, Address] = field(repr=False)
+    to: Mapping[str, Address]
     #: Their keyed hashes by kind.
-    hashes: Mapping[str, bytes] = field(repr=False)
-    route: Sequence[Stop] = field(repr=False)
+    hashes: Mapping[str, bytes]
+    route: Sequence[Stop]
     #: Its first message.
-    message: Message = field(repr=False)
+    message: Message
     max_checks: int
     resend_at: float
     #: Where the person opens the bot, if that is what the message waits for.
-    link: str | None = field(repr=False)
+    link: str | None
     #: Whether the message is born in this node's hands.
     leased: bool
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.storage.unit import Record
+from gateway.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptView:
+class AttemptView(Value, frozen=True):
     """One attempt of a message. Times in seconds since the Unix epoch."""
 
     number: int
@@ -25,8 +24,7 @@ class AttemptView:
     provider_code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageView:
+class MessageView(Value, frozen=True):
     """One message of a verification."""
 
     id: str
@@ -35,8 +33,7 @@ class MessageView:
     attempts: Sequence[AttemptView] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EventView:
+class EventView(Value, frozen=True):
     """One line of a verification's timeline."""
 
     id: str
@@ -45,9 +42,10 @@ class EventView:
     details: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationView:
+class VerificationView(Value, frozen=True):
     """One verification. Times in seconds since the Unix epoch."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"link"})
 
     id: str
     status: str
@@ -64,7 +62,7 @@ class VerificationView:
     resend_at: float
     checks_left: int
     #: Where the person opens the bot, while that is what a message waits for.
-    link: str | None = field(default=None, repr=False)
+    link: str | None = None
     messages: Sequence[MessageView] = ()
     #: Only where one verification is looked at.
     events: Sequence[EventView] | None = None
