@@ -64,7 +64,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             loader=self._shelf,
             undefined=StrictUndefined,
-            autoescape=_is_html,
+            autoescape=is_html,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
@@ -115,7 +115,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return text
 
 
-def _is_html(name: str | None) -> bool:
+def is_html(name: str | None) -> bool:
+    """Whether a template's values are escaped: by its file's extension."""
     return name is not None and name.endswith(".html")
 
 
@@ -144,7 +145,7 @@ def _reference_fault(reference: nodes.Node, name: str, known: Callable[[str], bo
         return "an included template must be named by a plain string"
     if not known(target.value):
         return f"no template {target.value!r} in the folders"
-    if _is_html(name) and not _is_html(target.value):
+    if is_html(name) and not is_html(target.value):
         # A .txt file is compiled without escaping; inside HTML its values would become markup.
         return f"an .html file cannot include {target.value!r}"
     return None

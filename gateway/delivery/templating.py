@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import functools
 import re
+import secrets
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Template, TemplateSyntaxError
+from jinja2 import Template, TemplateSyntaxError, nodes
+from markupsafe import escape
 
+from gateway.delivery.filling import CODE, fillable
 from gateway.delivery.locales import PLAIN, fallbacks, normalize
-from gateway.delivery.template_language import MAX_SOURCE, Sandbox, explain, refusals, undeclared
+from gateway.delivery.template_language import MAX_SOURCE, Sandbox, explain, is_html, refusals, undeclared
 from gateway.delivery.template_language import members as members_named
 from gateway.errors import TemplateError
 
@@ -30,6 +33,10 @@ CODE_VALUES = frozenset({"brand", "code", "locale", "minutes", "params", "purpos
 GRACE = 5.0
 
 _EXTENSIONS = {".txt", ".html"}
+#: Of these, what a part without parameters depends on beside the code and the passing seconds.
+_OTHERS = ("brand", "locale", "minutes", "purpose")
+#: Parts kept with a gap for the code, a few KB each.
+_FRAMES = 256
 #: Look-ups kept; purposes and locales come from callers, so there is no natural bound.
 _CACHED = 2048
 #: ``sms/verification/body.txt``: nothing may lie deeper.
@@ -37,6 +44,9 @@ _DEPTH = 3
 _FILE_NAME = re.compile(r"(?P<stem>[a-z0-9][a-z0-9_-]*)(\.(?P<locale>[^.]+))?(?P<extension>\.(txt|html))", re.ASCII)
 #: Control characters and the bidirectional controls, by which a value could start a new line or reorder a text.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
+
+
+_Values = tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +137,8 @@ class Templates:
         faults: list[Fault] = []
         sources, strangers = _read(folders, faults)
         self._sandbox = Sandbox()
-        compiled = self._compile(sources, faults)
+        trees: dict[str, nodes.Template] = {}
+        compiled = self._compile(sources, faults, trees)
         #: Every part that can be rendered, sorted by channel, template, part and locale.
         self.files = _parts(sources, strangers, faults)
         #: Files inside the sets that are no part and are not there to be included either.
@@ -140,6 +151,9 @@ class Templates:
             locales = self._sets.setdefault((file.channel, file.template), {})
             locales.setdefault(file.locale, {})[file.part] = compiled[file.name]
         self._find = functools.lru_cache(maxsize=_CACHED)(self._look_up)
+        self._fillable = frozenset(file.name for file in self.files if fillable(file.name, trees))
+        self._mark = secrets.token_hex(16)
+        self._frame = functools.lru_cache(maxsize=_FRAMES)(self._render_frame)
 
     def require(self, channel: str, adapter: str, template: str, parts: Sequence[str]) -> None:
         """Refuse to start without ``parts`` in the default locale. Raises ``TemplateError``."""
@@ -160,7 +174,10 @@ class Templates:
         Raises ``TemplateError`` with file and line, never with a value.
         """
         found = self._find(channel, adapter, purpose, locale, tuple(parts))
-        return {part: self._render(template, values) for part, template in found}
+        if CODE not in values or values.get("params"):
+            return {part: self._render(template, values) for part, template in found}
+        others = tuple((name, values[name]) for name in _OTHERS if name in values)
+        return {part: self._filled(template, values, others) for part, template in found}
 
     def undeclared(self, file: TemplateFile, allowed: frozenset[str]) -> list[tuple[int, str]]:
         """Return line and name of every variable that ``file`` reads and nobody gives it."""
@@ -170,13 +187,16 @@ class Templates:
         """Return the members of ``variable`` that any part names: what ``params`` a lint has to make up."""
         return {name for file in self.files for name in members_named(self._sandbox.parse(file.text), variable)}
 
-    def _compile(self, sources: Mapping[str, _Source], faults: list[Fault]) -> dict[str, Template]:
+    def _compile(
+        self, sources: Mapping[str, _Source], faults: list[Fault], trees: dict[str, nodes.Template]
+    ) -> dict[str, Template]:
         compiled: dict[str, Template] = {}
         for source in sources.values():
             try:
                 tree = self._sandbox.parse(source.text, source.name, str(source.path))
                 refused = list(refusals(tree, source.name, sources.__contains__))
                 faults.extend(Fault(source.path, line, text) for line, text in refused)
+                trees[source.name] = tree
                 compiled[source.name] = self._sandbox.add(source.name, tree, str(source.path))
             except TemplateSyntaxError as error:
                 faults.append(Fault(source.path, error.lineno, error.message or "broken syntax"))
@@ -192,6 +212,19 @@ class Templates:
             chosen = next(tag for tag in fallbacks(locale) if _holds(locales, tag, parts))
             return tuple((part, locales[chosen][part]) for part in parts)
         raise TemplateError(f"channel {channel}: no template has all of {', '.join(parts)} without a locale")
+
+    def _filled(self, template: Template, values: Mapping[str, object], others: _Values) -> str:
+        """Return what ``_render`` would."""
+        if template.name not in self._fillable:
+            return self._render(template, values)
+        code = str(values[CODE])
+        # A plain string again: joined by markup, the frame would be escaped as well.
+        shown = str(escape(code)) if is_html(template.name) else code
+        return shown.join(self._frame(template, others))
+
+    def _render_frame(self, template: Template, others: _Values) -> list[str]:
+        """Return what stands around the code where the other values are these."""
+        return self._render(template, {**dict(others), "params": {}, CODE: self._mark}).split(self._mark)
 
     def _render(self, template: Template, values: Mapping[str, object]) -> str:
         try:
