@@ -11,6 +11,7 @@ from gateway.randomness import random_bytes
 RandomBytes = Callable[[int], bytes]
 
 _count = itertools.count()
+_64_BITS = (1 << 64) - 1
 
 
 def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
@@ -19,4 +20,4 @@ def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
     The time in front keeps an index's newest rows together and lets a list page by id; the counter orders what one
     process makes within a millisecond; 80 random bits are beyond guessing.
     """
-    return f"{prefix}_{int(now * 1000) & 0xFFFF_FFFF_FFFF:012x}{next(_count) & 0xFFFF:04x}{random(10).hex()}"
+    return f"{prefix}_{(int(now * 1000) << 16 | next(_count) & 0xFFFF) & _64_BITS:016x}{random(10).hex()}"
