@@ -1,6 +1,6 @@
 """Filling in: a part in which the code stands as it is need not be rendered anew for every code.
 
-It is rendered once for the other values, with a mark where the code goes, and then only filled in: 4 µs instead of 90
+It is rendered once for the other values, with a mark where the code goes, and then only filled in: 3.5 µs instead of 23
 for the three parts of a mail (measured). What does anything else with the code is rendered each time.
 """
 

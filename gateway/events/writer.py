@@ -21,6 +21,10 @@ CAPACITY: Final = 4 * 1024 * 1024
 FLUSH_TIMEOUT: Final = 2.0
 
 
+#: Seconds between two writes at least; the first line after a silence is written at once.
+GATHERING: Final = 0.01
+
+
 class LineWriter:
     """Writes chunks of whole lines to a stream, in order, from a daemon thread.
 
@@ -40,6 +44,8 @@ class LineWriter:
         self._dropped = 0
         self._torn = False
         self._closing = False
+        #: Whether the thread waits for a line; else it comes by itself.
+        self._asleep = False
         self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -50,10 +56,10 @@ class LineWriter:
             if self._closing or (self._waiting and self._size + len(chunk) > self._capacity):
                 self._dropped += lines
                 return
-            asleep = not self._waiting
             self._waiting.append((chunk, lines))
             self._size += len(chunk)
-            if asleep:
+            if self._asleep:
+                self._asleep = False
                 self._changed.notify()
 
     def close(self, timeout: float = FLUSH_TIMEOUT) -> bool:
@@ -78,7 +84,9 @@ class LineWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
+                while not self._waiting and not self._closing:
+                    self._asleep = True
+                    self._changed.wait()
                 chunks, dropped = self._waiting, self._dropped
                 if not chunks and not dropped:
                     return
@@ -87,6 +95,9 @@ class LineWriter:
             self._write_out(chunks, dropped)
             if last:
                 return
+            with self._changed:
+                # Woken for each batch of lines, it would fight the event loop for the interpreter's lock.
+                self._changed.wait_for(lambda: self._closing, GATHERING)
 
     def _write(self, data: bytes) -> None:
         if self._descriptor is not None:
