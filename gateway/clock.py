@@ -44,9 +44,11 @@ class SystemClock:
         self._offset = now - time.monotonic()
 
 
+@lru_cache(maxsize=1024)
 def rfc3339(seconds: float) -> str:
     """Return seconds since the Unix epoch as RFC 3339 in UTC, cut to milliseconds: ``2026-05-04T10:40:00.000Z``."""
     # A microsecond on top: a double near 2^31 misses whole milliseconds by less, downwards too.
+    # What is told of a request names the same moment several times: most of this is remembered.
     whole, milliseconds = divmod(int(seconds * 1000 + 0.001), 1000)
     return f"{_to_the_second(whole)}.{milliseconds:03d}Z"
 
