@@ -53,7 +53,7 @@ class Arrivals:
 
 
 class SmtpSession(asyncio.Protocol):
-    """One connection: every command is taken at its word (RFC 5321), nothing is checked or kept."""
+    """One connection: every command is taken at its word (RFC 5321, 2920), nothing is checked or kept."""
 
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
@@ -92,7 +92,7 @@ class SmtpSession(asyncio.Protocol):
     def _command(self, verb: bytes) -> None:
         match verb:
             case b"EHLO":
-                self._transport.write(b"250-sink\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
+                self._transport.write(b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n")
             case b"DATA":
                 self._in_data = True
                 self._transport.write(b"354 go on\r\n")

@@ -21,8 +21,10 @@ CAPACITY: Final = 4 * 1024 * 1024
 FLUSH_TIMEOUT: Final = 2.0
 
 
-#: Seconds between two writes at least; the first line after a silence is written at once.
+#: Seconds between two writes at least while there is much to write; a few lines are written at once.
 GATHERING: Final = 0.01
+#: Lines in one write that are much.
+MANY: Final = 8
 
 
 class LineWriter:
@@ -32,11 +34,19 @@ class LineWriter:
     otherwise.
     """
 
-    def __init__(self, stream: TextIO, notice: Callable[[int], bytes], *, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        notice: Callable[[int], bytes],
+        *,
+        capacity: int = CAPACITY,
+        gathering: float = GATHERING,
+    ) -> None:
         self._descriptor = _own_descriptor(stream)
         self._stream = stream
         self._notice = notice
         self._capacity = capacity
+        self._gathering = gathering
         # Reentrant: a collection of garbage may strike inside ``put`` and log what it finds.
         self._changed = threading.Condition(threading.RLock())
         self._waiting: list[tuple[bytes, int]] = []
@@ -95,9 +105,10 @@ class LineWriter:
             self._write_out(chunks, dropped)
             if last:
                 return
-            with self._changed:
-                # Woken for each batch of lines, it would fight the event loop for the interpreter's lock.
-                self._changed.wait_for(lambda: self._closing, GATHERING)
+            if sum(lines for _, lines in chunks) >= MANY:
+                # Woken for each batch of lines, it would fight a busy event loop for the interpreter's lock.
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, self._gathering)
 
     def _write(self, data: bytes) -> None:
         if self._descriptor is not None:

@@ -15,7 +15,7 @@ from typing import TextIO
 
 import pytest
 
-from gateway.events.writer import LineWriter
+from gateway.events.writer import MANY, LineWriter
 
 
 def notice(lines: int) -> bytes:
@@ -80,6 +80,29 @@ def test_what_gathers_while_one_write_is_under_way_is_written_with_one_call(gate
     gate.open.set()
     assert writer.close()
     assert gate.calls == ["1\n", "2\n3\n4\n"]
+
+
+def test_while_there_is_much_to_write_lines_gather_for_a_moment(gate):
+    gate.open.set()
+    writer = LineWriter(gate, notice, gathering=60)
+    writer.put(b"much\n", lines=MANY)
+    while not gate.calls:
+        gate.entered.wait(0.01)
+    writer.put(b"a\n")
+    writer.put(b"b\n")
+    assert writer.close()
+    assert gate.calls == ["much\n", "a\nb\n"]
+
+
+def test_a_few_lines_are_written_at_once(gate):
+    gate.open.set()
+    writer = LineWriter(gate, notice, gathering=60)
+    for line in ("a\n", "b\n"):
+        gate.entered.clear()
+        writer.put(line.encode(), lines=MANY - 1)
+        assert gate.entered.wait(5)
+    assert writer.close()
+    assert gate.calls == ["a\n", "b\n"]
 
 
 def test_what_was_printed_before_comes_first():
@@ -237,7 +260,7 @@ def test_what_waits_is_written_at_the_interpreters_exit():
     done = run(
         """
         import sys
-        from gateway.events.writer import LineWriter
+        from gateway.events.writer import MANY, LineWriter
         LineWriter(sys.stdout, lambda lines: b"").put(b"the last line\\n")
         """
     )
@@ -250,7 +273,7 @@ def test_a_blocked_write_does_not_break_the_interpreters_exit():
     done = run(
         """
         import sys
-        from gateway.events.writer import LineWriter
+        from gateway.events.writer import MANY, LineWriter
         writer = LineWriter(sys.stdout, lambda lines: b"")
         writer.put(b"x" * 1_000_000)
         writer.close(0.05)
