@@ -10,9 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import ClassVar, Final, Literal, Self, cast
+from typing import ClassVar, Final, Literal, Self
 
 import aiosmtplib
 from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
@@ -34,6 +32,7 @@ from channels.base import (
 from channels.kinds import email as email_address
 from channels.kinds import email_utf8
 from channels.mime import Skeleton, inspect, split_mailbox
+from channels.smtp import LEAVING, MALFORMED, Connection, Letter, Phase
 
 
 class EmailSettings(ChannelSettings):
@@ -83,26 +82,6 @@ class EmailSettings(ChannelSettings):
         return self
 
 
-class _Phase(StrEnum):
-    """How far one attempt came; decides what a failure means."""
-
-    #: Connecting, TLS, AUTH and MAIL: about us, the same for every recipient.
-    OURS = "ours"
-    #: RCPT: about the recipient.
-    RECIPIENT = "recipient"
-    #: From DATA on: about the content, and a lost answer is ambiguous.
-    DATA = "data"
-
-
-@dataclass(slots=True)
-class _Letter:
-    """One message on its way."""
-
-    recipient: str = field(repr=False)
-    content: bytes = field(repr=False)
-    phase: _Phase = _Phase.OURS
-
-
 # --- What an answer means ------------------------------------------------------------------------------------
 
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\d)")
@@ -125,7 +104,7 @@ _TRANSIENT: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
 _GREYLISTED: Final = 60.0
 
 
-def _refusal(phase: _Phase, code: int, text: str) -> DeliveryError:
+def _refusal(phase: Phase, code: int, text: str) -> DeliveryError:
     """Return what the server's answer means. Only its codes are kept: its text may repeat the address."""
     enhanced = _ENHANCED.match(text)
     answer = f"{code} {enhanced[0]}" if enhanced else str(code)
@@ -137,16 +116,16 @@ def _refusal(phase: _Phase, code: int, text: str) -> DeliveryError:
             return TransientError(
                 _reason(_TRANSIENT, answer, Reason.UNAVAILABLE), retry_after=wait, provider_code=answer
             )
-        case _ if phase is _Phase.DATA:
+        case _ if phase is Phase.CONTENT:
             return AmbiguousError(Reason.UNKNOWN)
         case _:
             return TransientError(Reason.UNAVAILABLE)
 
 
-def _permanent_reason(phase: _Phase, answer: str) -> Reason:
-    if phase is _Phase.OURS or _OURS.fullmatch(answer):
+def _permanent_reason(phase: Phase, answer: str) -> Reason:
+    if phase is Phase.OURS or _OURS.fullmatch(answer):
         return Reason.MISCONFIGURED
-    if phase is _Phase.DATA and " 5.1." not in answer and " 5.2." not in answer:
+    if phase in {Phase.DATA, Phase.CONTENT} and " 5.1." not in answer and " 5.2." not in answer:
         return Reason.REJECTED
     return _reason(_PERMANENT, answer, Reason.REJECTED)
 
@@ -155,12 +134,12 @@ def _reason(table: tuple[tuple[re.Pattern[str], Reason], ...], answer: str, defa
     return next((reason for pattern, reason in table if pattern.fullmatch(answer)), default)
 
 
-def _breakdown(phase: _Phase, error: Exception) -> DeliveryError:
+def _breakdown(phase: Phase, error: Exception) -> DeliveryError:
     """Return what it means that a connection failed or could not be made."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return _refusal(phase, error.code, error.message)
     reason = Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.UNAVAILABLE
-    if phase is _Phase.DATA:
+    if phase is Phase.CONTENT:
         return AmbiguousError(reason)
     # aiosmtplib wraps what TLS says of a certificate in a connection error when TLS comes first.
     causes = (error, error.__cause__)
@@ -171,62 +150,12 @@ def _breakdown(phase: _Phase, error: Exception) -> DeliveryError:
     return TransientError(reason)
 
 
+def _is_answer(error: Exception) -> bool:
+    """Tell whether an error is the server's word on what it was asked, and not the end of the connection."""
+    return isinstance(error, aiosmtplib.SMTPResponseException) and error.code not in {LEAVING, MALFORMED}
+
+
 # --- Connections ---------------------------------------------------------------------------------------------
-
-
-class _Connection:
-    """An SMTP connection, held by one delivery at a time."""
-
-    def __init__(self, client: aiosmtplib.SMTP) -> None:
-        self._client = client
-        #: Monotonic seconds since when it waits.
-        self.idle_since = 0.0
-        self.mails = 0
-        self._reset_needed = False
-
-    @property
-    def alive(self) -> bool:
-        return self._client.is_connected
-
-    async def submit(self, sender: str, letter: _Letter) -> aiosmtplib.SMTPResponse:
-        """Run one mail transaction and return the server's last answer, which is an acceptance."""
-        self.mails += 1
-        letter.phase = _Phase.OURS
-        if self._reset_needed:
-            await self._command(letter, b"RSET")
-        self._reset_needed = True
-        utf8 = not letter.recipient.isascii()
-        if utf8 and not self._client.supports_extension("smtputf8"):
-            raise PermanentError(Reason.INVALID_RECIPIENT)
-        await self._command(letter, b"MAIL", f"FROM:<{sender}>".encode(), *([b"SMTPUTF8", b"BODY=8BITMIME"] * utf8))
-        letter.phase = _Phase.RECIPIENT
-        await self._command(letter, b"RCPT", f"TO:<{letter.recipient}>".encode())
-        letter.phase = _Phase.DATA
-        try:
-            response = await self._client.data(letter.content)
-        except aiosmtplib.SMTPDataError as error:
-            raise _refusal(letter.phase, error.code, error.message) from None
-        self._reset_needed = False
-        return response
-
-    async def _command(self, letter: _Letter, *words: bytes) -> None:
-        code, text = await self._client.execute_command(*words)
-        if code // 100 != 2:
-            raise _refusal(letter.phase, code, text)
-
-    async def quit(self, within: float) -> None:
-        """Say goodbye (RFC 5321 4.1.1.10) and close, in at most ``within`` seconds."""
-        try:
-            await asyncio.wait_for(self._client.quit(), within)
-        except (aiosmtplib.SMTPException, OSError):
-            # Goodbye is a courtesy: the server has gone first, or does not answer.
-            self.discard()
-
-    def discard(self) -> None:
-        """Close without a word: whatever was under way, nothing can follow it on this connection."""
-        if self._client.transport is not None:
-            cast("asyncio.WriteTransport", self._client.transport).abort()
-        self._client.close()
 
 
 class _Pool:
@@ -236,44 +165,37 @@ class _Pool:
         self._settings = settings
         self._sender = sender
         self._tls = tls
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._closed = False
         self.slots = asyncio.Semaphore(settings.concurrency)
 
-    async def submit(self, letter: _Letter) -> aiosmtplib.SMTPResponse:
+    async def submit(self, letter: Letter) -> aiosmtplib.SMTPResponse:
         """Hand one message to the server, over a kept connection where there is one.
 
-        Raises ``DeliveryError`` where the server answered, aiosmtplib's or the system's errors where it did not.
+        Raises aiosmtplib's or the system's errors for what ``_breakdown`` reads, ``DeliveryError`` for what is clear.
         """
         kept = self._take()
         if kept is not None:
             try:
                 return await self._use(kept, letter)
-            except (DeliveryError, aiosmtplib.SMTPException, OSError):
+            except (aiosmtplib.SMTPException, OSError) as error:
                 # The server had closed it, which says nothing of this message: asked again, once, on a new one.
-                if kept.alive or letter.phase is _Phase.DATA:
+                if letter.phase is Phase.CONTENT or _is_answer(error):
                     raise
-        letter.phase = _Phase.OURS
+        letter.phase = Phase.OURS
         return await self._use(await self._connect(), letter)
 
-    async def _use(self, connection: _Connection, letter: _Letter) -> aiosmtplib.SMTPResponse:
-        usable = False
+    async def _use(self, connection: Connection, letter: Letter) -> aiosmtplib.SMTPResponse:
         try:
-            response = await connection.submit(self._sender, letter)
-            usable = True
-        except DeliveryError as error:
-            # Without a code the answer was none of SMTP's, and the next one may be to another question.
-            usable = error.provider_code is not None
-            raise
+            return await connection.submit(letter)
         finally:
             # A canceled or broken transaction leaves an answer under way that the next one would take for its own.
-            if usable:
+            if connection.ready:
                 self._keep(connection)
             else:
                 connection.discard()
-        return response
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         settings = self._settings
         client = aiosmtplib.SMTP(
             hostname=settings.host,
@@ -292,20 +214,20 @@ class _Pool:
         try:
             if client.is_ehlo_or_helo_needed:
                 await client.ehlo()
+            return Connection(client, self._sender)
         except BaseException:
             client.close()
             raise
-        return _Connection(client)
 
-    def _take(self) -> _Connection | None:
+    def _take(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.alive and self._waited(connection) < self._settings.max_idle:
+            if connection.ready and self._waited(connection) < self._settings.max_idle:
                 return connection
             connection.discard()
         return None
 
-    def _keep(self, connection: _Connection) -> None:
+    def _keep(self, connection: Connection) -> None:
         while self._idle and self._waited(self._idle[0]) >= self._settings.max_idle:
             self._idle.pop(0).discard()
         if self._closed or connection.mails >= self._settings.max_mails_per_connection:
@@ -314,7 +236,7 @@ class _Pool:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
 
-    def _waited(self, connection: _Connection) -> float:
+    def _waited(self, connection: Connection) -> float:
         return asyncio.get_running_loop().time() - connection.idle_since
 
     async def close(self) -> None:
@@ -367,7 +289,7 @@ class EmailChannel(Channel):
         pool = self._pool
         if pool is None:
             raise RuntimeError("the channel is not open")
-        letter = _Letter(envelope.address, self._skeleton.fill(envelope))
+        letter = Letter(envelope.address, self._skeleton.fill(envelope))
         async with pool.slots:
             try:
                 async with asyncio.timeout(self._settings.timeout):

@@ -13,7 +13,7 @@ from typing import Self
 
 from gateway.sandbox.fault import Faults
 from gateway.sandbox.inbox import Inbox, Letter
-from gateway.sandbox.loopback import listen, loopback_address
+from gateway.sandbox.loopback import listen, listening_address
 from gateway.sandbox.mail_text import plain_text, subject
 from gateway.sandbox.smtp_session import Session
 
@@ -26,7 +26,7 @@ class SmtpSandbox:
 
     ``tls_context`` offers STARTTLS, or TLS from the first byte with ``implicit_tls``. With ``require_auth``
     (user, password) nobody else may send; without it any credentials are accepted. Where STARTTLS is offered,
-    AUTH is not before it. Raises ``ValueError`` for a host that is not loopback.
+    AUTH is not before it. Raises ``ValueError`` for a host that is not loopback, unless with ``allow_remote``.
     """
 
     def __init__(
@@ -38,11 +38,12 @@ class SmtpSandbox:
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         require_auth: tuple[str, str] | None = None,
+        allow_remote: bool = False,
     ) -> None:
         if implicit_tls and tls_context is None:
             raise ValueError("Implicit TLS needs a tls_context.")
         self.inbox = inbox
-        self.host = loopback_address(host)
+        self.host = listening_address(host, allow_remote=allow_remote)
         self.port = port
         self.tls_context = tls_context
         self.implicit_tls = implicit_tls

@@ -62,14 +62,15 @@ class Session(asyncio.Protocol):
         self._transaction: Transaction | None = None
         self._answer: Callable[[str], None] | None = None
         self._upgrading: asyncio.Task[None] | None = None
+        self._late: asyncio.TimerHandle | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- the connection
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way: no mail, no stalled answer, no TLS handshake."""
-        return self._transaction is None and self._upgrading is None and not self._deaf
+        """Whether nothing is under way: no mail, no stalled or slow answer, no TLS handshake."""
+        return self._transaction is None and self._upgrading is None and self._late is None and not self._deaf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet; where TLS comes first, this comes after it."""
@@ -80,7 +81,9 @@ class Session(asyncio.Protocol):
         self._say("220 sandbox.localhost ESMTP")
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Let the server forget this session."""
+        """Let the server forget this session, and the mail it was slow to take."""
+        if self._late is not None:
+            self._late.cancel()
         self._server.closed(self)
         if not self.ended.done():
             self.ended.set_result(None)
@@ -128,12 +131,13 @@ class Session(asyncio.Protocol):
             self._work()
 
     def _work(self) -> None:
-        while (
-            not self._deaf and self._upgrading is None and (self._take_mail() if self._in_data else self._take_line())
-        ):
+        while self._listens() and (self._take_mail() if self._in_data else self._take_line()):
             pass
         if self._deaf:
             self._buffer.clear()
+
+    def _listens(self) -> bool:
+        return not self._deaf and self._upgrading is None and self._late is None
 
     def _take_line(self) -> bool:
         end = self._buffer.find(b"\r\n")
@@ -176,8 +180,19 @@ class Session(asyncio.Protocol):
                 self._say("<html><h1>It works!</h1></html>")
             case _ if oversized:
                 self._say("552 5.3.4 Message too big")
+            case Fault.SLOW:
+                loop = asyncio.get_running_loop()
+                self._late = loop.call_later(mail.planned.delay, self._keep_late, mail, raw)
             case _:
-                self._say(f"250 2.0.0 Ok: queued as {self._server.keep(mail.sender, mail.recipients, raw)}")
+                self._keep(mail, raw)
+
+    def _keep_late(self, mail: Transaction, raw: bytes) -> None:
+        self._late = None
+        self._keep(mail, raw)
+        self._work()
+
+    def _keep(self, mail: Transaction, raw: bytes) -> None:
+        self._say(f"250 2.0.0 Ok: queued as {self._server.keep(mail.sender, mail.recipients, raw)}")
 
     # -- commands
 

@@ -131,8 +131,9 @@ class TestEmailChannel(ChannelContract):
 
 # --- What answers mean: a server that says what it is told to say --------------------------------------------
 
-#: What a script may do instead of answering.
+#: What a script may do instead of answering; after SILENCE it answers nothing else either.
 HANG_UP, SILENCE = "<hang up>", "<silence>"
+PIPELINING = {"EHLO": "250-hi\r\n250 PIPELINING"}
 
 
 class Scripted:
@@ -155,25 +156,28 @@ class Scripted:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            going = await self._answer("greeting", writer)
+            going = await self._answer("greeting", reader, writer)
             while going and (line := await reader.readline()):
                 self.heard.append(line.decode().rstrip())
                 verb = line.decode().split()[0]
-                going = await self._answer(verb, writer)
+                going = await self._answer(verb, reader, writer)
                 if verb == "DATA" and going and self.answers["DATA"].startswith("354"):
-                    await reader.readuntil(b"\r\n.\r\n")
-                    going = await self._answer(".", writer)
+                    while await reader.readline() not in {b".\r\n", b""}:
+                        pass
+                    going = await self._answer(".", reader, writer)
         except ConnectionError:
             pass  # the client went first, as it may
         finally:
             writer.close()
 
-    async def _answer(self, command: str, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, command: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         answer = self.answers.get(command, "250 ok")
-        if answer not in {HANG_UP, SILENCE}:
+        if answer == SILENCE:
+            await reader.read()  # until the client goes
+        elif answer != HANG_UP:
             writer.write(answer.encode() + b"\r\n")
             await writer.drain()
-        return answer != HANG_UP
+        return answer not in {HANG_UP, SILENCE}
 
 
 async def failure(server: Scripted, envelope: Envelope | None = None, **changes: object) -> DeliveryError:
@@ -222,17 +226,24 @@ P, T, A = PermanentError, TransientError, AmbiguousError
         ({"RCPT": "451 4.40404.1 odd"}, T, Reason.UNAVAILABLE, "451"),
         ({"MAIL": "421 closing"}, T, Reason.UNAVAILABLE, "421"),
         ({"greeting": "421 4.3.2 shutting down"}, T, Reason.UNAVAILABLE, "421 4.3.2"),
+        ({"DATA": "421 closing"}, T, Reason.UNAVAILABLE, "421"),
         ({".": "451 4.3.0 later"}, T, Reason.UNAVAILABLE, "451 4.3.0"),
+        ({".": "421 closing"}, T, Reason.UNAVAILABLE, "421"),
         ({"greeting": HANG_UP}, T, Reason.UNAVAILABLE, None),
         ({"EHLO": HANG_UP}, T, Reason.UNAVAILABLE, None),
         ({"MAIL": HANG_UP}, T, Reason.UNAVAILABLE, None),
         ({"RCPT": HANG_UP}, T, Reason.UNAVAILABLE, None),
+        # No content is sent before this answer: whatever becomes of it, nothing was accepted.
+        ({"DATA": HANG_UP}, T, Reason.UNAVAILABLE, None),
         ({"greeting": "hello there"}, T, Reason.UNAVAILABLE, None),
         ({"MAIL": "what?"}, T, Reason.UNAVAILABLE, None),
         ({"MAIL": "354 what?"}, T, Reason.UNAVAILABLE, None),
+        ({"DATA": "what?"}, T, Reason.UNAVAILABLE, None),
+        ({"DATA": "250 ok"}, T, Reason.UNAVAILABLE, None),
         ({"greeting": SILENCE}, T, Reason.TIMEOUT, None),
         ({"EHLO": SILENCE}, T, Reason.TIMEOUT, None),
         ({"RCPT": SILENCE}, T, Reason.TIMEOUT, None),
+        ({"DATA": SILENCE}, T, Reason.TIMEOUT, None),
         ({".": HANG_UP}, A, Reason.UNAVAILABLE, None),
         ({".": SILENCE}, A, Reason.TIMEOUT, None),
         ({".": "what?"}, A, Reason.UNKNOWN, None),
@@ -240,8 +251,11 @@ P, T, A = PermanentError, TransientError, AmbiguousError
     ],
     ids=str,
 )
-async def test_an_answer_means(answers: dict[str, str], kind: type[DeliveryError], reason: Reason, code: str | None):
-    async with Scripted(**answers) as server:
+@pytest.mark.parametrize("hello", [{}, PIPELINING], ids=["one by one", "pipelined"])
+async def test_an_answer_means(
+    answers: dict[str, str], kind: type[DeliveryError], reason: Reason, code: str | None, hello: dict[str, str]
+):
+    async with Scripted(**(hello | answers)) as server:
         error = await failure(server, timeout=0.5 if SILENCE in answers.values() else 10.0)
     assert (type(error), error.reason, error.provider_code) == (kind, reason, code)
 
@@ -342,27 +356,54 @@ async def test_no_more_connections_than_deliveries_allowed_at_once(provider: Smt
     assert (len(provider.received()), provider.server.connections) == (12, 3)
 
 
-async def test_a_refused_recipient_costs_no_connection_and_the_next_mail_starts_clean():
-    async with Scripted(RCPT="550 5.1.1 no") as server, EmailChannel("email", settings(port=server.port)) as channel:
+@pytest.mark.parametrize("hello", [{}, PIPELINING], ids=["one by one", "pipelined"])
+async def test_a_refused_recipient_costs_no_connection_and_the_next_mail_starts_clean(hello: dict[str, str]):
+    async with (
+        Scripted(RCPT="550 5.1.1 no", **hello) as server,
+        EmailChannel("email", settings(port=server.port)) as channel,
+    ):
         with pytest.raises(PermanentError):
             await channel.deliver(an_email())
         server.answers["RCPT"] = "250 ok"
         await channel.deliver(an_email())
     assert server.connections == 1
-    assert server.heard[3:5] == ["RSET", f"MAIL FROM:<{SENDER}>"]
+    assert server.heard[-5:-1] == ["RSET", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{ADDRESS}>", "DATA"]
 
 
-@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+@pytest.mark.parametrize("hello", [{}, PIPELINING], ids=["one by one", "pipelined"])
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("answer", [HANG_UP, "421 4.4.2 idle for too long", "what?"])
-async def test_a_kept_connection_that_turns_out_dead_is_replaced_once(command: str, answer: str):
-    async with Scripted() as server, EmailChannel("email", settings(port=server.port)) as channel:
+async def test_a_kept_connection_that_turns_out_dead_is_replaced_once(command: str, answer: str, hello: dict[str, str]):
+    async with Scripted(**hello) as server, EmailChannel("email", settings(port=server.port)) as channel:
         await channel.deliver(an_email())
         server.answers[command] = answer
         with pytest.raises(TransientError):
             await channel.deliver(an_email())
         assert server.connections == 2
-        del server.answers[command]
+        server.answers[command] = "354 go" if command == "DATA" else "250 ok"
         assert isinstance(await channel.deliver(an_email()), Receipt)
+
+
+@pytest.mark.parametrize("answer", ["550 5.1.1 no", "451 4.3.0 later", "354 what?"])
+async def test_an_answer_over_a_kept_connection_is_not_asked_for_again(answer: str):
+    async with Scripted() as server, EmailChannel("email", settings(port=server.port)) as channel:
+        await channel.deliver(an_email())
+        server.answers["RCPT"] = answer
+        with pytest.raises(DeliveryError):
+            await channel.deliver(an_email())
+        assert (server.connections, len([line for line in server.heard if "RCPT" in line])) == (1, 2)
+
+
+async def test_a_reset_that_is_refused_costs_the_connection_and_not_the_mail():
+    async with (
+        Scripted(RCPT="550 no", RSET="502 unknown") as server,
+        EmailChannel("email", settings(port=server.port)) as channel,
+    ):
+        with pytest.raises(PermanentError):
+            await channel.deliver(an_email())
+        del server.answers["RCPT"]
+        assert isinstance(await channel.deliver(an_email()), Receipt)
+    assert server.connections == 2
 
 
 async def test_a_connection_lost_after_the_content_is_never_tried_again():

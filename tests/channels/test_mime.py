@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import email
 import email.policy
+import time
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import getaddresses
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from channels.base import Envelope, PermanentError, Reason
-from channels.mime import Skeleton, inspect, split_mailbox
+from channels.mime import Skeleton, _date, encoded, inspect, split_mailbox
 from tests.channels.contract import CODE
 
 HEADERS = [
@@ -37,13 +39,18 @@ def an_envelope(
     html: str = f"<p>{CODE}</p>\n",
     **changes: str,
 ) -> Envelope:
-    fields = {"message_id": "msg_01", "address": "ann@people.example", "brand": "Shop", "locale": "de-AT"} | changes
+    fields: dict[str, Any] = {
+        "message_id": "msg_01",
+        "address": "ann@people.example",
+        "brand": "Shop",
+        "locale": "de-AT",
+    }
     return Envelope(
         attempt_token="t",
         parts={"subject.txt": subject, "body.txt": text, "body.html": html},
         code=CODE,
         lifetime=300.0,
-        **fields,
+        **(fields | changes),
     )
 
 
@@ -146,7 +153,9 @@ def test_whatever_is_given_comes_back_and_adds_no_header(subject: str, brand: st
 def test_a_message_is_ascii_in_lines_every_server_takes_ended_by_crlf(subject: str, brand: str, text: str):
     content = SKELETON.fill(an_envelope(subject, text, text, brand=brand))
     assert content.isascii()
+    # The channel writes it as it is: a line end of another kind could end the mail early and begin another one.
     assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+    assert content.endswith(b"\r\n")
     # RFC 5322 2.1.1: 998 at most. Headers, and what is not plain ASCII, stay near the 78 it recommends.
     assert max(map(len, content.split(b"\r\n"))) <= 998
     assert max(map(len, content.partition(b"\r\n\r\n")[0].split(b"\r\n"))) <= 90
@@ -167,6 +176,31 @@ def test_plain_ascii_goes_as_it_is_and_the_rest_in_quoted_printable(text: str, e
     plain, html = message.iter_parts()
     assert (plain["Content-Transfer-Encoding"], html["Content-Transfer-Encoding"]) == (encoding, "7bit")
     assert plain.get_content().splitlines() == text.splitlines() or encoding == "quoted-printable"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.builds(str.__mul__, st.sampled_from(["x", "\t", "~", "é", "\x7f", "\x00"]), st.integers(0, 30))
+        | st.builds(str.__mul__, st.just("x"), st.sampled_from([400, 996, 997, 998, 999, 1_000, 3_000])),
+        max_size=12,
+    )
+)
+def test_a_body_goes_as_it_is_where_each_line_can(body: list[str]):
+    encoding, content = encoded("\n".join(body))
+    plain = all(len(line) <= 998 and set(line) <= {"x", "\t", "~"} for line in lines("\n".join(body)).split("\n"))
+    assert encoding == (b"7bit" if plain else b"quoted-printable")
+    assert (content == lines("\n".join(body)).replace("\n", "\r\n").encode()) or not plain
+
+
+def test_the_date_is_the_second_in_which_a_message_is_made():
+    before = int(time.time())
+    made = parsed(SKELETON.fill(an_envelope()))["Date"].datetime
+    assert before <= made.timestamp() <= time.time()
+    assert [_date(second) for second in (0, 1)] == [
+        b"Thu, 01 Jan 1970 00:00:00 -0000",
+        b"Thu, 01 Jan 1970 00:00:01 -0000",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sandbox import smtp_session
+from gateway.sandbox.fault import Fault
 from gateway.sandbox.inbox import Inbox
 from gateway.sandbox.smtp import SmtpSandbox
 from gateway.sandbox.smtp_mail import MAX_MESSAGE
@@ -211,3 +212,42 @@ def test_every_mail_arrives_byte_for_byte_however_it_is_cut(body, cut):
             return server.inbox.letters[0].raw
 
     assert asyncio.run(received()) == sent
+
+
+MAIL = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n"
+
+
+async def begin(line: Line) -> None:
+    """Say everything before a mail's text in one piece."""
+    await line.say("EHLO client")
+    line.writer.write(MAIL)
+    assert [(await line.answer())[:3] for _ in range(3)] == ["250", "250", "354"]
+
+
+async def test_a_slow_server_takes_the_mail_late_and_hears_what_was_said_meanwhile_afterwards(server, line):
+    server.faults.set(Fault.SLOW, delay=0.05)
+    await begin(line)
+    line.writer.write(b"hello\r\n.\r\nNOOP\r\n")
+    assert "queued as" in await line.answer()
+    assert len(server.inbox.letters) == 1
+    assert (await line.answer()).startswith("250 2.0.0")
+
+
+async def test_a_slow_server_is_not_idle_and_takes_nothing_from_a_client_that_left(server, line):
+    server.faults.set(Fault.SLOW, delay=0.2)
+    await begin(line)
+    line.writer.write(b"hello\r\n.\r\n")
+    [session] = server._sessions
+    while session._late is None:  # noqa: ASYNC110 - the session has no event for this
+        await asyncio.sleep(0)
+    assert not session.idle
+    await line.close()
+    await session.ended
+    assert session._late.cancelled()
+    assert server.inbox.letters == []
+
+
+async def test_a_mail_is_lost_by_no_mail_server(server, line):
+    server.faults.set(Fault.LOSE)
+    await begin(line)
+    assert "queued as" in await line.say("hello\r\n.")
