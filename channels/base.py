@@ -15,12 +15,16 @@ import importlib
 import ipaddress
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from channels.callback import CallbackRequest as CallbackRequest  # noqa: PLC0414 - a part of the port: adapters import it here
+from channels.callback import ForgedCallbackError as ForgedCallbackError  # noqa: PLC0414 - the same
+from channels.chat import Button, HandleInbound
 
 
 class Reason(StrEnum):
@@ -134,6 +138,8 @@ class Envelope:
     locale: str
     #: Seconds the code still lives; providers are told not to deliver later.
     lifetime: float
+    #: What the person presses if they did not ask for it; ``None`` where nobody hears presses.
+    report: Button | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +163,6 @@ class ReportedStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackRequest:
-    """A provider's HTTP request to ``/callbacks/<channel>``, read whole."""
-
-    method: str
-    #: Path and query as they arrived, without scheme and host: ``/callbacks/sms?attempt=…``.
-    target: str
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What a provider's callback says of one attempt."""
 
@@ -176,56 +171,6 @@ class Report:
     provider_id: str | None = None
     provider_code: str | None = None
     reason: Reason | None = None
-
-
-class ForgedCallbackError(Exception):
-    """A callback that does not prove it comes from the provider; answered with 403."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """What a person wrote to, or pressed in, the bot. No provider's type leaves its adapter."""
-
-    #: The provider's number of this update: handled once.
-    update_id: int
-    #: The chat's address, the one ``Envelope.address`` would carry.
-    chat: str = field(repr=False)
-    #: The command without its slash and bot name (``start``), or ``None`` for other text.
-    command: str | None
-    #: The command's argument, the text, or the pressed button's data.
-    text: str = field(repr=False)
-    #: The name the person shows.
-    display_name: str = field(repr=False)
-    #: IETF language tag of the person's client, if told.
-    language: str | None
-    #: Whether the chat is between the bot and one person.
-    private: bool
-    #: Whether a button was pressed; ``text`` is then its data and ``press`` the provider's id of it.
-    press: str | None = None
-    #: ``True`` when the person blocked the bot, ``False`` when it was unblocked, else ``None``.
-    blocked: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """A button under a reply; pressing it sends ``data`` (at most 64 bytes) back as an ``Inbound``."""
-
-    label: str
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the bot answers."""
-
-    #: Rendered ``templates/conversation/<template>/reply.html``: text with a few HTML tags, already escaped.
-    text: str = field(repr=False)
-    #: Rows of buttons.
-    buttons: Sequence[Sequence[Button]] = ()
-
-
-#: Handles one inbound update and returns the answers in order.
-HandleInbound = Callable[[Inbound], Awaitable[Sequence[Reply]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +236,10 @@ class Channel(ABC):
         raise ForgedCallbackError
 
     async def listen(self, handle: HandleInbound) -> None:
-        """Receive what people write until canceled. A channel that cannot listen returns at once."""
+        """Receive what people write until canceled. A channel that cannot listen returns at once.
+
+        ``handle`` makes the update durable; call it again where it raises; confirm after it returned.
+        """
         return
 
     async def link(self, token: str) -> str | None:
@@ -301,6 +249,11 @@ class Channel(ABC):
     @property
     def listens(self) -> bool:
         """Whether ``listen`` would receive anything with these settings."""
+        return False
+
+    @property
+    def hears_callbacks(self) -> bool:
+        """Whether ``/callbacks/<name>`` carries what people write: the channel is ``Conversing`` and reads it."""
         return False
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The Telegram channel: a bot that sends codes to chats people opened with it, and listens to what they write.
+"""The Telegram channel: a bot that sends codes to chats people opened with it, and hears what they write.
 
 python-telegram-bot speaks the Bot API, over this project's HTTP client. Its ``Updater`` is not used: a single
 401 or 404 ends its polling for good, while ``listen`` here goes on until it is canceled.
@@ -7,84 +7,86 @@ python-telegram-bot speaks the Bot API, over this project's HTTP client. Its ``U
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import hashlib
+import hmac
 import logging
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import ClassVar, Final, Literal, Self, TypeVar
 
 import telegram
 from pydantic import SecretStr, field_validator
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
-from telegram import error as errors
-from telegram.constants import ChatMemberStatus, ChatType, ParseMode
+from telegram import BotCommandScopeAllPrivateChats, CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram.constants import ParseMode
 from telegram.helpers import create_deep_linked_url
-from telegram.request import BaseRequest, RequestData
 
+from channels import updates
 from channels.base import (
     AmbiguousError,
     Channel,
     ChannelSettings,
     DeliveryError,
     Envelope,
-    HandleInbound,
-    Inbound,
     Normalize,
     PermanentError,
     Reason,
     Receipt,
-    Reply,
     TransientError,
 )
-from channels.http import MAX_RETRY_AFTER, AnswerLostError, BaseUrl, ConnectError, HttpClient, StatusError, silence
-from channels.kinds import reference
+from channels.bot_api import (
+    NO_PREVIEW,
+    QUIET_LOGGERS,
+    Fetch,
+    Markup,
+    Polls,
+    Requests,
+    asked,
+    button,
+    buttons,
+    markup,
+    repeatable,
+    sent,
+    settled,
+)
+from channels.callback import CallbackRequest, ForgedCallbackError
+from channels.chat import HandleInbound, Inbound, Menu, Reply
+from channels.http import BaseUrl, HttpClient, silence
+from channels.kinds import phone, reference
 
-#: Loggers of the library: they print the token at DEBUG and INFO, and what people wrote in their errors.
-QUIET_LOGGERS: Final = ("telegram", "httpx", "httpcore")
-#: What the bot is told of; blocking and unblocking comes as ``my_chat_member``.
-ALLOWED_UPDATES: Final = ("message", "callback_query", "my_chat_member")
-#: Seconds Telegram holds a poll open while nothing happens.
-POLL_SECONDS: Final = 25
-#: Updates per poll, and the longest answer in bytes: twenty of the longest messages with what they reply to
+#: Connections for everything but codes and polls. Answers and edits share them, so that none holds up a code.
+TALK_CONNECTIONS: Final = 2
+#: The longest answer to a poll, in bytes: as many of the longest messages as one asks for, with what they reply to,
 #: stay far below it. An answer over it could not be read and would be fetched again for ever.
-POLL_LIMIT: Final = 20
 POLL_MAX_BODY: Final = 8 * 1024 * 1024
-#: The longest pause between polls that fail, in seconds; the first is one second, each next one twice as long.
+#: The longest pause between calls that fail, in seconds; the first is one second, each next one twice as long.
 PAUSE_MAX: Final = 30.0
-#: How often one update is handled before it is skipped.
+#: The same between polls while updates cannot be handled. Whoever writes meanwhile waits no longer than this.
+STUCK_PAUSE_MAX: Final = 5.0
+#: How often the first update that cannot be handled is tried before the ones after it are.
 TRIES: Final = 3
 #: Seconds one handling may take: what everybody else writes waits behind it.
 HANDLE_SECONDS: Final = 30.0
-
-#: Success, and the failures python-telegram-bot has a class for or tells apart by the answer's body.
-_NAMED: Final = frozenset({200, 400, 401, 403, 404, 409, 429})
-#: Descriptions of a 400 that are about the chat; any other is about the request.
-_NO_CHAT: Final = ("chat not found", "user not found", "peer_id_invalid")
-#: Exceptions that mean one thing, whatever their text.
-_CLEAR: Final = (
-    (errors.Forbidden, PermanentError, Reason.BLOCKED, "403"),
-    (errors.InvalidToken, PermanentError, Reason.MISCONFIGURED, "401"),
-    (errors.ChatMigrated, PermanentError, Reason.INVALID_RECIPIENT, "400"),
-    (errors.Conflict, TransientError, Reason.UNAVAILABLE, "409"),
-)
-_COMMAND: Final = re.compile(r"/(?P<name>[A-Za-z0-9_]{1,32})(?:@\w{1,64})?(?:\s+(?P<rest>.*))?", re.DOTALL)
-#: Telegram would fetch a link's page to show it.
-_NO_PREVIEW: Final = telegram.LinkPreviewOptions(is_disabled=True)
+#: Seconds that answers to presses get at the end. All they do is take the clock off a button.
+LINGER: Final = 1.0
+#: The header by which Telegram proves itself (https://core.telegram.org/bots/api#setwebhook), in lower case.
+SECRET_HEADER: Final = "x-telegram-bot-api-secret-token"  # noqa: S105 - a header's name
+#: Requests Telegram makes to the webhook at once, which is its default.
+WEBHOOK_CONNECTIONS: Final = 40
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_Rows = Sequence[Sequence[InlineKeyboardButton]]
 
 
 class TelegramSettings(ChannelSettings):
-    """``[channels.telegram]``: the bot's token and whether this gateway listens to it."""
+    """``[channels.telegram]``: the bot's token and how this gateway hears what people write to it."""
 
     #: As BotFather gave it: ``123456:AA…``.
     token: SecretStr
     base_url: BaseUrl = "https://api.telegram.org"
-    #: How updates arrive: asked for, or not at all. Only with them can people link their chats.
+    #: How updates arrive: asked for, sent to ``/callbacks/<name>``, or not at all. Only with them can people link
+    #: their chats.
     updates: Literal["polling", "webhook", "off"] = "polling"
 
     @field_validator("token")
@@ -95,77 +97,12 @@ class TelegramSettings(ChannelSettings):
             raise ValueError("a bot's token is a number, a colon and letters, digits, _ or -")
         return token
 
-    @field_validator("updates")
-    @classmethod
-    def _available(cls, updates: str) -> str:
-        if updates == "webhook":
-            raise ValueError('updates = "webhook" is not available yet: use "polling" or "off"')
-        return updates
-
-
-class _Requests(BaseRequest):
-    """python-telegram-bot's requests over our client, whose errors it keeps as ``__cause__``."""
-
-    __slots__ = ("_http",)
-
-    def __init__(self, http: HttpClient) -> None:
-        self._http = http
-
-    @property
-    def read_timeout(self) -> float:
-        return self._http.timeout
-
-    async def initialize(self) -> None:
-        await self._http.__aenter__()
-
-    async def shutdown(self) -> None:
-        await self._http.__aexit__(None, None, None)
-
-    async def do_request(
-        self,
-        url: str,
-        method: str,
-        request_data: RequestData | None = None,
-        read_timeout: object = BaseRequest.DEFAULT_NONE,
-        *_: object,
-        **__: object,
-    ) -> tuple[int, bytes]:
-        answer = await self._http.request(
-            method,
-            url,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            data=request_data.url_encoded_parameters().encode() if request_data else None,
-            timeout=float(read_timeout) if isinstance(read_timeout, int | float) else None,
-        )
-        if answer.status not in _NAMED:
-            raise StatusError(answer.status)
-        return answer.status, answer.body
-
-    @staticmethod
-    def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """Read an answer; a list in it is one of updates, of which an unreadable one must not hold up the others."""
-        answer = BaseRequest.parse_json_payload(payload)
-        if isinstance(answer.get("result"), list):
-            answer["result"] = [_readable(update) for update in answer["result"]]
-        return answer
-
-
-def _readable(update: dict[str, Any]) -> dict[str, Any]:
-    """Return ``update``, or one with nothing but its number: confirmed like any other, it does not come again."""
-    numbered = {**update, "update_id": int(update["update_id"])}
-    try:
-        _inbound(Update.de_json(numbered))
-    except Exception as error:  # noqa: BLE001 - the library checks no types, so anything may be raised
-        _log.warning("an update cannot be read and is skipped: %s", type(error).__name__)
-        return {"update_id": numbered["update_id"]}
-    return numbered
-
 
 class TelegramChannel(Channel):
-    """Sends codes to people's chats with the bot and passes on what they write there."""
+    """Sends codes to people's chats with the bot, changes them afterwards, and passes on what people write there."""
 
     Settings: ClassVar[type[ChannelSettings]] = TelegramSettings
-    kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": reference}
+    kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": reference, "phone": phone}
     parts: ClassVar[tuple[str, ...]] = ("body.html", "copy.txt")
     needs_subscriber: ClassVar[bool] = True
 
@@ -179,54 +116,134 @@ class TelegramChannel(Channel):
         callback_url: str | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         handle_seconds: float = HANDLE_SECONDS,
+        linger: float = LINGER,
     ) -> None:
-        """``pause`` waits so many seconds between tries; one update may be handled for ``handle_seconds``."""
+        """``pause`` waits so many seconds between tries.
+
+        One update may be handled for ``handle_seconds``; at the end, answers to presses get ``linger`` seconds.
+        """
         assert isinstance(settings, TelegramSettings)
         super().__init__(name, settings, callback_url=callback_url)
-        # Before the bot is made: its constructor logs the URL with the token.
+        # Before the bots are made: their constructor logs the URL with the token.
         silence(QUIET_LOGGERS)
-        self._requests = _Requests(HttpClient(timeout=settings.timeout, connections=settings.concurrency))
-        # Polls have a client of their own: one of them takes a connection for as long as nobody writes.
-        self._polls = _Requests(HttpClient(timeout=settings.timeout, connections=1, max_body=POLL_MAX_BODY))
+        timeout = settings.timeout
+        codes = Requests(HttpClient(timeout=timeout, connections=settings.concurrency))
+        talk = Requests(HttpClient(timeout=timeout, connections=TALK_CONNECTIONS))
+        # A poll takes a connection for as long as nobody writes.
+        polls = Polls(HttpClient(timeout=timeout, connections=1, max_body=POLL_MAX_BODY))
+        self._requests = (codes, talk, polls)
         token, base_url = settings.token.get_secret_value(), f"{settings.base_url}/bot"
-        self._bot = telegram.Bot(token, base_url, request=self._requests, get_updates_request=self._polls)
+        self._codes = telegram.Bot(token, base_url, request=codes, get_updates_request=codes)
+        self._talk = telegram.Bot(token, base_url, request=talk, get_updates_request=polls)
+        # From the token, so that every node has the same and nobody has another one to keep.
+        self._secret = hmac.new(token.encode(), b"otp-gateway webhook", hashlib.sha256).hexdigest()
         self._pause = pause
         self._handle_seconds = handle_seconds
+        self._linger = linger
         self._username: str | None = None
+        self._presses: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         # Not Bot.initialize, which asks Telegram who the bot is: a gateway must start while Telegram is down.
-        await self._requests.initialize()
-        await self._polls.initialize()
+        for requests in self._requests:
+            await requests.initialize()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._requests.shutdown()
-        await self._polls.shutdown()
+        if self._presses:
+            await asyncio.wait(self._presses, timeout=self._linger)
+        late = list(self._presses)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for requests in self._requests:
+            await requests.shutdown()
+
+    # -- codes
 
     async def deliver(self, envelope: Envelope) -> Receipt:
         """Send one message with a button that copies the code. Raises ``DeliveryError``.
 
         A message with an id is in the person's chat, which is all Telegram ever tells: it counts as delivered.
         """
-        if not re.fullmatch(r"-?[0-9]{1,19}", envelope.address):
-            raise PermanentError(Reason.INVALID_RECIPIENT)
-        copy_text = telegram.CopyTextButton(envelope.code)
-        button = InlineKeyboardButton(envelope.parts["copy.txt"].strip(), copy_text=copy_text)
-        sending = self._send(envelope.address, envelope.parts["body.html"], [[button]], protect=True)
-        return Receipt(provider_id=await _asked(sending), delivered=True)
+        chat = _chat(envelope.address)
+        copy_text = CopyTextButton(envelope.code)
+        rows = [[InlineKeyboardButton(envelope.parts["copy.txt"].strip(), copy_text=copy_text)]]
+        if envelope.report is not None:
+            rows.append([button(envelope.report)])
+        sending = sent(self._codes, chat, envelope.parts["body.html"], InlineKeyboardMarkup(rows), protect=True)
+        return Receipt(provider_id=await asked(sending), delivered=True)
 
-    async def _send(self, chat: str, text: str, rows: _Rows, *, protect: bool | None = None) -> str:
-        """Send HTML and return the message's id; a protected message cannot be forwarded."""
-        message = await self._bot.send_message(
-            chat,
-            text,
-            ParseMode.HTML,
-            protect_content=protect,
-            link_preview_options=_NO_PREVIEW,
-            reply_markup=InlineKeyboardMarkup(rows) if rows else None,
+    async def revise(self, address: str, provider_id: str, reply: Reply) -> None:
+        """Put a reply's text and buttons in the place of a message. Raises ``TransientError`` or ``PermanentError``.
+
+        Success where the chat shows it already, so a lost answer is a reason to try again.
+        """
+        edit = self._talk.edit_message_text(
+            reply.text,
+            _chat(address),
+            _message(provider_id),
+            parse_mode=ParseMode.HTML,
+            link_preview_options=NO_PREVIEW,
+            reply_markup=buttons(reply.buttons),
         )
-        return str(message.message_id)[:64]
+        await settled(edit, unless="message is not modified")
+
+    async def remove(self, address: str, provider_id: str) -> None:
+        """Delete a message; success where it is gone already. Raises ``TransientError`` or ``PermanentError``."""
+        deletion = self._talk.delete_message(_chat(address), _message(provider_id))
+        await settled(deletion, unless="message to delete not found")
+
+    # -- conversation
+
+    async def say(self, chat: str, reply: Reply) -> None:
+        """Write one reply into a chat, or put it in the place of a message. Raises ``DeliveryError``.
+
+        What shows or removes a keyboard cannot be in an edited message: it is written anew, and the message it
+        ``replaces`` loses its buttons.
+        """
+        number = _chat(chat)
+        try:
+            await self._write(number, reply)
+        except (PermanentError, AmbiguousError):
+            # Where the bot may not write it can still go, and what it may have said it need not say again.
+            if not reply.leaves:
+                raise
+        if reply.leaves:
+            await self._leave(number)
+
+    async def _write(self, chat: str, reply: Reply) -> None:
+        shown = markup(reply)
+        if reply.replaces is None or not await self._replaced(chat, reply.replaces, reply, shown):
+            await asked(sent(self._talk, chat, reply.text, shown))
+
+    async def _replaced(self, chat: str, message: str, reply: Reply, shown: Markup) -> bool:
+        """Tell whether a message could take the reply; it must be written anew otherwise."""
+        try:
+            if shown is None or isinstance(shown, InlineKeyboardMarkup):
+                await self.revise(chat, message, reply)
+                return True
+            unbutton = self._talk.edit_message_reply_markup(chat, _message(message))
+            await settled(unbutton, unless="message is not modified")
+        except PermanentError as error:
+            # Gone, or too old to be changed.
+            if error.reason is not Reason.REJECTED:
+                raise
+        return False
+
+    async def _leave(self, chat: str) -> None:
+        try:
+            await repeatable(self._talk.leave_chat(chat))
+        except PermanentError as error:
+            # Forbidden: it is out already.
+            if error.reason is not Reason.BLOCKED:
+                raise
+
+    async def introduce(self, menu: Menu) -> None:
+        """Set the commands that people see in their chats, by language. Raises ``DeliveryError``."""
+        for language, commands in menu.items():
+            scope = BotCommandScopeAllPrivateChats()
+            await repeatable(self._talk.set_my_commands(commands, scope=scope, language_code=language or None))
 
     async def link(self, token: str) -> str | None:
         """Return ``https://t.me/<bot>?start=<token>``, or ``None`` where the bot is not listened to.
@@ -238,160 +255,146 @@ class TelegramChannel(Channel):
             return None
         if not token:
             raise ValueError("a link needs a token")
-        try:
-            self._username = self._username or (await _asked(self._bot.get_me())).username
-        except AmbiguousError as error:
-            # Asking changed nothing, so a lost answer is no more than a reason to ask again.
-            raise TransientError(error.reason, provider_code=error.provider_code) from None
+        self._username = self._username or (await repeatable(self._codes.get_me())).username
         if not self._username:
             raise TransientError(Reason.UNKNOWN)
         return create_deep_linked_url(self._username, token)
 
+    # -- updates
+
     @property
     def listens(self) -> bool:
-        """Whether updates are polled for."""
-        return self.settings.updates == "polling"
+        """Whether people are heard at all."""
+        return self.settings.updates != "off"
+
+    @property
+    def hears_callbacks(self) -> bool:
+        """Whether Telegram sends updates to ``/callbacks/<name>``."""
+        return self.settings.updates == "webhook"
+
+    def read(self, request: CallbackRequest) -> Inbound | None:
+        """Read one update that Telegram sent. Raises ``ForgedCallbackError`` for every other sender.
+
+        What cannot be read is logged and ``None``. A press is acknowledged meanwhile, so a loop must be running.
+        """
+        given = request.headers.get(SECRET_HEADER, "").encode(errors="replace")
+        if not self.hears_callbacks or not hmac.compare_digest(given, self._secret.encode()):
+            raise ForgedCallbackError
+        inbound = updates.read(request.body)
+        if inbound is not None:
+            self._acknowledge(inbound)
+        return inbound
 
     async def listen(self, handle: HandleInbound) -> None:
-        """Pass every update to ``handle`` and send its replies, until canceled.
+        """Hear what people write until canceled; return at once where nobody listens.
 
-        An update is confirmed to Telegram after it was handled, so a crash repeats it: ``handle`` must know an
-        ``update_id`` again. One whose handling fails three times is skipped. No failure of Telegram ends the loop.
+        By polls: an update is confirmed to Telegram after it was handled, so a crash repeats it and ``handle`` must
+        know an ``update_id`` again. By a webhook: Telegram is told where to send updates, and ``read`` reads them;
+        that lasts, for other nodes live on it. No failure of Telegram ends it.
         """
+        if self.settings.updates == "polling":
+            await self._poll(handle)
+        elif self.settings.updates == "webhook":
+            await self._until_done(self._hook)
+            await asyncio.Event().wait()
+
+    async def _hook(self) -> None:
+        await self._talk.set_webhook(
+            self.callback_url or "",
+            secret_token=self._secret,
+            allowed_updates=updates.ALLOWED_UPDATES,
+            max_connections=WEBHOOK_CONNECTIONS,
+        )
+
+    async def _poll(self, handle: HandleInbound) -> None:
         offset: int | None = None
-        failures = 0
-        while self.listens:
-            try:
-                poll = self._bot.get_updates(offset, POLL_LIMIT, POLL_SECONDS, allowed_updates=ALLOWED_UPDATES)
-                updates = await _asked(poll)
-            except DeliveryError as error:
-                failures += 1
-                await self._set_back(error, failures)
+        stuck = 0
+        fetch = Fetch(self._talk)
+        while True:
+            found = await self._until_done(partial(fetch, offset))
+            if not found:
                 continue
-            failures = 0
-            for update in updates:
-                await self._take(update, handle)
-                offset = update.update_id + 1
+            first_stuck = await self._pass_on(found, handle)
+            offset = found[-1].update_id + 1 if first_stuck is None else first_stuck
+            stuck = 0 if first_stuck is None else stuck + 1
+            if stuck:
+                await self._pause(min(2.0 ** min(stuck - 1, 10), STUCK_PAUSE_MAX))
 
-    async def _set_back(self, error: DeliveryError, failures: int) -> None:
-        wait = min(2.0 ** min(failures - 1, 10), PAUSE_MAX)
-        if isinstance(error, TransientError) and error.retry_after is not None:
-            wait = max(wait, error.retry_after)
-        _log.warning("channel %s: no updates: %s; next try in %.0f s", self.name, error, wait)
-        await self._pause(wait)
-
-    async def _take(self, update: Update, handle: HandleInbound) -> None:
-        inbound = _inbound(update)
-        if inbound is None:
-            return
-        query = update.callback_query
-        if query is not None:
-            # The button shows a clock until it is answered, whatever becomes of the press.
-            await self._tried("answer a press", update, lambda: _asked(self._bot.answer_callback_query(query.id)))
-        replies = await self._tried("handle", update, lambda: self._handled(handle, inbound))
-        if replies is not None and query is not None and query.message is not None:
-            # Without its buttons a message cannot be pressed twice.
-            unbutton = partial(self._bot.edit_message_reply_markup, inbound.chat, query.message.message_id)
-            await self._tried("remove buttons", update, lambda: _asked(unbutton()))
-        for reply in replies or ():
-            await self._tried("reply", update, partial(self._reply, inbound.chat, reply))
-
-    async def _handled(self, handle: HandleInbound, inbound: Inbound) -> tuple[Reply, ...]:
-        async with asyncio.timeout(self._handle_seconds):
-            return tuple(await handle(inbound))
-
-    async def _reply(self, chat: str, reply: Reply) -> None:
-        rows = [[InlineKeyboardButton(b.label, callback_data=b.data) for b in row] for row in reply.buttons]
-        await _asked(self._send(chat, reply.text, rows))
-
-    async def _tried(self, what: str, update: Update, action: Callable[[], Awaitable[_T]]) -> _T | None:
-        """Return what ``action`` returns within three tries, ``None`` where none succeeds."""
-        for number in range(1, TRIES + 1):
+    async def _until_done(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Make a repeatable call until it succeeds."""
+        failures = 0
+        while True:
             try:
-                return await action()
-            except Exception as error:  # noqa: BLE001 - one person's update must not end everybody's
-                _log.warning("channel %s: cannot %s, update %d: %s", self.name, what, update.update_id, _where(error))
-                if not _worth_repeating(error):
-                    break
-            if number < TRIES:
+                return await repeatable(call())
+            except DeliveryError as error:
+                wait = min(2.0 ** min(failures, 10), PAUSE_MAX)
+                failures += 1
+                if isinstance(error, TransientError) and error.retry_after is not None:
+                    wait = max(wait, error.retry_after)
+                _log.warning("channel %s: no updates: %s; next try in %.0f s", self.name, error, wait)
+            await self._pause(wait)
+
+    async def _pass_on(self, found: Sequence[Update], handle: HandleInbound) -> int | None:
+        """Have updates handled, in order; return the number of the first that must come again, ``None`` for none.
+
+        One that fails comes again for as long as all of them do: it is the database that is away. It is skipped
+        where it fails once more right after another one succeeded, or it would hold up everybody for ever.
+        """
+        stuck: list[Inbound] = []
+        for update in found:
+            inbound = updates.inbound(update)
+            if inbound is None:
+                continue
+            self._acknowledge(inbound)
+            if not await self._handled(handle, inbound, tries=1 if stuck else TRIES):
+                stuck.append(inbound)
+                continue
+            for other in stuck:
+                if not await self._handled(handle, other, tries=1):
+                    _log.error("channel %s: update %d is skipped", self.name, other.update_id)
+            stuck.clear()
+        return stuck[0].update_id if stuck else None
+
+    async def _handled(self, handle: HandleInbound, inbound: Inbound, *, tries: int) -> bool:
+        for number in range(tries):
+            if number:
                 await self._pause(2.0 ** (number - 1))
-        return None
+            try:
+                async with asyncio.timeout(self._handle_seconds):
+                    await handle(inbound)
+            except Exception as error:  # noqa: BLE001 - one person's update must not end everybody's
+                _log.warning("channel %s: cannot handle update %d: %s", self.name, inbound.update_id, _where(error))
+            else:
+                return True
+        return False
+
+    def _acknowledge(self, inbound: Inbound) -> None:
+        """Take the clock off a pressed button, whatever becomes of the press; nothing waits for that."""
+        if inbound.press is not None:
+            task = asyncio.create_task(self._acknowledged(inbound.press))
+            self._presses.add(task)
+            task.add_done_callback(self._presses.discard)
+
+    async def _acknowledged(self, press: str) -> None:
+        try:
+            await asked(self._talk.answer_callback_query(press))
+        except DeliveryError as error:
+            _log.info("channel %s: a press was not acknowledged: %s", self.name, error)
 
 
-async def _asked(call: Awaitable[_T]) -> _T:
-    """Await one call of the Bot API. Raises ``DeliveryError`` whatever goes wrong."""
-    try:
-        return await call
-    except Exception as error:  # noqa: BLE001 - an odd answer raises anything, and the message may be out
-        failure = _classified(error)
-    # Raised outside the handler: the library's exceptions may quote the answer, and a traceback prints them.
-    raise failure
+def _chat(address: str) -> str:
+    if not re.fullmatch(r"-?[0-9]{1,19}", address):
+        raise PermanentError(Reason.INVALID_RECIPIENT)
+    return address
 
 
-def _classified(error: Exception) -> DeliveryError:
-    """Say what a failure means. The order matters: ``BadRequest`` is a ``NetworkError`` too."""
-    if isinstance(error, errors.RetryAfter):
-        wait = error.retry_after
-        seconds = wait.total_seconds() if isinstance(wait, dt.timedelta) else float(wait)
-        # Telegram's limit is usually one chat's (about one message a second), so the others go on.
-        return TransientError(Reason.RATE_LIMITED, retry_after=min(seconds, MAX_RETRY_AFTER), provider_code="429")
-    for kind, failure, reason, code in _CLEAR:
-        if isinstance(error, kind):
-            return failure(reason, provider_code=code)
-    if isinstance(error, errors.BadRequest):
-        gone = any(text in error.message.lower() for text in _NO_CHAT)
-        return PermanentError(Reason.INVALID_RECIPIENT if gone else Reason.REJECTED, provider_code="400")
-    return _by_cause(error.__cause__) if isinstance(error, errors.NetworkError) else AmbiguousError(Reason.UNKNOWN)
-
-
-def _by_cause(cause: BaseException | None) -> DeliveryError:
-    if isinstance(cause, StatusError):
-        failure = PermanentError if 300 <= cause.status < 500 else AmbiguousError
-        return failure(Reason.UNAVAILABLE, provider_code=str(cause.status))
-    if isinstance(cause, ConnectError):
-        return TransientError(Reason.UNAVAILABLE)
-    if isinstance(cause, AnswerLostError):
-        return AmbiguousError(Reason.TIMEOUT if cause.timed_out else Reason.UNAVAILABLE)
-    if cause is None or isinstance(cause, errors.TelegramError):
-        # Of the statuses let through to the library, only a 429 without parameters ends as a plain NetworkError.
-        return TransientError(Reason.RATE_LIMITED, provider_code="429")
-    return AmbiguousError(Reason.UNKNOWN)
-
-
-def _worth_repeating(error: Exception) -> bool:
-    """Telegram's refusals stand, lost answers may have arrived, and a chat it slows down is not waited for."""
-    return not isinstance(error, DeliveryError) or (isinstance(error, TransientError) and error.retry_after is None)
+def _message(provider_id: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", provider_id):
+        raise PermanentError(Reason.REJECTED)
+    return int(provider_id)
 
 
 def _where(error: Exception) -> str:
     """Say what failed and where, without the text of an exception that may quote what a person wrote."""
-    if isinstance(error, DeliveryError):
-        return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {frame.name}:{frame.lineno}"
-
-
-def _inbound(update: Update) -> Inbound | None:
-    """Return an update in this project's words; ``None`` for the kinds that are not asked for."""
-    query, change = update.callback_query, update.my_chat_member
-    chat, user = update.effective_chat, update.effective_user
-    if chat is None or not (query or change or update.message) or (query and query.data is None):
-        return None
-    command, text = parse_command(update.message.text or "" if update.message else "")
-    return Inbound(
-        update_id=update.update_id,
-        chat=str(chat.id),
-        command=command,
-        text=query.data or "" if query else text,
-        display_name=user.full_name if user else "",
-        language=user.language_code if user else None,
-        private=chat.type == ChatType.PRIVATE,
-        press=query.id if query else None,
-        blocked=change.new_chat_member.status in (ChatMemberStatus.BANNED, ChatMemberStatus.LEFT) if change else None,
-    )
-
-
-def parse_command(text: str) -> tuple[str | None, str]:
-    """Split ``/start@bot payload`` into ``start`` and ``payload``; text that is no command is returned whole."""
-    match = _COMMAND.fullmatch(text)
-    return (match["name"].lower(), (match["rest"] or "").strip()) if match else (None, text)

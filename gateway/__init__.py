@@ -2,7 +2,7 @@
 
 In reading order:
 
-- ``config`` ``errors`` ``clock`` ``randomness`` ``rhythm``: settings in, problems out, time and chance passed in
+- ``config`` ``errors`` ``clock`` ``randomness`` ``rhythm`` ``value``: settings in, problems out, time and chance passed in
 - ``storage``: tables, group commit on SQLite and PostgreSQL, sealing, leases, migrations
 - ``events``: the timeline and the log, redaction
 - ``delivery``: statuses and moves, the queue, routes, retries, templates, lanes and the dispatcher

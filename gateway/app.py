@@ -8,21 +8,31 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from channels.base import Channel, Normalize
+from channels.chat import Conversing, Menu, Revising
 from channels.kinds import KINDS
 from gateway.api import Health, Parts
 from gateway.api.keys import Keys
 from gateway.clock import SystemClock
 from gateway.config import DatabaseSettings, Settings, check_channels, ensure_secrets, shipped
+from gateway.conversation import commands
+from gateway.conversation.blocking import Blocking
+from gateway.conversation.chats import any_locked
 from gateway.conversation.inbox import Inbox
 from gateway.conversation.listening import listen
+from gateway.conversation.replies import Replies
+from gateway.conversation.replying import Replying
 from gateway.conversation.subscribers import Subscribers
+from gateway.conversation.turn import Tools
 from gateway.delivery.dispatcher import Dispatcher
-from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
-from gateway.delivery.templating import CONVERSATION, FALLBACK, Templates, code_values, one_line
-from gateway.errors import ConfigError, TemplateError
+from gateway.delivery.rendering import ReplyTexts, code_renderer, ended_renderer
+from gateway.delivery.revising import Reviser
+from gateway.delivery.revisions import Revisions
+from gateway.delivery.templating import FALLBACK, Templates
+from gateway.errors import ConfigError
 from gateway.rhythm import every
 from gateway.storage import migrations
 from gateway.storage.answers import Answers
@@ -35,6 +45,8 @@ from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.unit import Connection, StorageError
 from gateway.verification.checking import Checking
 from gateway.verification.reading import Reading, address_hashes
+from gateway.verification.reporting import Reporting
+from gateway.verification.reverse import Reverse
 from gateway.verification.verifications import Verifications
 
 _log = logging.getLogger(__name__)
@@ -55,6 +67,18 @@ class Store:
     sealer: Sealer
     hasher: Hasher
     clock: SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class _Bots:
+    """What goes on in the chats with the bots, beside the sending of codes."""
+
+    inbox: Inbox
+    leases: Leases
+    menu: Menu
+    replying: Replying
+    reviser: Reviser
+    reverse: Reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +108,7 @@ async def opened_store(
     await schema(settings.database).upgrade()
     async with Database(_engine(settings.database), on_commit=on_commit) as database:
         clock = SystemClock()
-        if settings.database.engine == "postgresql":
+        if _several_nodes(settings):
             await sync_clock(database, clock)
         hasher = Hasher(await index_key(database, sealer, clock.now()))
         yield Store(database, sealer, hasher, clock)
@@ -104,14 +128,9 @@ async def running(
         store = await stack.enter_async_context(opened_store(settings, on_commit=on_commit))
         for channel in channels.values():
             await stack.enter_async_context(channel)
-        gateway, inbox, leases = _built(settings, store, channels, templates, sandbox=sandbox)
+        gateway, bots = _built(settings, store, channels, templates, sandbox=sandbox)
         gateway.dispatcher.start()
-        duties = [asyncio.create_task(duty) for duty in _duties(settings, gateway)]
-        duties += [
-            asyncio.create_task(listen(channel, inbox, leases, store.clock))
-            for channel in channels.values()
-            if channel.listens
-        ]
+        duties = [asyncio.create_task(duty) for duty in (*_duties(settings, gateway), *_bot_duties(gateway, bots))]
         try:
             yield gateway
         finally:
@@ -144,6 +163,11 @@ def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[
     return loaded
 
 
+def load_replies() -> ReplyTexts:
+    """Compile what the bot answers. Raises ``TemplateError``."""
+    return ReplyTexts(Templates([shipped("templates")]))
+
+
 async def sync_clock(database: Database, clock: SystemClock) -> None:
     """Take over the database's clock, which every node that shares it follows. Raises ``StorageError``."""
     before = clock.monotonic()
@@ -170,13 +194,27 @@ def _built(
     templates: Mapping[str, Templates],
     *,
     sandbox: bool,
-) -> tuple[Gateway, Inbox, Leases]:
-    node, kinds = secrets.token_hex(8), _kinds(channels)
-    queue, checking = _queue(settings, store, node)
-    dispatcher = Dispatcher(queue, channels, _renderer(settings, templates), store.clock)
+) -> tuple[Gateway, _Bots]:
+    node, kinds, texts = secrets.token_hex(8), _kinds(channels), load_replies()
+    blocking = Blocking(store.database, store.hasher, store.clock)
+    queue, checking = _queue(settings, store, node, channels, blocking)
+    dispatcher = Dispatcher(queue, channels, code_renderer(settings.services, templates, texts), store.clock)
     subscribers = _subscribers(store, channels, kinds)
-    verifications = _verifications(settings, store, channels, queue, dispatcher, subscribers, sandbox=sandbox)
-    inbox = _inbox(settings, store, verifications, dispatcher)
+    reverse = _reverse(settings, store, channels, queue)
+    verifications = _verifications(settings, store, channels, queue, dispatcher, subscribers, reverse, sandbox=sandbox)
+    replies = Replies(store.database, store.sealer, store.clock, node)
+    replying = Replying(replies, _conversing(channels), store.clock, blocking.blocked)
+    inbox = Inbox(
+        database=store.database,
+        clock=store.clock,
+        hasher=store.hasher,
+        tools=_tools(settings, store, kinds, texts, verifications, reverse, Reporting(store.sealer, queue)),
+        replies=replies,
+        replying=replying,
+        announce=dispatcher.announce,
+    )
+    reviser = _reviser(settings, store, channels, texts, dispatcher)
+    bots = _Bots(inbox, Leases(store.database, node), commands.menu(texts), replying, reviser, reverse)
     keys, draining = Keys(store.database, store.clock), asyncio.Event()
     parts = Parts(
         verifications=verifications,
@@ -192,11 +230,14 @@ def _built(
         services=settings.services,
         ready=lambda: _health(store.database, channels, draining),
         public_url=settings.server.public_url,
+        hear=inbox.handle,
     )
-    return Gateway(store, parts, dispatcher, keys, draining), inbox, Leases(store.database, node)
+    return Gateway(store, parts, dispatcher, keys, draining), bots
 
 
-def _queue(settings: Settings, store: Store, node: str) -> tuple[Queue, Checking]:
+def _queue(
+    settings: Settings, store: Store, node: str, channels: Mapping[str, Channel], blocking: Blocking
+) -> tuple[Queue, Checking]:
     # The queue tells verification when a route has ended, and verification tells the queue what to send: one of the
     # two must come first, so the queue is given a function that finds the other when it is called.
     async def on_route_end(connection: Connection, verification_id: str, now: float, /) -> None:
@@ -208,7 +249,10 @@ def _queue(settings: Settings, store: Store, node: str) -> tuple[Queue, Checking
         store.clock,
         node=node,
         on_route_end=on_route_end,
-        several_nodes=settings.database.engine == "postgresql",
+        several_nodes=_several_nodes(settings),
+        revising=_revising(channels).keys(),
+        chats=frozenset(name for name, channel in channels.items() if channel.needs_subscriber),
+        on_blocked=blocking.mark,
     )
     checking = Checking(store.database, queue, store.sealer, store.clock)
     return queue, checking
@@ -221,6 +265,7 @@ def _verifications(
     queue: Queue,
     dispatcher: Dispatcher,
     subscribers: Subscribers,
+    reverse: Reverse,
     *,
     sandbox: bool,
 ) -> Verifications:
@@ -236,8 +281,22 @@ def _verifications(
         hand_over=dispatcher.hand_over,
         has_room=dispatcher.has_room,
         resolve=subscribers.resolve,
+        locked=any_locked,
         invite=subscribers.invite,
+        reverse=reverse,
         sandbox=sandbox,
+    )
+
+
+def _reverse(settings: Settings, store: Store, channels: Mapping[str, Channel], queue: Queue) -> Reverse:
+    return Reverse(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        queue=queue,
+        clock=store.clock,
+        channels=channels,
+        services=settings.services,
     )
 
 
@@ -252,67 +311,55 @@ def _subscribers(store: Store, channels: Mapping[str, Channel], kinds: Mapping[s
     )
 
 
-def _inbox(settings: Settings, store: Store, verifications: Verifications, dispatcher: Dispatcher) -> Inbox:
-    return Inbox(
-        database=store.database,
+def _tools(
+    settings: Settings,
+    store: Store,
+    kinds: Mapping[str, Normalize],
+    texts: ReplyTexts,
+    verifications: Verifications,
+    reverse: Reverse,
+    reporting: Reporting,
+) -> Tools:
+    return Tools(
         sealer=store.sealer,
         hasher=store.hasher,
-        clock=store.clock,
         brands={name: service.name for name, service in settings.services.items()},
-        render=_reply_renderer(),
+        locales={name: service.locale for name, service in settings.services.items()},
+        texts=texts,
+        phone=kinds["phone"],
         on_link=verifications.on_link,
-        announce=dispatcher.announce,
+        open_question=reverse.open,
+        opened_questions=reverse.opened,
+        answer_question=reverse.answer,
+        decline_question=reverse.decline,
+        report=reporting.report,
     )
+
+
+def _reviser(
+    settings: Settings, store: Store, channels: Mapping[str, Channel], texts: ReplyTexts, dispatcher: Dispatcher
+) -> Reviser:
+    revisions = Revisions(store.database, store.sealer, store.clock, several_nodes=_several_nodes(settings))
+    ended = ended_renderer(settings.services, texts)
+    return Reviser(revisions, _revising(channels), ended, dispatcher.busy, store.clock)
+
+
+def _conversing(channels: Mapping[str, Channel]) -> dict[str, Conversing]:
+    return {name: channel for name, channel in channels.items() if isinstance(channel, Conversing)}
+
+
+def _revising(channels: Mapping[str, Channel]) -> dict[str, Revising]:
+    return {name: channel for name, channel in channels.items() if isinstance(channel, Revising)}
+
+
+def _several_nodes(settings: Settings) -> bool:
+    return settings.database.engine == "postgresql"
 
 
 def _kinds(channels: Mapping[str, Channel]) -> dict[str, Normalize]:
     # An adapter's own reading of a kind goes before the shared one: its settings may take more addresses.
     own = ((kind, check) for channel in channels.values() for kind, check in channel.kinds.items())
     return {**KINDS, **{kind: check for kind, check in own if check is not KINDS.get(kind)}}
-
-
-def _renderer(
-    settings: Settings, templates: Mapping[str, Templates]
-) -> Callable[[Message, Channel, float], tuple[str, Mapping[str, str]]]:
-    def render(message: Message, channel: Channel, lifetime: float) -> tuple[str, Mapping[str, str]]:
-        service = settings.services.get(message.service)
-        if service is None:
-            raise TemplateError(f"the service {message.service} is not configured any more")
-        values = code_values(
-            code=message.code,
-            brand=service.name,
-            remaining=lifetime,
-            purpose=message.purpose,
-            locale=message.locale,
-            params=message.params,
-        )
-        parts = templates[message.service].render(
-            channel=channel.name,
-            adapter=channel.settings.adapter,
-            purpose=message.purpose,
-            locale=message.locale,
-            parts=channel.parts,
-            values=values,
-        )
-        return service.name, parts
-
-    return render
-
-
-def _reply_renderer() -> Callable[[str, str | None, Sequence[str], Mapping[str, str]], Mapping[str, str]]:
-    templates = Templates([shipped("templates")])
-
-    def render(template: str, locale: str | None, parts: Sequence[str], values: Mapping[str, str]) -> Mapping[str, str]:
-        return templates.render(
-            channel=CONVERSATION,
-            adapter=CONVERSATION,
-            purpose=template,
-            locale=locale or "en",
-            parts=parts,
-            values={name: one_line(value) for name, value in values.items()},
-        )
-
-    return render
 
 
 async def _health(database: Database, channels: Mapping[str, Channel], draining: asyncio.Event) -> Health:
@@ -332,5 +379,18 @@ def _duties(settings: Settings, gateway: Gateway) -> Iterator[Coroutine[None, No
     yield every(SWEEP, gateway.parts.checking.expire_overdue)
     yield every(FORGETTING, gateway.parts.answers.forget)
     yield every(FORGETTING, gateway.parts.checking.forget_cooldowns)
-    if settings.database.engine == "postgresql":
+    if _several_nodes(settings):
         yield every(CLOCK_SYNC, lambda: sync_clock(gateway.store.database, gateway.store.clock))
+
+
+def _bot_duties(gateway: Gateway, bots: _Bots) -> Iterator[Coroutine[None, None, None]]:
+    channels, clock = gateway.parts.channels, gateway.store.clock
+    yield every(FORGETTING, bots.reverse.forget)
+    yield every(FORGETTING, bots.inbox.forget_heard)
+    for name in _revising(channels):
+        yield bots.reviser.run(name)
+    for name in _conversing(channels):
+        yield bots.replying.run(name)
+    for name, channel in channels.items():
+        if channel.listens or channel.hears_callbacks:
+            yield listen(channel, partial(bots.inbox.handle, name), bots.leases, clock, menu=bots.menu)

@@ -7,17 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from channels.base import Channel, ChannelSettings, DeliveryError, Envelope, PermanentError, Reason, Receipt
+from channels.callback import CallbackRequest, ForgedCallbackError
+from channels.chat import Inbound, Menu, Reply, Revising
 from channels.kinds import KINDS
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.delivery.dispatcher import GRACE, Dispatcher
 from gateway.delivery.message import Message
-from gateway.delivery.queue import Queue
+from gateway.delivery.person import Reach
+from gateway.delivery.queue import Queue, nobody
+from gateway.delivery.rendering import Rendered
 from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.unit import Connection
 from gateway.verification.checking import Checking
 from gateway.verification.reading import Reading
+from gateway.verification.reporting import Reporting
 from gateway.verification.request import Asked
+from gateway.verification.reverse import Reverse
 from gateway.verification.verifications import Verifications
 from gateway.verification.view import VerificationView
 
@@ -54,11 +60,64 @@ async def instantly(_: float) -> None:
     """Wait for nothing."""
 
 
-def unknown_person(*_: Any) -> Any:
-    async def nobody() -> None:
-        return None
+async def unknown_person(*_: Any) -> Reach:
+    """Reach nobody."""
+    return Reach()
 
-    return nobody()
+
+async def unlocked(*_: Any) -> bool:
+    """Let everybody be sent to."""
+    return False
+
+
+class Talker(Scripted):
+    """A scripted channel with a bot: it writes, edits and deletes, and notes down what it was asked to."""
+
+    def __init__(self, name: str, kinds: Sequence[str], **settings: Any) -> None:
+        super().__init__(name, kinds, needs_subscriber=True, **settings)
+        #: What it did beside deliveries, in order: ``("say", chat, reply)``, ``("revise", address, id, reply)``,
+        #: ``("remove", address, id)``, ``("introduce", menu)``.
+        self.did: list[tuple[Any, ...]] = []
+        #: Errors by the name of what raises them next; what is left out succeeds.
+        self.failures: dict[str, list[DeliveryError]] = {}
+        #: What ``read`` returns, or raises, for the next requests.
+        self.updates: list[Inbound | ForgedCallbackError | None] = []
+        #: Whether it hears what people write, and by what.
+        self.webhook = False
+
+    @property
+    def listens(self) -> bool:
+        return True
+
+    @property
+    def hears_callbacks(self) -> bool:
+        return self.webhook
+
+    async def link(self, token: str) -> str | None:
+        return f"https://bot.test/?start={token}"
+
+    async def say(self, chat: str, reply: Reply) -> None:
+        self._do("say", chat, reply)
+
+    async def revise(self, address: str, provider_id: str, reply: Reply) -> None:
+        self._do("revise", address, provider_id, reply)
+
+    async def remove(self, address: str, provider_id: str) -> None:
+        self._do("remove", address, provider_id)
+
+    async def introduce(self, menu: Menu) -> None:
+        self._do("introduce", menu)
+
+    def read(self, request: CallbackRequest) -> Inbound | None:
+        update = self.updates.pop(0)
+        if isinstance(update, ForgedCallbackError):
+            raise update
+        return update
+
+    def _do(self, name: str, *what: Any) -> None:
+        self.did.append((name, *what))
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
 
 
 @dataclass
@@ -77,7 +136,9 @@ class World:
         )
     )
     resolve: Any = unknown_person
+    locked: Any = unlocked
     invite: Any = unknown_person
+    on_blocked: Any = nobody
     has_room: bool = True
     grace: float = GRACE
 
@@ -90,13 +151,26 @@ class World:
             node=self.node,
             on_route_end=self._on_route_end,
             several_nodes=isinstance(self.database._engine, PostgresqlEngine),
+            revising={name for name, channel in self.channels.items() if isinstance(channel, Revising)},
+            chats={name for name, channel in self.channels.items() if channel.needs_subscriber},
+            on_blocked=self.on_blocked,
         )
+        self.reverse = Reverse(
+            database=self.database,
+            sealer=self.sealer,
+            hasher=self.hasher,
+            queue=self.queue,
+            clock=self.clock,
+            channels=self.channels,
+            services={"shop": self.service},
+        )
+        self.reporting = Reporting(self.sealer, self.queue)
         self.checking = Checking(self.database, self.queue, self.sealer, self.clock)
         self.reading = Reading(self.database, self.clock)
         self.dispatcher = Dispatcher(
             self.queue,
             self.channels,
-            lambda message, channel, lifetime: ("Shop", {"body.txt": f"{message.code} is your code"}),
+            lambda message, channel, lifetime: Rendered("Shop", {"body.txt": f"{message.code} is your code"}),
             self.clock,
             jitter=lambda: 1.0,
             sleep=instantly,
@@ -114,7 +188,9 @@ class World:
             hand_over=self.handed_over.append,
             has_room=lambda _: self.has_room,
             resolve=self.resolve,
+            locked=self.locked,
             invite=self.invite,
+            reverse=self.reverse,
         )
 
     async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:

@@ -1,4 +1,7 @@
-"""``/callbacks/<channel>``: what a provider reports later. The channel says whether it is genuine and what it means."""
+"""``/callbacks/<channel>``: what a provider reports later, and what people write to a bot.
+
+The channel says whether a call is genuine and what it means.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from channels.base import CallbackRequest, ForgedCallbackError
+from channels.base import Channel
+from channels.callback import CallbackRequest, ForgedCallbackError
+from channels.chat import Conversing
 from gateway.api.body import read
 from gateway.api.parts import Parts
 from gateway.api.responses import nothing
@@ -24,20 +29,31 @@ class CallbackRoutes:
         self._parts = parts
 
     async def report(self, request: Request) -> Response:
-        """Take a report in: 204, to unknown and repeated ones as well, for else the provider would send them again."""
+        """Take in a report, or what a person wrote to a bot.
+
+        204, to unknown and repeated ones as well, for else the provider would send them again.
+        """
         channel = self._parts.channels.get(request.path_params["channel"])
         if channel is None:
             raise NotFound("no such channel")
         body = await read(request, MAX_BODY)
+        call = CallbackRequest(method=request.method, target=_target(request), headers=_headers(request), body=body)
         try:
-            report = channel.report(
-                CallbackRequest(method=request.method, target=_target(request), headers=_headers(request), body=body)
-            )
+            await self._take_in(channel, call)
         except ForgedCallbackError:
             raise Forbidden("this callback does not prove that it comes from the provider") from None
+        return nothing()
+
+    async def _take_in(self, channel: Channel, call: CallbackRequest) -> None:
+        """Make durable what a provider tells. Raises ``ForgedCallbackError`` or ``StorageError``."""
+        if channel.hears_callbacks and isinstance(channel, Conversing):
+            inbound = channel.read(call)
+            if inbound is not None:
+                await self._parts.hear(channel.name, inbound)
+            return
+        report = channel.report(call)
         if report is not None:
             await self._parts.queue.report(report)
-        return nothing()
 
 
 def _target(request: Request) -> str:

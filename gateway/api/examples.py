@@ -47,6 +47,7 @@ CREATE: Final[Mapping[str, Json]] = {
         "code": {"length": 6, "alphabet": "digits"},
         "ttl": 300,
     },
+    "nothing sent": {"to": "+4915112345678", "mode": "inbound"},
 }
 CHECK: Final[Mapping[str, Json]] = {"what the person typed": {"code": "492 039"}}
 RESEND: Final[Mapping[str, Json]] = {"the same channel": {}, "from a channel on": {"channel": "email"}}
@@ -72,9 +73,25 @@ VERIFICATION: Final[Json] = {
     "checks_left": 5,
     "sends_left": None,
     "link": None,
+    "challenge": None,
     "page": None,
     "messages": [{"id": _MESSAGE_ID, "channel": "sms", "status": "queued"}],
 }
+#: The answer to the request "nothing sent".
+CHALLENGE: Final[Json] = {
+    **VERIFICATION,
+    "purpose": "verification",
+    "locale": "en",
+    "to": {"phone": "+49••••••••678"},
+    "channel": "bot",
+    "next_channels": [],
+    "resend_at": "2026-05-04T10:45:00.000Z",
+    "checks_left": 0,
+    "link": "https://t.me/example_bot?start=Yq3n0vJ8kQx5tZ2mB7wLrA",
+    "challenge": "CFGH-2345",
+    "messages": [],
+}
+STARTED: Final[Mapping[str, Json]] = {"a route": VERIFICATION, "nothing sent": CHALLENGE}
 PAGE: Final[Json] = {"items": [VERIFICATION], "next_cursor": None}
 WHOLE: Final[Json] = {
     **VERIFICATION,

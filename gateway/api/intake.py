@@ -5,19 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from gateway.api.shapes import MAX_PARAM, ClientTold, CodeWish, CreateVerification, Request
 from gateway.errors import FieldError, InvalidRequest
-from gateway.verification.request import Asked
+from gateway.verification.request import Asked, Mode
 
 T = TypeVar("T", bound=Request)
 
 #: Fields the contract has and this version has not: refused by name, for what is ignored is believed.
-NOT_YET: Final = frozenset({"bind", "proof", "mode"})
+NOT_YET: Final = frozenset({"bind", "proof"})
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 #: A purpose may be a template's folder.
@@ -26,6 +26,7 @@ _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 #: Language and further subtags of RFC 5646, in their lengths; which of them exist does not matter here.
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_MODES: Final = frozenset({*get_args(Mode), None})
 _INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": ClientTold}
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
@@ -61,6 +62,7 @@ def asked(body: CreateVerification) -> Asked:
         alphabet=code.alphabet,
         value=code.value,
         ttl=body.ttl,
+        mode="inbound" if body.mode == "inbound" else "outbound",
     )
 
 
@@ -104,6 +106,8 @@ def _wrong(body: CreateVerification) -> Iterator[FieldError]:
         yield FieldError("/locale", "a language tag, like de or de-AT")
     if body.params is not None and not all(map(_PARAM.fullmatch, body.params)):
         yield FieldError("/params", "names are 1 to 64 ASCII letters, digits and underscores, a letter first")
+    if body.mode not in _MODES:
+        yield FieldError("/mode", "outbound or inbound")
     if body.client is not None and body.client.ip is not None and not _is_ip(body.client.ip):
         yield FieldError("/client/ip", "not an IP address")
 

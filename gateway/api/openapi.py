@@ -98,12 +98,13 @@ def _create() -> Json:
     problems = (*_CREATE, "recipient_refused", "cooldown")
     return {
         **_named("createVerification", "Verifications", "Send a code"),
-        "description": "Makes a code and sends it along the route. The fields `bind`, `proof` and `mode` are not "
-        "available yet and refused by name.",
+        "description": "Makes a code and sends it along the route. With `mode` `inbound` nothing is sent: the person "
+        "opens the `link`, or types the `challenge` to the bot, and confirms there; read the status. The fields `bind` "
+        "and `proof` are not available yet and refused by name.",
         "parameters": [_KEY],
         "requestBody": _request("CreateVerification", examples.CREATE),
         "responses": {
-            "201": _located(_answer("Started", "Verification", examples.VERIFICATION)),
+            "201": _located(_answers("Started", "Verification", examples.STARTED)),
             **_problems(problems),
         },
     }
@@ -155,12 +156,13 @@ def _check() -> Json:
 def _resend() -> Json:
     return {
         **_named("resendCode", "Verifications", "Send the code again"),
-        "description": "Allowed from `resend_at` on. Neither the expiry nor the count of checks changes.",
+        "description": "Allowed from `resend_at` on. Neither the expiry nor the count of checks changes. 422 where there is "
+        "no code.",
         "parameters": [_id(examples.VERIFICATION_ID)],
         "requestBody": _request("Resend", examples.RESEND, required=False),
         "responses": {
             "202": _answer("Queued", "Verification", examples.VERIFICATION),
-            **_problems((*_BODY, *_ENDED, "canceled", "cooldown")),
+            **_problems((*_BODY, *_ENDED, "canceled", "recipient_refused", "cooldown")),
         },
     }
 
@@ -221,10 +223,13 @@ def _forget() -> Json:
 def _callback() -> Json:
     return {
         **_named("reportDelivery", "Operation", "A provider's report"),
-        "description": "For providers, who sign it. Unknown and repeated reports are answered like others.",
+        "description": "For providers, who sign it: reports of deliveries, and what people write to a bot that is told "
+        "of it in this way. Unknown and repeated ones are answered like others.",
         "security": [],
         "parameters": [{"name": "channel", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}},
+        "requestBody": {
+            "content": {kind: {"schema": {"type": "object"}} for kind in ("application/x-www-form-urlencoded", JSON)}
+        },
         "responses": {
             "204": {"description": "Taken in"},
             **_problems(("forbidden", "not_found", "request_timeout", "too_large", "internal_error", "unavailable")),
@@ -278,6 +283,10 @@ def _request(schema: str, named: Mapping[str, Json], *, required: bool = True) -
 
 def _answer(description: str, schema: str, example: Json) -> Json:
     return {"description": description, "content": {JSON: {"schema": _ref(schema), "example": example}}}
+
+
+def _answers(description: str, schema: str, named: Mapping[str, Json]) -> Json:
+    return {"description": description, "content": {JSON: {"schema": _ref(schema), "examples": _values(named.items())}}}
 
 
 def _located(answer: Json) -> Json:

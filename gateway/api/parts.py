@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass
 
 from channels.base import Channel, Normalize
+from channels.chat import Inbound
 from gateway.api.keys import Keys
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.queue import Queue
@@ -55,3 +56,5 @@ class Parts:
     ready: Callable[[], Awaitable[Health]]
     #: Without a slash at its end.
     public_url: str
+    #: Takes in what a person wrote to the bot of a channel. Raises ``StorageError``: nothing was kept.
+    hear: Callable[[str, Inbound], Awaitable[None]]

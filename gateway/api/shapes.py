@@ -6,12 +6,12 @@ it is told for the document only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.verification.codes import MAX_LENGTH
-from gateway.verification.request import MAX_CODE_LENGTH, MIN_TTL
+from gateway.verification.request import MAX_CODE_LENGTH, MIN_TTL, Mode
 
 #: Entries of ``params``, and characters of each.
 MAX_PARAMS = 20
@@ -103,6 +103,17 @@ class CreateVerification(Request, frozen=True):
     ttl: Annotated[int, Meta(ge=MIN_TTL, le=600, description="Seconds the code lives, up to the policy's.")] | None = (
         None
     )
+    mode: (
+        Annotated[
+            str,
+            _text(
+                "outbound (the same as none) sends the person a code. inbound sends nothing: the person opens a link, "
+                "or types a challenge, in the bot.",
+                enum=list(get_args(Mode)),
+            ),
+        ]
+        | None
+    ) = None
 
 
 class CheckCode(Request, frozen=True):
@@ -191,7 +202,14 @@ class VerificationShape(Struct, frozen=True):
     resend_at: Annotated[Time, Meta(description="When resend is allowed.")]
     checks_left: int
     sends_left: Annotated[int | None, Meta(description="Not counted yet: null.")]
-    link: Annotated[str | None, Meta(description="Where the person opens the bot, while a message waits for that.")]
+    link: Annotated[
+        str | None,
+        Meta(description="Where the person opens the bot, if that is needed; shown once, when it is made."),
+    ]
+    challenge: Annotated[
+        str | None,
+        Meta(description="With mode inbound: what the person types to the bot; shown once, when it is made."),
+    ]
     page: Annotated[str | None, Meta(description="Not available yet: null.")]
     messages: list[MessageShape]
     events: list[EventShape] | UnsetType = UNSET

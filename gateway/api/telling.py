@@ -37,6 +37,7 @@ def verification(view: VerificationView, *, whole: bool = False) -> Verification
         checks_left=view.checks_left,
         sends_left=None,
         link=view.link,
+        challenge=view.challenge,
         page=None,
         messages=[_message(message, whole=whole) for message in view.messages],
         events=[_event(event) for event in events] if whole else UNSET,

@@ -23,14 +23,13 @@ from gateway.storage.unit import Connection
 from gateway.verification.reading import address_hashes
 from gateway.verification.request import Asked
 from gateway.verification.verifications import Prepared
+from gateway.verification.view import ID
 
 PATH: Final = "/v1/verifications"
 #: Items of a page: unless asked for, and at most.
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 
-#: The form of every id. Nothing else is looked up: PostgreSQL, for one, takes no NUL in a text.
-_ID: Final = re.compile(r"ver_[0-9a-f]{36}")
 _STATUSES: Final = frozenset(map(str, VerificationStatus))
 
 
@@ -87,7 +86,7 @@ class VerificationRoutes:
         status, cursor = query.get("status", ""), query.get("cursor", "")
         if "status" in query and status not in _STATUSES:
             raise InvalidRequest.field("?status", f"one of {', '.join(sorted(_STATUSES))}")
-        if "cursor" in query and not _ID.fullmatch(cursor):
+        if "cursor" in query and not ID.fullmatch(cursor):
             raise InvalidRequest.field("?cursor", "not one that a page ended with")
         limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
         to = self._hashes(query["to"]) if "to" in query else None
@@ -152,7 +151,7 @@ async def batch(_: Request) -> Response:
 
 def _id(request: Request) -> str:
     verification_id: str = request.path_params["id"]
-    if not _ID.fullmatch(verification_id):
+    if not ID.fullmatch(verification_id):
         raise NotFound("no such verification")
     return verification_id
 

@@ -19,10 +19,9 @@ from channels.base import Channel, UnknownAdapterError, load
 from gateway.config import ServiceSettings, Settings, load_settings, shipped
 from gateway.delivery.linting import LONGEST_BRAND, Finding, Severity, lint
 from gateway.delivery.locales import PLAIN, written
+from gateway.delivery.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.templating import (
-    CONVERSATION,
     FALLBACK,
-    REPLIES,
     BrokenTemplatesError,
     TemplateFile,
     Templates,
@@ -35,7 +34,17 @@ app = typer.Typer(name="templates", help="List, preview and lint the texts of me
 #: The service whose templates are shown unless one is named.
 _DEFAULT_SERVICE = "default"
 _SAMPLE_CODE = "4920391857"
-_SAMPLE_ACCOUNT = "ann@example.org"
+_SAMPLES = {
+    "account": "ann@example.org",
+    "phone": "+49•••••••678",
+    "when": "2026-11-21 18:04 UTC",
+    "place": "203.0.113.9",
+    "outcome": "approved",
+    "language": "English",
+    "until": "19:04 UTC",
+    "services": "Example",
+    "muted": "",
+}
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 ConfigOption = Annotated[
@@ -228,7 +237,7 @@ def _sample(owner: ServiceSettings, template: str, locale: str, params: Mapping[
         locale=locale or PLAIN,
         params=params,
     )
-    return values | {"account": _SAMPLE_ACCOUNT}
+    return values | _SAMPLES
 
 
 def _print_parts(parts: Mapping[str, str], summary: str, faults: Sequence[str]) -> None:

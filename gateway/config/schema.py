@@ -19,7 +19,6 @@ from gateway.config.settings import RawChannel, Settings
 _NOT_YET: Sequence[KeyPath] = (
     ("webhooks",),
     ("metrics",),
-    ("sandbox",),
     ("services", "*", "webhook_url"),
     ("services", "*", "webhook_secret"),
     *(

@@ -4,16 +4,18 @@
 
     Settings
     ├── server     ├── database   ├── secrets   ├── log
+    ├── sandbox
     ├── channels   name → RawChannel (its adapter reads the rest)
     └── services   name → ServiceSettings ── code, limits
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,6 +28,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from channels.base import ChannelSettings, is_loopback
@@ -283,6 +286,28 @@ class LogSettings(_Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class SandboxSettings(_Table):
+    """``[sandbox]``: local servers in place of the providers', and the page on which their letters are read."""
+
+    #: Whether ``serve`` starts it; ``demo`` always does.
+    enabled: bool = False
+    #: The address its servers listen on: this machine's, unless ``allow_remote``.
+    host: str = Field(default="127.0.0.1", min_length=1)
+    #: The page's TCP port; the next three are the mail server's, Twilio's and the Bot API's. 0 takes free ones.
+    port: int = Field(default=8090, ge=0, le=65532)
+    #: Whether others may reach it: whoever does reads every code.
+    allow_remote: bool = False
+
+    @model_validator(mode="after")
+    def _check_host(self) -> Self:
+        if not self.allow_remote and not is_loopback(self.host):
+            raise ValueError(
+                f"host = {json.dumps(self.host)} is not this machine's, and whoever reaches the sandbox reads every "
+                "code; set allow_remote = true if that is meant"
+            )
+        return self
+
+
 class Settings(_Table):
     """Everything an operator can set. Made by ``load_settings``."""
 
@@ -292,7 +317,16 @@ class Settings(_Table):
     channels: dict[Name, RawChannel] = Field(default_factory=dict)
     services: dict[Name, ServiceSettings] = Field(default_factory=dict)
     log: LogSettings = LogSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     _source: Source | None = PrivateAttr(default=None)
+
+    @field_validator("sandbox")
+    @classmethod
+    def _check_sandbox(cls, sandbox: SandboxSettings, info: ValidationInfo) -> SandboxSettings:
+        server = info.data.get("server")
+        if sandbox.enabled and isinstance(server, ServerSettings) and not server.loopback:
+            raise ValueError("enabled = true works only where [server] public_url is this machine's")
+        return sandbox
 
     def model_post_init(self, context: Any, /) -> None:
         """Keep where the values came from."""

@@ -1,179 +1,186 @@
-"""The inbox: what a person wrote or pressed in the bot becomes a move and an answer."""
+"""The inbox: one update of a bot becomes one transaction, with its number, what it does and what is answered."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
-import orjson
-
-from channels.base import Button, Inbound, Reply
+from channels.chat import Inbound
 from gateway.clock import Clock
-from gateway.conversation import statements as sql
-from gateway.conversation.subscribers import place
-from gateway.events.event import EventName, event, recorded
+from gateway.conversation import blocking, chats, commands
+from gateway.conversation.replies import Replies, Waiting
+from gateway.conversation.replying import Replying
+from gateway.conversation.turn import Handler, Outcome, Said, Tools, Turn
+from gateway.events.event import recorded
+from gateway.storage import models
 from gateway.storage.database import Database
-from gateway.storage.sealing import Hasher, Sealer, token_hash
-from gateway.storage.unit import Connection, Record
+from gateway.storage.sealing import Hasher
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Connection, StorageUnavailableError
 
-#: The kind under which chats are hashed.
-_CHAT = "chat"
-_CONFIRM, _DECLINE = "yes:", "no:"
+_log = logging.getLogger(__name__)
+
+#: Seconds an update's number is remembered. Telegram repeats an update for 24 hours (core.telegram.org/bots/api,
+#: "Getting updates").
+HEARD: Final = 48 * 3600.0
+#: Tries at an update that fails by itself: of two transactions that cross, the second try finds the other's work.
+TRIES: Final = 2
+
+_HEAR = insert_into(models.Heard, conflict="ON CONFLICT (channel, update_id) DO NOTHING", key=("channel", "update_id"))
+_FORGET_HEARD = """DELETE FROM heard WHERE at <= :oldest AND (channel, update_id) IN
+    (SELECT channel, update_id FROM heard WHERE at <= :oldest LIMIT CAST(:number AS bigint)) RETURNING update_id"""
 
 
-class RenderReply(Protocol):
-    """Renders what the bot answers: a template of ``templates/conversation`` in a language."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Who answers what in a private chat."""
 
-    def __call__(
-        self, template: str, locale: str | None, parts: Sequence[str], values: Mapping[str, str], /
-    ) -> Mapping[str, str]:
-        """Return the rendered parts."""
-        ...
+    #: By the command's name, without its slash.
+    commands: Mapping[str, Handler]
+    #: By the verb before the colon of a button's data.
+    presses: Mapping[str, Handler]
+    #: A shared contact.
+    contact: Handler
+    #: Any other text.
+    typed: Handler
+
+    def find(self, inbound: Inbound) -> tuple[Handler, str]:
+        """Return who answers an update, and the argument."""
+        if inbound.press is not None:
+            verb, colon, argument = inbound.text.partition(":")
+            return (self.presses.get(verb, _unknown) if colon else _unknown), argument
+        if inbound.contact is not None:
+            return self.contact, ""
+        if inbound.command is not None:
+            return self.commands.get(inbound.command, _unknown), inbound.text
+        return self.typed, inbound.text
 
 
-#: What waited for a person's link may go, within the transaction that links; returns the channels that got something.
-OnLink = Callable[[Connection, str, bytes, str, float], Awaitable[set[str]]]
+async def _unknown(turn: Turn) -> Outcome:
+    return Outcome((turn.say("unknown"),))
+
+
+#: What the bot can be asked.
+TABLE: Final = Table(commands.COMMANDS, commands.PRESSES, commands.CONTACT, commands.TYPED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is to be done once an update is committed."""
+
+    waiting: tuple[Waiting, ...] = ()
+    wake: frozenset[str] = frozenset()
 
 
 class Inbox:
-    """Answers people. ``announce`` tells the dispatcher that a channel has something due."""
+    """Takes in what people write. ``announce`` tells the dispatcher that a channel has something due."""
 
     def __init__(
         self,
         *,
         database: Database,
-        sealer: Sealer,
-        hasher: Hasher,
         clock: Clock,
-        brands: Mapping[str, str],
-        render: RenderReply,
-        on_link: OnLink,
+        hasher: Hasher,
+        tools: Tools,
+        replies: Replies,
+        replying: Replying,
         announce: Callable[[str], None],
+        table: Table = TABLE,
     ) -> None:
         self._database = database
-        self._sealer = sealer
-        self._hasher = hasher
         self._clock = clock
-        self._brands = brands
-        self._render = render
-        self._on_link = on_link
+        self._hasher = hasher
+        self._tools = tools
+        self._replies = replies
+        self._replying = replying
         self._announce = announce
+        self._table = table
 
-    async def handle(self, inbound: Inbound) -> Sequence[Reply]:
-        """Do what a person asked for and return the answers. Raises ``StorageError``."""
-        if inbound.blocked is not None:
-            await self._block(inbound)
-            return ()
-        if not inbound.private:
-            return self._say(inbound, "private_only")
-        if inbound.press is not None:
-            return await self._pressed(inbound)
-        match inbound.command:
-            case "start" if inbound.text:
-                return await self._open_link(inbound)
-            case "start":
-                return self._say(inbound, "start")
-            case "stop":
-                return await self._stop(inbound)
-            case "help":
-                return self._say(inbound, "help")
-            case _:
-                return self._say(inbound, "unknown")
+    async def handle(self, channel: str, inbound: Inbound) -> None:
+        """Do what a person asked for in the bot of ``channel``, once, and write down the answers, which follow.
 
-    async def _open_link(self, inbound: Inbound) -> Sequence[Reply]:
-        """Ask whoever opened a link to confirm. Used, expired and forged tokens look the same."""
-        now, hashed, chat_hash = self._clock.now(), token_hash(inbound.text), self._chat_hash(inbound)
+        Raises ``StorageUnavailableError``: nothing was kept, and it can be given again.
+        """
+        taken = await self._taken(channel, inbound)
+        self._replying.hand_over(taken.waiting)
+        for name in sorted(taken.wake):
+            self._announce(name)
 
-        async def work(connection: Connection) -> Record | None:
-            for record in await connection.fetch(sql.BY_TOKEN, token_hash=hashed):
-                if await connection.apply(recorded((sql.ASK, (record["id"], hashed, chat_hash, now)), [], [])):
-                    return record
-            return None
+    async def forget_heard(self, limit: int = 5000) -> int:
+        """Delete up to ``limit`` numbers of updates that no provider repeats any more; return how many there were."""
+        oldest = self._clock.now() - HEARD
+        found = await self._database.run(
+            lambda connection: connection.fetch(_FORGET_HEARD, oldest=oldest, number=limit)
+        )
+        return len(found)
 
-        record = await self._database.run(work)
-        if record is None:
-            return self._say(inbound, "link_invalid")
-        parts = ("reply.html", "confirm.txt", "decline.txt")
-        texts = self._render("confirm", inbound.language, parts, self._about(record))
-        confirm = Button(texts["confirm.txt"], _CONFIRM + record["id"])
-        decline = Button(texts["decline.txt"], _DECLINE + record["id"])
-        return (Reply(texts["reply.html"], ((confirm, decline),)),)
+    async def _taken(self, channel: str, inbound: Inbound) -> _Taken:
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._database.run(partial(self._take, channel, inbound))
+            except StorageUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one update must not stop those behind it, which wait for it
+                # By its type alone: its text may hold what the person wrote.
+                _log.error("update %d of %s failed: %s", inbound.update_id, channel, type(error).__name__)
+                if not left:
+                    await self._database.run(partial(self._hear, channel, inbound))
+        return _Taken()
 
-    async def _pressed(self, inbound: Inbound) -> Sequence[Reply]:
-        if inbound.text.startswith(_CONFIRM):
-            return await self._link(inbound, inbound.text.removeprefix(_CONFIRM))
-        if inbound.text.startswith(_DECLINE):
-            return await self._decline(inbound, inbound.text.removeprefix(_DECLINE))
-        return self._say(inbound, "unknown")
+    async def _hear(self, channel: str, inbound: Inbound, connection: Connection) -> bool:
+        row = (channel, inbound.update_id, self._clock.now())
+        return await connection.apply(recorded((_HEAR, row), [], []))
 
-    async def _link(self, inbound: Inbound, subscriber_id: str) -> Sequence[Reply]:
-        now, chat_hash = self._clock.now(), self._chat_hash(inbound)
-        row = (
-            subscriber_id,
-            chat_hash,
-            self._sealer.seal(inbound.chat.encode(), place("chat", subscriber_id)),
-            self._sealer.seal(inbound.display_name.encode(), place("display_name", subscriber_id)),
-            now,
+    async def _take(self, channel: str, inbound: Inbound, connection: Connection) -> _Taken:
+        if not await self._hear(channel, inbound, connection):
+            return _Taken()
+        turn = await self._turn(channel, inbound, connection)
+        outcome = await self._answered(turn)
+        waiting = []
+        for said in outcome.said:
+            item, write = self._replies.write(channel, said.chat or inbound.chat, said.reply, turn.now)
+            await connection.apply(recorded(write, [], []))
+            waiting.append(item)
+        return _Taken(tuple(waiting), outcome.wake)
+
+    async def _turn(self, channel: str, inbound: Inbound, connection: Connection) -> Turn:
+        chat_hash = self._hasher.hash(chats.CHAT, inbound.chat)
+        return Turn(
+            tools=self._tools,
+            connection=connection,
+            channel=channel,
+            inbound=inbound,
+            chat_hash=chat_hash,
+            known=await chats.known(connection, chat_hash),
+            argument=inbound.text,
+            now=self._clock.now(),
         )
 
-        async def work(connection: Connection) -> tuple[Record, set[str]] | None:
-            for record in await connection.fetch(sql.ANY_BY_ID, id=subscriber_id):
-                told = event(EventName.SUBSCRIBER_LINKED, now, record["service"])
-                if await connection.apply(recorded((sql.LINK, row), [], [told])):
-                    service, reference_hash = record["service"], record["reference_hash"]
-                    return record, await self._on_link(connection, service, reference_hash, inbound.chat, now)
-            return None
+    async def _answered(self, turn: Turn) -> Outcome:
+        inbound = turn.inbound
+        if inbound.blocked is not None:
+            await _blocked(turn)
+            return Outcome()
+        if not inbound.private:
+            return Outcome((_refusal(turn),))
+        # Who writes can be written to, whatever was known before.
+        await blocking.unblock(turn)
+        await chats.refresh(turn)
+        handler, argument = self._table.find(inbound)
+        return await handler(replace(turn, argument=argument))
 
-        linked = await self._database.run(work)
-        if linked is None:
-            return self._say(inbound, "link_invalid")
-        for channel in linked[1]:
-            self._announce(channel)
-        return self._say(inbound, "linked", self._about(linked[0]))
 
-    async def _decline(self, inbound: Inbound, subscriber_id: str) -> Sequence[Reply]:
-        row = (subscriber_id, self._chat_hash(inbound))
+async def _blocked(turn: Turn) -> None:
+    if turn.inbound.blocked:
+        await blocking.block(turn.connection, turn.chat_hash, turn.now)
+    else:
+        await blocking.unblock(turn)
 
-        async def work(connection: Connection) -> Record | None:
-            found = await connection.fetch(sql.ANY_BY_ID, id=subscriber_id)
-            declined = await connection.apply(recorded((sql.DECLINE, row), [], []))
-            return found[0] if found and declined else None
 
-        record = await self._database.run(work)
-        if record is None:
-            return self._say(inbound, "link_invalid")
-        return self._say(inbound, "declined", self._about(record))
-
-    async def _stop(self, inbound: Inbound) -> Sequence[Reply]:
-        forgotten = await self._move_chat(inbound, sql.UNLINK_CHAT, EventName.SUBSCRIBER_UNLINKED)
-        return self._say(inbound, "stopped" if forgotten else "nothing_to_stop")
-
-    async def _block(self, inbound: Inbound) -> None:
-        if inbound.blocked:
-            await self._move_chat(inbound, sql.BLOCK_CHAT, EventName.SUBSCRIBER_BLOCKED)
-        else:
-            await self._move_chat(inbound, sql.UNBLOCK_CHAT, EventName.SUBSCRIBER_LINKED)
-
-    async def _move_chat(self, inbound: Inbound, statement: str, name: EventName) -> int:
-        now, chat_hash = self._clock.now(), self._chat_hash(inbound)
-
-        async def work(connection: Connection) -> int:
-            moved = await connection.fetch(statement, chat_hash=chat_hash)
-            if name is EventName.SUBSCRIBER_UNLINKED:
-                await connection.fetch(sql.FORGET_ASKED, chat_hash=chat_hash)
-            events = [event(name, now, record["service"]) for record in moved]
-            await connection.apply(recorded(None, [], events))
-            return len(moved)
-
-        return await self._database.run(work)
-
-    def _about(self, record: Record) -> dict[str, str]:
-        person = orjson.loads(self._sealer.open(record["person_sealed"], place("person", record["id"])))
-        return {"brand": self._brands.get(record["service"], record["service"]), "account": person["masked"]}
-
-    def _say(self, inbound: Inbound, template: str, values: Mapping[str, str] | None = None) -> Sequence[Reply]:
-        texts = self._render(template, inbound.language, ("reply.html",), values or {})
-        return (Reply(texts["reply.html"]),)
-
-    def _chat_hash(self, inbound: Inbound) -> bytes:
-        return self._hasher.hash(_CHAT, inbound.chat)
+def _refusal(turn: Turn) -> Said:
+    """Say that others would read along, and leave."""
+    said = turn.say("private_only")
+    return replace(said, reply=replace(said.reply, leaves=True))

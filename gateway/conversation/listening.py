@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from channels.base import Channel
+from channels.chat import Conversing, HandleInbound, Menu
 from gateway.clock import Clock
-from gateway.conversation.inbox import Inbox
 from gateway.storage.leases import Leases
 from gateway.storage.unit import StorageError
 
@@ -22,27 +22,72 @@ LEASE = 20.0
 RENEWAL = 5.0
 
 
-async def listen(channel: Channel, inbox: Inbox, leases: Leases, clock: Clock, *, sleep: Sleep = asyncio.sleep) -> None:
-    """Listen to ``channel`` whenever this node holds the lease, until canceled; then give the lease back."""
+async def listen(
+    channel: Channel,
+    handle: HandleInbound,
+    leases: Leases,
+    clock: Clock,
+    *,
+    menu: Menu,
+    sleep: Sleep = asyncio.sleep,
+) -> None:
+    """Listen to ``channel`` whenever this node holds the lease, until canceled; then give the lease back.
+
+    Whoever takes the lease shows people the commands of ``menu``.
+    """
     name = f"listen:{channel.name}"
-    listener: asyncio.Task[None] | None = None
+    turn = _Turn(channel, handle, menu)
     held_until = 0.0
     try:
         while True:
             if await _take(leases, name, clock):
                 held_until = clock.monotonic() + LEASE
-                if listener is None or listener.done():
-                    _say_why(listener, channel)
-                    listener = asyncio.create_task(channel.listen(inbox.handle), name=name)
-            elif listener is not None and clock.monotonic() >= held_until - RENEWAL:
+                turn.go_on()
+            elif clock.monotonic() >= held_until - RENEWAL:
                 # Renewed by nobody for too long: stop before another node may start.
-                await _ended(listener)
-                listener = None
+                await turn.end()
             await sleep(RENEWAL)
     finally:
-        if listener is not None:
-            await _ended(listener)
+        if await turn.end():
             await _give(leases, name)
+
+
+class _Turn:
+    """This node's turn at a bot, from the lease's taking to its end."""
+
+    def __init__(self, channel: Channel, handle: HandleInbound, menu: Menu) -> None:
+        self._channel = channel
+        self._handle = handle
+        self._menu = menu
+        self._listener: asyncio.Task[None] | None = None
+        self._introduction: asyncio.Task[None] | None = None
+
+    def go_on(self) -> None:
+        """Start what is not under way."""
+        if self._listener is None or self._listener.done():
+            _say_why(self._listener, f"listening on {self._channel.name} ended by")
+            self._listener = asyncio.create_task(
+                self._channel.listen(self._handle), name=f"listen:{self._channel.name}"
+            )
+        if isinstance(self._channel, Conversing) and self._menu and _to_do(self._introduction):
+            # Beside the listener: a slow provider must hold up neither the lease nor what people write.
+            _say_why(self._introduction, f"showing the commands of {self._channel.name} failed by")
+            work = self._channel.introduce(self._menu)
+            self._introduction = asyncio.create_task(work, name=f"introduce:{self._channel.name}")
+
+    async def end(self) -> bool:
+        """Stop; return whether there was something to stop."""
+        tasks = [task for task in (self._listener, self._introduction) if task is not None]
+        self._listener = self._introduction = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return bool(tasks)
+
+
+def _to_do(task: asyncio.Task[None] | None) -> bool:
+    """Whether a task was not begun yet, or failed."""
+    return task is None or (task.done() and not task.cancelled() and task.exception() is not None)
 
 
 async def _take(leases: Leases, name: str, clock: Clock) -> bool:
@@ -60,14 +105,10 @@ async def _give(leases: Leases, name: str) -> None:
         _log.warning("the lease %s could not be given back: %s; it ends by itself", name, error)
 
 
-async def _ended(listener: asyncio.Task[None]) -> None:
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
-
-
-def _say_why(listener: asyncio.Task[None] | None, channel: Channel) -> None:
-    if listener is None or listener.cancelled():
+def _say_why(task: asyncio.Task[None] | None, what: str) -> None:
+    """Log how a task failed; by the error's type alone, for its text may hold an address."""
+    if task is None or task.cancelled():
         return
-    error = listener.exception()
+    error = task.exception()
     if error is not None:
-        _log.error("listening on %s ended by %s; it starts again", channel.name, type(error).__name__)
+        _log.error("%s %s; it starts again", what, type(error).__name__)

@@ -60,6 +60,11 @@ UNLINK_CHAT = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, 
     display_name_sealed = NULL, linked_at = NULL
     WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id, service"""
 
+#: One of them.
+UNLINK_ONE = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
+    display_name_sealed = NULL, linked_at = NULL
+    WHERE id = :id AND chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id"""
+
 #: A chat that was asked and has not answered.
 FORGET_ASKED = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
     WHERE asked_chat_hash = :chat_hash RETURNING id"""
@@ -76,3 +81,19 @@ BY_ID = "SELECT * FROM subscriber WHERE id = :id AND service = :service"
 BY_REFERENCE = "SELECT * FROM subscriber WHERE service = :service AND reference_hash = :reference_hash"
 BY_TOKEN = "SELECT * FROM subscriber WHERE link_token_hash = :token_hash"  # noqa: S105 - a column, not a password
 ANY_BY_ID = "SELECT * FROM subscriber WHERE id = :id"
+OF_CHAT = """SELECT * FROM subscriber WHERE chat_hash = :chat_hash AND status = 'linked' ORDER BY linked_at, id"""
+
+#: How a bot reaches whom a service calls by a reference.
+REACH_BY_REFERENCE = """SELECT subscriber.id, chat.hash, subscriber.chat_sealed, chat.locked_until,
+    COALESCE(chat.language, chat.told_language) AS language, mute.service AS muted,
+    subscriber.status <> 'linked' OR chat.blocked_at IS NOT NULL AS blocked
+    FROM subscriber LEFT JOIN chat ON chat.hash = subscriber.chat_hash
+    LEFT JOIN mute ON mute.chat_hash = subscriber.chat_hash AND mute.service = subscriber.service
+    WHERE subscriber.service = :service AND subscriber.reference_hash = :hash"""
+
+#: How it reaches whoever proved a phone, whatever service asks.
+REACH_BY_PHONE = """SELECT NULL AS id, chat.hash, chat.chat_sealed, chat.locked_until,
+    COALESCE(chat.language, chat.told_language) AS language, mute.service AS muted,
+    chat.blocked_at IS NOT NULL AS blocked
+    FROM chat LEFT JOIN mute ON mute.chat_hash = chat.hash AND mute.service = :service
+    WHERE chat.phone_hash = :hash"""

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import orjson
-
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from gateway.clock import Clock
+from gateway.conversation import chats, people
 from gateway.conversation import statements as sql
 from gateway.delivery.lifecycle import SubscriberStatus
+from gateway.delivery.person import Reach
 from gateway.errors import InvalidRequest, NotFound
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
@@ -119,10 +119,10 @@ class Subscribers:
         if not found:
             raise NotFound("no such subscriber")
         record = found[0]
-        person = orjson.loads(self._sealer.open(record["person_sealed"], place("person", record["id"])))
+        person = people.told(self._sealer, record)
         return SubscriberView(
             id=record["id"],
-            reference=person["reference"],
+            reference=person.reference,
             status=record["status"],
             link=None,
             expires_at=record["link_expires_at"],
@@ -141,13 +141,23 @@ class Subscribers:
 
         await self._database.run(work)
 
-    async def resolve(self, service: str, reference: Address) -> str | None:
-        """Return the chat of a linked person, ``None`` if there is none."""
-        found = await self._database.fetch(sql.BY_REFERENCE, service=service, reference_hash=self._hash(reference))
-        for record in found:
-            if record["status"] == SubscriberStatus.LINKED and record["chat_sealed"] is not None:
-                return self._sealer.open(record["chat_sealed"], place("chat", record["id"])).decode()
-        return None
+    async def resolve(self, service: str, address: Address) -> Reach:
+        """Tell how the bot reaches the person of an address: by a service's reference, or by a proved phone."""
+        question = sql.REACH_BY_PHONE if address.kind == chats.PHONE else sql.REACH_BY_REFERENCE
+        found = await self._database.fetch(question, service=service, hash=self._hash(address))
+        return self._reach(found[0]) if found else Reach()
+
+    def _reach(self, record: Record) -> Reach:
+        until, chat = record["locked_until"], record["chat_sealed"]
+        if until is not None and until <= self._clock.now():
+            until = None
+        where = chats.place("chat", record["hash"]) if record["id"] is None else people.place("chat", record["id"])
+        return Reach(
+            chat=None if chat is None or record["blocked"] else self._sealer.open(chat, where).decode(),
+            locale=record["language"],
+            muted=record["muted"] is not None,
+            locked_until=until,
+        )
 
     async def invite(self, service: str, _channel: str, reference: Address) -> str:
         """Ask a person to open the bot; return the link. Raises ``DeliveryError``."""
@@ -173,7 +183,7 @@ class Subscribers:
             subscriber_id,
             prepared.service,
             reference_hash,
-            self._sealed_person(subscriber_id, prepared),
+            people.sealed(self._sealer, subscriber_id, prepared.reference, prepared.phone),
             SubscriberStatus.PENDING,
             None,
             None,
@@ -189,24 +199,15 @@ class Subscribers:
 
     async def _renew(self, connection: Connection, record: Record, prepared: PreparedSubscriber, now: float) -> None:
         # Who is asked again without a phone keeps the one that is known.
-        person = self._sealed_person(record["id"], prepared) if prepared.phone is not None else None
+        phone, person = prepared.phone, None
+        if phone is not None:
+            person = people.sealed(self._sealer, record["id"], prepared.reference, phone)
         row = (record["id"], token_hash(prepared.token), now + LINK_LIFETIME, person)
         await connection.apply(recorded((sql.RENEW_TOKEN, row), [], []))
 
-    def _sealed_person(self, subscriber_id: str, prepared: PreparedSubscriber) -> bytes:
-        person = {"reference": prepared.reference.value, "masked": (prepared.phone or prepared.reference).masked}
-        if prepared.phone is not None:
-            person["phone"] = prepared.phone.value
-        return self._sealer.seal(orjson.dumps(person), place("person", subscriber_id))
-
     def _display_name(self, record: Record) -> str | None:
         blob = record["display_name_sealed"]
-        return None if blob is None else self._sealer.open(blob, place("display_name", record["id"])).decode()
+        return None if blob is None else self._sealer.open(blob, people.place("display_name", record["id"])).decode()
 
     def _hash(self, reference: Address) -> bytes:
         return self._hasher.hash(reference.kind, reference.canonical)
-
-
-def place(column: str, subscriber_id: str) -> str:
-    """Name the place in the database that a subscriber's sealed blob belongs to."""
-    return f"subscriber.{column}/{subscriber_id}"

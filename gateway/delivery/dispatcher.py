@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from channels.base import Channel, Envelope, Reason, TransientError
 from gateway.clock import Clock
@@ -19,6 +19,7 @@ from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import Message
 from gateway.delivery.outcome import Accepted, Failed, failed, where
 from gateway.delivery.queue import LEASE, Queue
+from gateway.delivery.rendering import Render
 from gateway.delivery.retry import CHANNEL_SHARE, MAX_TRIES, Budget, attempt_time
 from gateway.delivery.telling import Failure
 from gateway.rhythm import every
@@ -37,16 +38,11 @@ CLAIM = 100
 SHORT_PAUSE = 1.0
 #: Seconds between tries to write down an attempt while the database is away: within the lease, all in all.
 SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: Seconds after a channel's own timeout before it is cut off. A canceled adapter cannot tell what had left; one that
+#: bounds itself by that timeout can, and says so in this time.
+VERDICT_TIME = 0.25
 #: Seconds that deliveries under way may take to end when the gateway stops.
 GRACE = 11.0
-
-
-class Render(Protocol):
-    """Renders the parts of one message of a channel."""
-
-    def __call__(self, message: Message, channel: Channel, lifetime: float, /) -> tuple[str, Mapping[str, str]]:
-        """Return the brand the service signs with and the rendered parts. Raises ``TemplateError``."""
-        ...
 
 
 class Dispatcher:
@@ -121,6 +117,11 @@ class Dispatcher:
         """Say that a message of that channel has become due in the database."""
         if channel in self._lanes:
             self._lanes[channel].wake.set()
+
+    def busy(self, channel: str) -> bool:
+        """Whether codes of that channel wait, or it rests: what is less urgent than they are waits as well."""
+        lane = self._lanes[channel]
+        return lane.waiting > 0 or lane.paused_for > 0
 
     async def look_once(self, channel: str) -> int:
         """Claim what is due of one channel, as far as there is room; return how many there were."""
@@ -234,7 +235,7 @@ class Dispatcher:
         try:
             envelope = self._envelope(lane.channel, message, token)
             limit = attempt_time(
-                timeout=lane.channel.settings.timeout,
+                timeout=lane.channel.settings.timeout + VERDICT_TIME,
                 now=self._clock.now(),
                 expires_at=message.expires_at,
                 share_ends_at=_share_ends_at(message),
@@ -250,16 +251,17 @@ class Dispatcher:
 
     def _envelope(self, channel: Channel, message: Message, token: str) -> Envelope:
         lifetime = message.expires_at - self._clock.now()
-        brand, parts = self._render(message, channel, lifetime)
+        rendered = self._render(message, channel, lifetime)
         return Envelope(
             message_id=message.id,
             attempt_token=token,
             address=message.address,
-            parts=parts,
+            parts=rendered.parts,
             code=message.code,
-            brand=brand,
+            brand=rendered.brand,
             locale=message.locale,
             lifetime=lifetime,
+            report=rendered.report,
         )
 
     async def _settle(self, lane: Lane, message: Message, outcome: Accepted | Failed) -> None:

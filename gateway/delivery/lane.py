@@ -33,6 +33,8 @@ class Lane:
         self._filled = asyncio.Event()
         #: Ids of what is buffered or under way: a message claimed twice by this node is held once.
         self._held: set[str] = set()
+        #: How many of those under way wait for their turn to start.
+        self._pacing = 0
         self._next_start = 0.0
         self._paused_until = 0.0
         self._due: list[float] = []
@@ -45,6 +47,11 @@ class Lane:
     def room(self) -> int:
         """How many more messages the buffer takes."""
         return BUFFER - len(self._buffer)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait: buffered, or taken and not yet allowed to start."""
+        return len(self._buffer) + self._pacing
 
     @property
     def held(self) -> int:
@@ -102,7 +109,11 @@ class Lane:
             start = max(start, self._next_start)
             self._next_start = start + 1.0 / rate
         if start > now:
-            await self._sleep(start - now)
+            self._pacing += 1
+            try:
+                await self._sleep(start - now)
+            finally:
+                self._pacing -= 1
 
     def expect(self, due_at: float) -> None:
         """Remember that a message of this channel is due then, so that it is not found a poll later."""

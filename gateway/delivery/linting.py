@@ -10,11 +10,10 @@ from pathlib import Path
 
 from channels.base import Channel
 from gateway.delivery.locales import DEFAULT, PLAIN, fallbacks, written
+from gateway.delivery.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.templating import (
     CODE_VALUES,
-    CONVERSATION,
     FALLBACK,
-    REPLIES,
     BrokenTemplatesError,
     TemplateFile,
     Templates,
@@ -185,8 +184,7 @@ def _text_findings(templates: Templates, item: _Set, brand: str) -> Iterator[Fin
 
 def _samples(templates: Templates, item: _Set, brand: str) -> Iterator[dict[str, object]]:
     if item.adapter is None:
-        everything = {"brand": brand, "account": LONGEST_PARAM}
-        yield {name: everything[name] for name in item.values}
+        yield {name: brand if name == "brand" else LONGEST_PARAM for name in item.values}
         return
     for params in ({}, dict.fromkeys(templates.members("params"), LONGEST_PARAM)):
         for remaining in REMAINING:

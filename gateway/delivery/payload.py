@@ -34,6 +34,8 @@ class Stop(Value, frozen=True):
     recipient: str
     #: The address's keyed hash in hexadecimal, for its cooldown.
     hash: str
+    #: The language of the person who is reached there, if known; else the verification's counts.
+    locale: str | None = None
 
 
 def seal_code(sealer: Sealer, owner: Owner, generation: int, code: str) -> bytes:
@@ -61,7 +63,7 @@ def open_params(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, s
 
 def seal_route(sealer: Sealer, owner: Owner, route: Sequence[Stop]) -> bytes:
     """Return the sealed route."""
-    rows = [(stop.channel, stop.address, stop.recipient, stop.hash) for stop in route]
+    rows = [(stop.channel, stop.address, stop.recipient, stop.hash, stop.locale) for stop in route]
     return sealer.seal(orjson.dumps(rows), owner.place("route"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Container, Iterable
+from collections.abc import Awaitable, Collection, Container, Iterable
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds a node holds a message before anybody may take it.
 LEASE = 20.0
+#: Seconds after which a message that can be changed is looked at, for an end that crossed its send.
+LOOK_AFTER = 5.0
 
 
 class OnRouteEnd(Protocol):
@@ -37,11 +39,24 @@ class OnRouteEnd(Protocol):
         ...
 
 
+class OnBlocked(Protocol):
+    """What the owner of chats does when a person turns out to block the bot. Runs in the queue's transaction."""
+
+    def __call__(self, connection: Connection, address: str, now: float, /) -> Awaitable[None]:
+        """Remember that the chat at ``address`` cannot be written to."""
+        ...
+
+
+async def nobody(connection: Connection, address: str, now: float, /) -> None:
+    """Do nothing: nobody wants to know who blocks the bot."""
+
+
 class Queue:
     """The messages of every node, seen from one of them.
 
     ``node`` is this process's unguessable name; what it holds carries it, so no other process can settle it.
-    ``several_nodes`` says whether others share the database.
+    ``several_nodes`` says whether others share the database. ``revising`` are the channels that can change what they
+    sent, ``chats`` those whose addresses are chats with a bot: ``on_blocked`` hears of a chat that blocks it.
     """
 
     def __init__(
@@ -53,11 +68,17 @@ class Queue:
         node: str,
         on_route_end: OnRouteEnd,
         several_nodes: bool = False,
+        revising: Collection[str] = (),
+        chats: Container[str] = (),
+        on_blocked: OnBlocked = nobody,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._clock = clock
         self._on_route_end = on_route_end
+        self._revising = revising
+        self._chats = chats
+        self._on_blocked = on_blocked
         self._claim = sql.CLAIM_POSTGRESQL if several_nodes else sql.CLAIM_SQLITE
         self.node = node
 
@@ -108,6 +129,11 @@ class Queue:
             milliseconds=milliseconds,
         )
         finish = (message.id, self.node, message.attempts, status, now, None, receipt.provider_id)
+        if message.channel in self._revising and receipt.provider_id is not None:
+            look_at = min(now + LOOK_AFTER, message.expires_at)
+            older = (message.id, message.verification_id, now)
+            guard, then = (sql.FINISH_REVISABLE, (*finish, look_at)), [(sql.END_ATTEMPT, end), (sql.SUPERSEDE, older)]
+            return await self._database.write(recorded(guard, then, [event]))
         return await self._database.write(recorded((sql.FINISH, finish), [(sql.END_ATTEMPT, end)], [event]))
 
     async def retry(self, message: Message, failure: Failure, due_at: float) -> bool:
@@ -154,6 +180,8 @@ class Queue:
         async def work(connection: Connection) -> Message | None:
             if not await connection.apply(move):
                 return None
+            if failure.reason is Reason.BLOCKED and message.channel in self._chats:
+                await self._on_blocked(connection, message.address, now)
             return await self._next_step(connection, message, now, alive=alive, leased=leased)
 
         return await self._database.run(work)
@@ -229,6 +257,11 @@ class Queue:
         records = await connection.fetch(sql.CLOSE, verification_id=verification_id, status=status, now=now)
         events = [told_of(ENDINGS[status], now, record) for record in records]
         await connection.apply(recorded(None, [], events))
+
+    async def revise(self, connection: Connection, verification_id: str, now: float) -> None:
+        """Have what people see of a verification's messages put right; called by what ended the verification."""
+        if self._revising:
+            await connection.fetch(sql.REVISE, verification_id=verification_id, now=now)
 
     async def let_go(self, connection: Connection, verification_id: str, recipient: str, now: float) -> set[str]:
         """Queue what waited for a subscriber who has now linked; return the channels that got something."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from channels.base import Address, Channel
+from gateway.delivery.person import Reach
 from gateway.value import Value
 
 
@@ -19,17 +20,44 @@ class Step(Value, frozen=True):
     recipient: str
     address: str | None
     kind: str
-    needs_subscriber: bool
+    #: The language of the person who is reached there, if known.
+    locale: str | None = None
 
 
-def plan(route: Sequence[str], channels: Mapping[str, Channel], to: Mapping[str, Address]) -> list[Step]:
-    """Return the steps of ``route`` that ``to`` has an address for, in order; the others are skipped."""
-    steps = []
+def plan(
+    route: Sequence[str], channels: Mapping[str, Channel], to: Mapping[str, Address], reaches: Mapping[str, Reach]
+) -> list[Step]:
+    """Return the steps of ``route`` that ``to`` has an address for, in order; the others are skipped.
+
+    ``reaches`` tells, by address kind, how a bot reaches the person. A bot is skipped where the person muted it, or
+    where they have not proved an address of another kind than its own.
+    """
+    steps: list[Step] = []
     for name in route:
         channel = channels[name]
+        if channel.needs_subscriber:
+            steps += _in_chat(channel, to, reaches)
+            continue
         kind = next((kind for kind in channel.kinds if kind in to), None)
         if kind is not None:
             address = to[kind]
-            value = None if channel.needs_subscriber else address.value
-            steps.append(Step(name, address.masked, value, kind, channel.needs_subscriber))
+            steps.append(Step(name, address.masked, address.value, kind))
     return steps
+
+
+def muted(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> bool:
+    """Whether a bot of ``route`` is skipped because the person muted it."""
+    bots = [channels[name] for name in route if channels[name].needs_subscriber]
+    return any(reaches[kind].muted for bot in bots for kind in bot.kinds if kind in reaches)
+
+
+def _in_chat(channel: Channel, to: Mapping[str, Address], reaches: Mapping[str, Reach]) -> Iterator[Step]:
+    """Yield the step to the person's chat, or else, to whom the bot's own kind names, the one that waits for it."""
+    for kind in channel.kinds:
+        reach = reaches.get(kind)
+        if reach is not None and reach.chat is not None and not reach.muted:
+            yield Step(channel.name, to[kind].masked, reach.chat, kind, reach.locale)
+            return
+    own = next(iter(channel.kinds))
+    if own in to and not reaches[own].muted:
+        yield Step(channel.name, to[own].masked, None, own)

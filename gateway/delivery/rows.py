@@ -31,26 +31,24 @@ def row_of(message: Message, status: MessageStatus, *, due_at: float, lease: str
         message.created_at,
         message.expires_at,
         message.started_at,
-        None,
-        None,
-        None,
+        *(None,) * 5,
     )
 
 
 def opened(sealer: Sealer, record: Record) -> Message:
     """Return the message of a claimed row. Raises ``UnsealError``."""
     owner = Owner(record["verification_id"], record["service"], record["purpose"])
-    route = _route(sealer, owner, record)
-    stop = route[record["step"]]
+    stops = route(sealer, owner, record)
+    stop = stops[record["step"]]
     return Message(
         id=record["id"],
         verification_id=owner.id,
         service=owner.service,
         channel=record["channel"],
         step=record["step"],
-        steps=len(route),
+        steps=len(stops),
         purpose=owner.purpose,
-        locale=record["locale"],
+        locale=stop.locale or record["locale"],
         generation=record["generation"],
         attempts=record["attempts"],
         skipped=record["skipped"],
@@ -68,13 +66,14 @@ def opened(sealer: Sealer, record: Record) -> Message:
 def following(sealer: Sealer, message: Message, record: Record, now: float) -> Message:
     """Return the message for the next channel of the route that ``record`` holds. Raises ``UnsealError``."""
     owner = Owner(message.verification_id, message.service, message.purpose)
-    stop = _route(sealer, owner, record)[message.step + 1]
+    stop = route(sealer, owner, record)[message.step + 1]
     assert stop.address is not None, "a channel that waits for its subscriber is alone on its route"
     return replace(
         message,
         id=new_id("msg", now),
         channel=stop.channel,
         step=message.step + 1,
+        locale=stop.locale or record["locale"],
         attempts=0,
         skipped=0,
         created_at=now,
@@ -84,7 +83,8 @@ def following(sealer: Sealer, message: Message, record: Record, now: float) -> M
     )
 
 
-def _route(sealer: Sealer, owner: Owner, record: Record) -> list[Stop]:
+def route(sealer: Sealer, owner: Owner, record: Record) -> list[Stop]:
+    """Return the route that ``record`` holds sealed. Raises ``UnsealError``."""
     if record["route_sealed"] is None:
         raise UnsealError("the verification's addresses were erased")
     return open_route(sealer, owner, record["route_sealed"])

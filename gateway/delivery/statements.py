@@ -27,24 +27,43 @@ BEGIN = Statement(
     key=(0,),
 )
 
-#: An attempt ends the message: sent, delivered, failed or expired.
-FINISH = Statement(
-    "message.finish",
-    {
-        "id": "text",
-        "node": "text",
-        "number": "bigint",
-        "status": "text",
-        "at": "double precision",
-        "reason": "text",
-        "provider_id": "text",
-    },
-    """UPDATE message SET status = r.status, lease = '', finished_at = r.at, reason = r.reason,
-        provider_id = r.provider_id
-    FROM r WHERE message.id = r.id AND message.status = 'sending'
+_FINISH = {
+    "id": "text",
+    "node": "text",
+    "number": "bigint",
+    "status": "text",
+    "at": "double precision",
+    "reason": "text",
+    "provider_id": "text",
+}
+_FINISHED = """UPDATE message SET status = r.status, lease = '', finished_at = r.at, reason = r.reason,
+        provider_id = r.provider_id"""
+_IF_UNDER_WAY = """FROM r WHERE message.id = r.id AND message.status = 'sending'
         AND message.lease = r.node AND message.attempts = r.number
-    RETURNING message.id""",
+    RETURNING message.id"""
+
+#: An attempt ends the message: sent, delivered, failed or expired.
+FINISH = Statement("message.finish", _FINISH, f"{_FINISHED} {_IF_UNDER_WAY}", key=(0,))
+
+#: The same on a channel that can change what it sent. It is put right at once where its code is over already, else
+#: looked at again soon: an end that crossed this on another node was not seen here, nor this there.
+FINISH_REVISABLE = Statement(
+    "message.finish_revisable",
+    {**_FINISH, "look_at": "double precision"},
+    f"""{_FINISHED}, revise_at = CASE WHEN EXISTS (
+            SELECT 1 FROM verification v WHERE v.id = message.verification_id
+            AND v.status = 'pending' AND v.generation = message.generation) THEN r.look_at ELSE r.at END
+    {_IF_UNDER_WAY}""",  # noqa: S608 - only names of our own are put in, values are bound
     key=(0,),
+)
+
+#: What the same verification sent before is to be taken out of the chat. By the index of verifications alone: one of
+#: channels is as long as the channel is busy.
+SUPERSEDE = Statement(
+    "message.supersede",
+    {"id": "text", "verification_id": "text", "at": "double precision"},
+    """UPDATE message SET revise_at = r.at
+    FROM r WHERE message.verification_id = r.verification_id AND message.id < r.id AND message.revise_at IS NOT NULL""",
 )
 
 #: An attempt failed and another follows; or it is given back (``skipped`` = 1) before anything left.
@@ -167,7 +186,7 @@ LAPSED = """SELECT id, verification_id, service, channel, attempts, recipient, l
     WHERE status = 'sending' AND due_at <= :now ORDER BY due_at LIMIT 100"""
 
 #: What must be known of a verification to go on along its route.
-VERIFICATION = "SELECT status, generation, expires_at, route_sealed FROM verification WHERE id = :id"
+VERIFICATION = "SELECT status, generation, expires_at, locale, route_sealed FROM verification WHERE id = :id"
 
 #: The message an attempt's token belongs to.
 REPORTED = """SELECT m.id, m.verification_id, m.service, m.channel, m.recipient, a.number
@@ -188,6 +207,11 @@ CLOSE = f"""UPDATE message SET status = CAST(:status AS text), lease = '', finis
     WHERE verification_id = :verification_id AND status IN ('waiting', 'queued')
         AND CAST(:status AS text) IN ('{MessageStatus.CANCELED}', '{MessageStatus.EXPIRED}')
     RETURNING id, verification_id, service, channel, recipient"""  # noqa: S608 - only names of our own are put in, values are bound
+
+#: What people see of a verification that ended is to be put right. Also where that is under way or overdue: whoever
+#: looks at it has not seen the end, which is not committed yet.
+REVISE = """UPDATE message SET revise_at = :now
+    WHERE verification_id = :verification_id AND revise_at IS NOT NULL"""
 
 #: A message whose subscriber has linked.
 RELEASE = """UPDATE message SET status = 'queued', due_at = :now, recipient = :recipient

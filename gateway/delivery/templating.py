@@ -50,32 +50,6 @@ _Values = tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What one template under ``templates/conversation`` consists of."""
-
-    parts: tuple[str, ...] = ("reply.html",)
-    #: The values it is given.
-    values: frozenset[str] = frozenset()
-
-
-#: The folder of what the bot answers.
-CONVERSATION = "conversation"
-#: Everything the bot can answer, by the template's name.
-REPLIES: Mapping[str, Reply] = {
-    "start": Reply(),
-    "confirm": Reply(("reply.html", "confirm.txt", "decline.txt"), frozenset({"brand", "account"})),
-    "linked": Reply(values=frozenset({"brand", "account"})),
-    "declined": Reply(values=frozenset({"brand", "account"})),
-    "link_invalid": Reply(),
-    "stopped": Reply(),
-    "nothing_to_stop": Reply(),
-    "help": Reply(),
-    "unknown": Reply(),
-    "private_only": Reply(),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong with one file."""
 
@@ -174,9 +148,9 @@ class Templates:
         Raises ``TemplateError`` with file and line, never with a value.
         """
         found = self._find(channel, adapter, purpose, locale, tuple(parts))
-        if CODE not in values or values.get("params"):
+        if values.keys() != CODE_VALUES or values["params"]:
             return {part: self._render(template, values) for part, template in found}
-        others = tuple((name, values[name]) for name in _OTHERS if name in values)
+        others = tuple((name, values[name]) for name in _OTHERS)
         return {part: self._filled(template, values, others) for part, template in found}
 
     def undeclared(self, file: TemplateFile, allowed: frozenset[str]) -> list[tuple[int, str]]:

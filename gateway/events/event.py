@@ -26,12 +26,14 @@ class EventName(StrEnum):
     VERIFICATION_APPROVED = "verification.approved"
     #: Its time ran out.
     VERIFICATION_EXPIRED = "verification.expired"
-    #: The service ended it.
+    #: The service ended it, or the person said that they had not asked for it.
     VERIFICATION_CANCELED = "verification.canceled"
     #: The last check was spent on a wrong code.
     VERIFICATION_MAX_ATTEMPTS_REACHED = "verification.max_attempts_reached"
     #: No channel of the route could deliver.
     VERIFICATION_FAILED = "verification.failed"
+    #: The person says that they did not ask for it.
+    VERIFICATION_REPORTED = "verification.reported"
     #: A message waits for its recipient to open the bot.
     MESSAGE_WAITING = "message.waiting"
     #: A message is in the queue.
@@ -56,6 +58,12 @@ class EventName(StrEnum):
     MESSAGE_EXPIRED = "message.expired"
     #: Its verification ended first, or a newer message took its place.
     MESSAGE_CANCELED = "message.canceled"
+    #: The chat shows that its code is over.
+    MESSAGE_EDITED = "message.edited"
+    #: It is gone from the chat.
+    MESSAGE_DELETED = "message.deleted"
+    #: It could neither be edited nor deleted, and stays in the chat as it was sent.
+    MESSAGE_LEFT = "message.left"
     #: A person was asked to open the bot.
     SUBSCRIBER_CREATED = "subscriber.created"
     #: A person confirmed in the chat.
@@ -64,6 +72,14 @@ class EventName(StrEnum):
     SUBSCRIBER_UNLINKED = "subscriber.unlinked"
     #: A person blocked the bot.
     SUBSCRIBER_BLOCKED = "subscriber.blocked"
+    #: A person proved a phone number by sharing their contact.
+    SUBSCRIBER_PROVED = "subscriber.proved"
+    #: A person wants no codes at all for a while.
+    SUBSCRIBER_LOCKED = "subscriber.locked"
+    #: A person wants a service's codes elsewhere.
+    SUBSCRIBER_MUTED = "subscriber.muted"
+    #: A person wants a service's codes in the chat again.
+    SUBSCRIBER_UNMUTED = "subscriber.unmuted"
 
 
 class Event(Value, frozen=True):

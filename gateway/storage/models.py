@@ -25,6 +25,10 @@ def _key() -> Any:
     return Field(sa_column=Column(Text, primary_key=True))
 
 
+def _hash_key() -> Any:
+    return Field(sa_column=Column(LargeBinary, primary_key=True))
+
+
 def _text(default: str | None = None) -> Any:
     return Field(sa_column=Column(Text, nullable=False), default=default)
 
@@ -104,8 +108,8 @@ class Verification(SQLModel, table=True):
     locale: str = _text()
     #: JSON: address kind → masked address.
     to_masked: str = _text()
-    #: Sealed JSON: ``[[channel, address, masked address, hash], …]``, the route in order. The address is ``null`` while
-    #: its subscriber has not linked; the whole is kept after the end, for support and for erasing.
+    #: Sealed JSON: ``[[channel, address, masked address, hash, locale], …]``, the route in order. The address is ``null``
+    #: while its subscriber has not linked; the whole is kept after the end, for support and for erasing.
     route_sealed: bytes | None = _bytes_or_null()
     #: Sealed code of this generation; wiped at the end.
     code_sealed: bytes | None = _bytes_or_null()
@@ -132,7 +136,7 @@ class Verification(SQLModel, table=True):
 class Address(SQLModel, table=True):
     """Which verifications went to which address, by its keyed hash."""
 
-    hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    hash: bytes = _hash_key()
     verification_id: str = _key()
 
 
@@ -143,7 +147,7 @@ class Cooldown(SQLModel, table=True):
     __table_args__ = (Index("ix_cooldown_verification_id", "verification_id"),)
 
     service: str = _key()
-    hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    hash: bytes = _hash_key()
     #: When the send that started it was accepted.
     since: float = _time()
     until: float = _time()
@@ -169,6 +173,14 @@ class Message(SQLModel, table=True):
             "due_at",
             sqlite_where=text("status = 'sending'"),
             postgresql_where=text("status = 'sending'"),
+        ),
+        # What is to be put right in a chat, and nothing of the channels that cannot.
+        Index(
+            "ix_message_revise_channel_at",
+            "channel",
+            "revise_at",
+            sqlite_where=text("revise_at IS NOT NULL"),
+            postgresql_where=text("revise_at IS NOT NULL"),
         ),
     )
 
@@ -201,6 +213,11 @@ class Message(SQLModel, table=True):
     #: Why it failed: ``channels.base.Reason``.
     reason: str | None = _text_or_null()
     provider_id: str | None = _text_or_null()
+    #: When what the person sees of it is to be put right: the code's death, or now, once it is dead. ``NULL`` where
+    #: nothing can be (another kind of channel), or it was.
+    revise_at: float | None = _time_or_null()
+    #: Tries at that so far; ``NULL`` is none.
+    revisions: int | None = _number_or_null()
 
 
 class Attempt(SQLModel, table=True):
@@ -281,6 +298,84 @@ class Subscriber(SQLModel, table=True):
     linked_at: float | None = _time_or_null()
 
 
+class Chat(SQLModel, table=True):
+    """What the bot knows of one chat, whoever of the services it is linked to."""
+
+    __table_args__ = (Index("uq_chat_phone_hash", "phone_hash", unique=True),)
+
+    #: Keyed hash of the chat's address, which is sealed beside it.
+    hash: bytes = _hash_key()
+    chat_sealed: bytes = _bytes()
+    #: The language its person chose; ``NULL`` follows their client.
+    language: str | None = _text_or_null()
+    #: The language their client tells.
+    told_language: str | None = _text_or_null()
+    #: The phone number its person proved by sharing their contact: keyed hash, sealed, masked, and when.
+    phone_hash: bytes | None = _bytes_or_null()
+    phone_sealed: bytes | None = _bytes_or_null()
+    phone_masked: str | None = _text_or_null()
+    proved_at: float | None = _time_or_null()
+    #: Until when its person wants no codes at all.
+    locked_until: float | None = _time_or_null()
+    #: When its person blocked the bot; ``NULL`` once it is let in again.
+    blocked_at: float | None = _time_or_null()
+    created_at: float = _time()
+
+
+class Mute(SQLModel, table=True):
+    """A service whose codes a person wants elsewhere."""
+
+    chat_hash: bytes = _hash_key()
+    service: str = _key()
+    created_at: float = _time()
+
+
+class Challenge(SQLModel, table=True):
+    """One way to open a reverse verification: the token of its link, or the short text. Neither is kept in plain."""
+
+    __table_args__ = (
+        Index("ix_challenge_verification_id", "verification_id"),
+        Index("ix_challenge_expires_at", "expires_at"),
+    )
+
+    #: SHA-256 of the link's token (128 random bits), or the keyed hash of the text.
+    hash: bytes = _hash_key()
+    verification_id: str = _text()
+    expires_at: float = _time()
+    #: The chat that opened it first (keyed hash); no other can.
+    asked_chat_hash: bytes | None = _bytes_or_null()
+
+
+class Heard(SQLModel, table=True):
+    """An update of a bot that was taken in: a provider that repeats it is heard once."""
+
+    __table_args__ = (Index("ix_heard_at", "at"),)
+
+    channel: str = _key()
+    #: The provider's number of it.
+    update_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    at: float = _time()
+
+
+class OutgoingReply(SQLModel, table=True):
+    """An answer of the bot on its way. The row goes once it is sent: texts of a conversation are not kept."""
+
+    __tablename__ = "reply"
+    __table_args__ = (Index("ix_reply_channel_due_at", "channel", "due_at"),)
+
+    id: str = _key()
+    channel: str = _text()
+    #: Sealed JSON of the chat's address and the reply.
+    sealed: bytes = _bytes()
+    #: When anybody may claim it: its retry time, or the end of the lease on it.
+    due_at: float = _time()
+    #: The node that holds it, ``""`` when none does.
+    lease: str = _text()
+    #: Tries at sending it so far.
+    tries: int = _number()
+    created_at: float = _time()
+
+
 class IdempotentAnswer(SQLModel, table=True):
     """The first answer to an ``Idempotency-Key``, sealed, for 24 hours."""
 
@@ -289,7 +384,7 @@ class IdempotentAnswer(SQLModel, table=True):
 
     service: str = _key()
     #: SHA-256 of method, path and key.
-    key_hash: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    key_hash: bytes = _hash_key()
     #: SHA-256 of the body as parsed: spelling and order of keys do not matter.
     fingerprint: bytes = _bytes()
     sealed: bytes = _bytes()

@@ -1,4 +1,4 @@
-"""The ends of a verification: the one place that moves it out of ``pending``, wipes it and closes its messages."""
+"""The ends of a verification: the one place that moves it out of ``pending``, wipes it and ends its messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.queue import Queue
-from gateway.errors import AlreadyApproved, Gone, NotFound, Problem
+from gateway.errors import AlreadyApproved, Gone, InvalidRequest, NotFound, Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.unit import Connection, Record
 from gateway.verification import statements as sql
@@ -48,6 +48,7 @@ async def end(
     expired = status is VerificationStatus.EXPIRED
     message_status = MessageStatus.EXPIRED if expired else MessageStatus.CANCELED
     await queue.close(connection, verification_id, message_status, now)
+    await queue.revise(connection, verification_id, now)
     if status in _END_COOLDOWN:
         await connection.fetch(sql.END_COOLDOWN, id=verification_id)
     return True
@@ -60,10 +61,12 @@ async def why_not(connection: Connection, service: str, verification_id: str, no
 
 
 def ended(record: Record, now: float) -> Problem:
-    """Return the problem for a verification that has ended."""
+    """Return the problem for a verification that has ended, or that has no code."""
     status = status_at(record, now)
     if status == VerificationStatus.APPROVED:
         return AlreadyApproved("the code was used already")
+    if status == VerificationStatus.PENDING and record["code_sealed"] is None:
+        return InvalidRequest("it has no code: the person approves it in the chat; read its status")
     if status == VerificationStatus.PENDING:
         # Checks are spent and the status follows in the same transaction: this is for a row changed by hand.
         status = VerificationStatus.MAX_ATTEMPTS_REACHED

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, Literal
 
 from channels.base import Address, InvalidAddressError, Normalize
 from gateway.config import ServiceSettings
@@ -15,6 +15,9 @@ from gateway.value import Value
 MAX_CODE_LENGTH = 10
 #: Seconds a code lives at least.
 MIN_TTL = 5
+
+#: Whether the person is sent something, or it is they who open the bot: a reverse verification.
+Mode = Literal["outbound", "inbound"]
 
 #: Number types that cost more than a message or reach no person: only where the policy names them.
 _COSTLY = frozenset({"premium_rate", "shared_cost", "satellite", "pager", "personal_number"})
@@ -38,6 +41,7 @@ class Asked(Value, frozen=True):
     #: The service's own code.
     value: str | None = None
     ttl: int | None = None
+    mode: Mode = "outbound"
 
 
 class CodePolicy(Value, frozen=True):
@@ -87,6 +91,16 @@ def addresses(
             raise InvalidRequest.field(f"/to/{kind}", str(error)) from None
         _check_policy(found[kind], service, sandbox=sandbox)
     return found
+
+
+def route_of(asked: Asked, service: ServiceSettings, channels: Collection[str]) -> Sequence[str]:
+    """Return the channels asked for, else the service's. Raises ``InvalidRequest`` for one that is not configured."""
+    route = service.channels if asked.channels is None else asked.channels
+    for place, name in enumerate(route):
+        if name not in channels:
+            known = ", ".join(sorted(channels))
+            raise InvalidRequest.field(f"/channels/{place}", f"no such channel; configured are {known}")
+    return route
 
 
 def _check_policy(address: Address, service: ServiceSettings, *, sandbox: bool) -> None:

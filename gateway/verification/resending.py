@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route, seal_code
+from gateway.delivery.person import Locked
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.ids import new_id
-from gateway.storage.sealing import Sealer
+from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Move, Record
-from gateway.verification import codes, cooldown, ending
+from gateway.verification import codes, cooldown, ending, refusing
 from gateway.verification import statements as sql
+from gateway.verification.view import status_at
 
 _LATEST = "SELECT step FROM message WHERE verification_id = :id ORDER BY id DESC LIMIT 1"
 
 
 class Resending:
-    """Makes a verification's next message, within a transaction of the caller's."""
+    """Makes a verification's next message, within a transaction of the caller's.
+
+    ``chats`` are the channels whose addresses are chats with a bot; without any, nobody can refuse in one.
+    """
 
     def __init__(
         self,
         queue: Queue,
         sealer: Sealer,
+        hasher: Hasher,
         services: Mapping[str, ServiceSettings],
+        chats: Collection[str],
         has_room: Callable[[str], bool],
+        locked: Locked,
         random_below: codes.RandomBelow,
     ) -> None:
         self._queue = queue
         self._sealer = sealer
+        self._hasher = hasher
         self._services = services
+        self._chats = chats
         self._has_room = has_room
+        self._locked = locked
         self._random_below = random_below
 
     async def resend(
@@ -42,10 +53,10 @@ class Resending:
     ) -> tuple[Message, bool]:
         """Return the new message and whether it was born in this node's hands.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``.
+        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``.
         """
         found = await connection.fetch(sql.ONE, id=verification_id, service=service)
-        if not found or found[0]["status"] != VerificationStatus.PENDING or found[0]["expires_at"] <= now:
+        if not found or status_at(found[0], now) != VerificationStatus.PENDING or found[0]["code_sealed"] is None:
             raise await ending.why_not(connection, service, verification_id, now)
         record = found[0]
         if record["resend_at"] > now:
@@ -54,6 +65,8 @@ class Resending:
         owner = Owner(verification_id, service, record["purpose"])
         stops = open_route(self._sealer, owner, record["route_sealed"])
         step = await self._step(connection, verification_id, stops, channel)
+        if self._chats:
+            await self._ask(connection, service, stops, step, now)
         message = self._again(owner, record, stops, step, now)
         leased = bool(message.address) and self._has_room(message.channel)
         await self._write(connection, record, message, stops[step], now, leased=leased)
@@ -70,6 +83,17 @@ class Resending:
             raise InvalidRequest.field("/channel", f"not on this verification's route ({', '.join(names)})")
         return names.index(channel)
 
+    async def _ask(self, connection: Connection, service: str, stops: Sequence[Stop], step: int, now: float) -> None:
+        """Ask whether the person wants it: no code at all, or none of this service's in the chat."""
+        hashes = sorted({bytes.fromhex(stop.hash) for stop in stops})
+        if await self._locked(connection.fetch, hashes, now, service):
+            raise refusing.locked()
+        chat = stops[step].address if stops[step].channel in self._chats else None
+        if chat is not None:
+            chat_hash = self._hasher.hash("chat", chat)
+            if await connection.fetch(sql.MUTED, chat_hash=chat_hash, service=service):
+                raise refusing.muted()
+
     def _again(self, owner: Owner, record: Record, stops: Sequence[Stop], step: int, now: float) -> Message:
         generation: int = record["generation"]
         code = open_code(self._sealer, owner, generation, record["code_sealed"])
@@ -83,7 +107,7 @@ class Resending:
             step=step,
             steps=len(stops),
             purpose=owner.purpose,
-            locale=record["locale"],
+            locale=stops[step].locale or record["locale"],
             generation=generation,
             attempts=0,
             skipped=0,

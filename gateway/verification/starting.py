@@ -29,9 +29,10 @@ class Prepared(Value, frozen=True):
 
     view: VerificationView
     move: Move
-    message: Message
+    #: Its first message; ``None`` where nothing is sent.
+    message: Message | None
     service: str
-    #: The hash of the address whose cooldown it claims.
+    #: The hash of the address whose cooldown it claims; empty where it claims none.
     hash: bytes
     #: Whether the message was born in this node's hands.
     leased: bool
@@ -49,6 +50,8 @@ class Draft(Value, frozen=True):
     #: Their keyed hashes by kind.
     hashes: Mapping[str, bytes]
     route: Sequence[Stop]
+    #: The language asked for, else the service's; a person's own, where known, goes before it.
+    locale: str
     #: Its first message.
     message: Message
     max_checks: int
@@ -101,7 +104,7 @@ def _row(draft: Draft, sealer: Sealer) -> Row:
         owner.service,
         VerificationStatus.PENDING.value,
         owner.purpose,
-        message.locale,
+        draft.locale,
         orjson.dumps({kind: address.masked for kind, address in draft.to.items()}).decode(),
         seal_route(sealer, owner, draft.route),
         seal_code(sealer, owner, message.generation, message.code),
@@ -128,7 +131,7 @@ def _view(draft: Draft) -> VerificationView:
         status=VerificationStatus.PENDING,
         service=draft.owner.service,
         purpose=draft.owner.purpose,
-        locale=message.locale,
+        locale=draft.locale,
         to={kind: address.masked for kind, address in draft.to.items()},
         channel=message.channel,
         next_channels=[stop.channel for stop in draft.route][1:],

@@ -21,9 +21,11 @@ END_COOLDOWN = """DELETE FROM cooldown WHERE verification_id = :id RETURNING has
 
 COOLDOWN = """SELECT until, verification_id FROM cooldown WHERE service = :service AND hash = :hash"""
 
-#: A check is spent, or there is none to spend. The row stays locked until the answer is written.
+#: A check is spent, or there is none to spend: a reverse verification has no code. The row stays locked until the
+#: answer is written.
 SPEND_CHECK = """UPDATE verification SET checks = checks + 1
     WHERE id = :id AND service = :service AND status = 'pending' AND checks < max_checks AND expires_at > :now
+        AND code_sealed IS NOT NULL
     RETURNING purpose, generation, checks, max_checks, code_sealed, created_at"""
 
 #: A pending verification ends, and its code and parameters are wiped in the same write.
@@ -68,6 +70,39 @@ OVERDUE = """SELECT id, service FROM verification WHERE status = 'pending' AND e
     ORDER BY expires_at LIMIT 200"""
 
 ONE = "SELECT * FROM verification WHERE id = :id AND service = :service"
+
+#: A verification, its row locked until what follows is written: of two people who press at once, one is first.
+HOLD = "UPDATE verification SET checks = checks WHERE id = :id RETURNING *"
+
+#: Whether its person has said that they did not ask for it.
+REPORTED = "SELECT 1 FROM event WHERE verification_id = :id AND name = 'verification.reported' LIMIT 1"
+
+#: Whether the person of a chat wants a service's messages elsewhere.
+MUTED = "SELECT 1 FROM mute WHERE chat_hash = :chat_hash AND service = :service"
+
+#: A way to open a reverse verification, unless another reads the same.
+INSERT_CHALLENGE = insert_into(models.Challenge, conflict="ON CONFLICT (hash) DO NOTHING", key=("hash",))
+
+#: A chat opens a pending verification by one of its ways, and takes all of them: no other chat can open any.
+OPEN_CHALLENGE = """UPDATE challenge SET asked_chat_hash = :chat_hash
+    WHERE verification_id IN (SELECT given.verification_id FROM challenge given WHERE given.hash = :hash)
+        AND expires_at > :now AND (asked_chat_hash IS NULL OR asked_chat_hash = :chat_hash)
+        AND EXISTS (SELECT 1 FROM verification v WHERE v.id = challenge.verification_id AND v.status = 'pending')
+    RETURNING verification_id"""
+
+#: What a chat has opened and may answer; one of it with its row locked.
+_OPENED = "SELECT c.verification_id FROM challenge c WHERE c.asked_chat_hash = :chat_hash"
+OPENED = f"""SELECT * FROM verification WHERE id IN ({_OPENED}) AND status = 'pending' AND expires_at > :now
+    ORDER BY id"""  # noqa: S608 - only names of our own are put in, values are bound
+OPENED_ONE = f"""UPDATE verification SET checks = checks WHERE id = :id AND id IN ({_OPENED}) RETURNING *"""  # noqa: S608 - the same
+
+#: Whether a person's reference is linked to another chat than this one.
+LINKED_ELSEWHERE = """SELECT 1 FROM subscriber WHERE service = :service AND reference_hash = :hash
+    AND chat_hash IS NOT NULL AND chat_hash <> :chat_hash"""
+
+#: Challenges whose time is over, in small bites.
+FORGET_CHALLENGES = """DELETE FROM challenge WHERE hash IN
+    (SELECT hash FROM challenge WHERE expires_at <= :now LIMIT 500) RETURNING hash"""
 
 #: Whether a message of it may have reached the person.
 ANYTHING_LEFT = """SELECT 1 FROM attempt WHERE verification_id = :id AND (outcome IN ('sent', 'unknown') OR outcome IS NULL)

@@ -12,26 +12,28 @@ from gateway.config import ServiceSettings
 from gateway.delivery import routing
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_route, seal_route
+from gateway.delivery.person import Locked, Reach, Resolve
 from gateway.delivery.queue import Queue
-from gateway.errors import Cooldown, InvalidRequest
+from gateway.errors import InvalidRequest, Refused, Unavailable
 from gateway.randomness import random_below
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Fetch, Move
-from gateway.verification import codes, cooldown, starting
+from gateway.verification import codes, cooldown, refusing, starting
 from gateway.verification import statements as sql
-from gateway.verification.request import Asked, CodePolicy, addresses, code_policy
+from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
+from gateway.verification.reverse import Reverse
 from gateway.verification.starting import Draft, Prepared
 from gateway.verification.view import VerificationView
 
-__all__ = ["Invite", "Prepared", "Resolve", "Verifications"]
+__all__ = ["Invite", "Prepared", "Verifications"]
 
-#: Resolves a person's reference to the chat they opened: the chat's address, or ``None``.
-Resolve = Callable[[str, Address], Awaitable[str | None]]
 #: Asks a person to open the bot of a channel; returns the link.
 Invite = Callable[[str, str, Address], Awaitable[str]]
+
+_NOBODY: Mapping[str, Reach] = {}
 
 _WAITING = """SELECT v.id, v.purpose, v.route_sealed FROM verification v
     WHERE v.service = :service AND v.status = 'pending'
@@ -43,7 +45,8 @@ class Verifications:
     """Takes requests for codes.
 
     ``hand_over`` gives a fresh message to this node's dispatcher, ``has_room`` says whether it would take one of a
-    channel, ``resolve`` and ``invite`` know the people who opened the bot.
+    channel, ``resolve``, ``locked`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
+    answer there.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Verifications:
         hand_over: Callable[[Message], None],
         has_room: Callable[[str], bool],
         resolve: Resolve,
+        locked: Locked,
         invite: Invite,
+        reverse: Reverse,
         sandbox: bool = False,
         random_below: codes.RandomBelow = random_below,
     ) -> None:
@@ -76,46 +81,57 @@ class Verifications:
         self._has_room = has_room
         self._resolve = resolve
         self._invite = invite
+        self._reverse = reverse
         self._sandbox = sandbox
         self._random_below = random_below
-        self._resending = Resending(queue, sealer, services, has_room, random_below)
+        bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
+        #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
+        self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
+        self._resending = Resending(queue, sealer, hasher, services, bots, has_room, locked, random_below)
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:
         """Make a verification without writing it.
 
-        Raises ``InvalidRequest``, ``RecipientRefused``, or ``Cooldown`` where a person would have to be invited first.
+        Raises ``InvalidRequest``, ``RecipientRefused``, or ``Cooldown`` where a person would have to be invited first;
+        ``DeliveryError`` where the provider cannot be asked for its bot's name.
         """
         settings = self._services[service]
         policy = code_policy(asked, settings)
         to = addresses(asked, settings, self._kinds, sandbox=self._sandbox)
-        steps = self._plan(asked, settings, to)
-        link = None
-        if any(step.needs_subscriber for step in steps):
-            steps, link = await self._with_chats(service, steps, to)
+        route = route_of(asked, settings, self._channels)
+        reaches = await self._reaches(service, to) if self._chat_kinds else _NOBODY
+        if asked.mode == "inbound":
+            return await self._reverse.prepare(service, asked, to)
+        steps, link = self._plan(route, to, reaches), None
+        if reaches:
+            steps, link = await self._reached(service, steps, to)
         draft = self._draft(service, asked, policy, to, steps, link)
         return starting.prepared(draft, self._queue, self._sealer)
 
     async def start(self, prepared: Prepared) -> VerificationView:
-        """Write a verification durably and hand its message over. Raises ``Cooldown``."""
+        """Write a verification durably and hand its message over. Raises ``Cooldown`` or ``Unavailable``."""
         if not await self._database.write(prepared.move):
-            raise await self._too_soon(self._database.fetch, prepared)
+            raise await self._not_written(self._database.fetch, prepared)
         self.started(prepared)
         return prepared.view
 
     async def start_within(self, connection: Connection, prepared: Prepared) -> None:
-        """Write a verification in a transaction of the caller's, who then calls ``started``. Raises ``Cooldown``."""
+        """Write a verification in a transaction of the caller's, who then calls ``started``.
+
+        Raises ``Cooldown`` or ``Unavailable``.
+        """
         if not await connection.apply(prepared.move):
-            raise await self._too_soon(connection.fetch, prepared)
+            raise await self._not_written(connection.fetch, prepared)
 
     def started(self, prepared: Prepared) -> None:
         """Hand a written verification's message over."""
-        if prepared.leased:
+        if prepared.leased and prepared.message is not None:
             self._hand_over(prepared.message)
 
     async def resend(self, service: str, verification_id: str, channel: str | None) -> None:
         """Send the code once more, from ``channel`` (or the latest message's) on along the route.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``.
+        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``.
         """
         now = self._clock.now()
 
@@ -127,43 +143,52 @@ class Verifications:
             self._hand_over(message)
 
     async def on_link(
-        self, connection: Connection, service: str, address_hash: bytes, chat: str, now: float
+        self, connection: Connection, service: str, address_hash: bytes, chat: str, locale: str | None, now: float
     ) -> set[str]:
-        """Send what waited for a person who has now linked ``chat``; return the channels that got something."""
+        """Send what waited for a person who has now linked ``chat``; return the channels that got something.
+
+        ``locale`` is the person's, if known.
+        """
         channels: set[str] = set()
         for record in await connection.fetch(_WAITING, service=service, hash=address_hash):
             owner = Owner(record["id"], service, record["purpose"])
             stops = open_route(self._sealer, owner, record["route_sealed"])
-            reached = [replace(stop, address=stop.address or chat) for stop in stops]
+            reached = [replace(stop, address=chat, locale=locale) if stop.address is None else stop for stop in stops]
             blob = seal_route(self._sealer, owner, reached)
             if await connection.apply(Move((sql.SET_ROUTE, (owner.id, blob)))):
                 channels |= await self._queue.let_go(connection, owner.id, stops[0].recipient, now)
         return channels
 
-    async def _too_soon(self, fetch: Fetch, prepared: Prepared) -> Cooldown:
+    async def _not_written(self, fetch: Fetch, prepared: Prepared) -> Refused:
+        if prepared.message is None:
+            # One in 25 thousand million for each that lives: there is no other way to fail.
+            return Unavailable("the challenge is somebody else's already; ask for another", retry_after=1.0)
         base = self._services[prepared.service].limits.cooldown
         return await cooldown.running(fetch, prepared.service, prepared.hash, base=base, now=self._clock.now())
 
-    def _plan(self, asked: Asked, settings: ServiceSettings, to: Mapping[str, Address]) -> list[routing.Step]:
-        route = settings.channels if asked.channels is None else asked.channels
-        for place, name in enumerate(route):
-            if name not in self._channels:
-                known = ", ".join(sorted(self._channels))
-                raise InvalidRequest.field(f"/channels/{place}", f"no such channel; configured are {known}")
-        steps = routing.plan(route, self._channels, to)
+    async def _reaches(self, service: str, to: Mapping[str, Address]) -> dict[str, Reach]:
+        """Ask how a bot reaches the person. Raises ``RecipientRefused`` where they have locked codes."""
+        reaches = {
+            kind: await self._resolve(service, address) for kind, address in to.items() if kind in self._chat_kinds
+        }
+        refusing.refuse_locked(reaches.values(), self._clock.now())
+        return reaches
+
+    def _plan(
+        self, route: Sequence[str], to: Mapping[str, Address], reaches: Mapping[str, Reach]
+    ) -> list[routing.Step]:
+        steps = routing.plan(route, self._channels, to, reaches)
+        if not steps and routing.muted(route, self._channels, reaches):
+            raise refusing.muted()
         if not steps:
             raise InvalidRequest.field("/to", f"no address for any channel of the route ({', '.join(route)})")
         return steps
 
-    async def _with_chats(
+    async def _reached(
         self, service: str, steps: Sequence[routing.Step], to: Mapping[str, Address]
     ) -> tuple[list[routing.Step], str | None]:
-        """Give steps that need a subscriber their chat, and drop those without; alone, such a step waits."""
-        reached = []
-        for step in steps:
-            chat = await self._resolve(service, to[step.kind]) if step.needs_subscriber else step.address
-            if chat is not None:
-                reached.append(replace(step, address=chat))
+        """Drop the step to a person who has not opened the bot; alone, it waits, and the person is invited."""
+        reached = [step for step in steps if step.address is not None]
         if reached:
             return reached, None
         first = steps[0]
@@ -183,7 +208,7 @@ class Verifications:
         link: str | None,
     ) -> Draft:
         now, settings, first = self._clock.now(), self._services[service], steps[0]
-        owner = Owner(new_id("ver", now), service, asked.purpose)
+        owner, locale = Owner(new_id("ver", now), service, asked.purpose), asked.locale or settings.locale
         message = Message(
             id=new_id("msg", now),
             verification_id=owner.id,
@@ -192,7 +217,7 @@ class Verifications:
             step=0,
             steps=len(steps),
             purpose=asked.purpose,
-            locale=asked.locale or settings.locale,
+            locale=first.locale or locale,
             generation=1,
             attempts=0,
             skipped=0,
@@ -208,5 +233,7 @@ class Verifications:
         resend_at = now + cooldown.length(settings.limits.cooldown, sends=1)
         leased = link is None and self._has_room(message.channel)
         hashes = {kind: self._hasher.hash(kind, address.canonical) for kind, address in to.items()}
-        stops = [Stop(step.channel, step.address, step.recipient, hashes[step.kind].hex()) for step in steps]
-        return Draft(owner, asked, to, hashes, stops, message, policy.max_checks, resend_at, link, leased)
+        stops = [
+            Stop(item.channel, item.address, item.recipient, hashes[item.kind].hex(), item.locale) for item in steps
+        ]
+        return Draft(owner, asked, to, hashes, stops, locale, message, policy.max_checks, resend_at, link, leased)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +11,9 @@ import orjson
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.storage.unit import Record
 from gateway.value import Value
+
+#: The form of every verification's id. Nothing else is looked up: PostgreSQL, for one, takes no NUL in a text.
+ID = re.compile(r"ver_[0-9a-f]{36}")
 
 
 class AttemptView(Value, frozen=True):
@@ -45,7 +49,7 @@ class EventView(Value, frozen=True):
 class VerificationView(Value, frozen=True):
     """One verification. Times in seconds since the Unix epoch."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"link"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"link", "challenge"})
 
     id: str
     status: str
@@ -54,18 +58,20 @@ class VerificationView(Value, frozen=True):
     locale: str
     #: Address kind → masked address.
     to: Mapping[str, str]
-    #: The channel of the latest message.
+    #: The channel of the latest message; in a reverse verification, the bot's.
     channel: str | None
     next_channels: Sequence[str]
     created_at: float
     expires_at: float
     resend_at: float
     checks_left: int
-    #: Where the person opens the bot, while that is what a message waits for.
+    #: Where the person opens the bot, if a message waits for that or nothing is sent; shown once, when it is made.
     link: str | None = None
     messages: Sequence[MessageView] = ()
     #: Only where one verification is looked at.
     events: Sequence[EventView] | None = None
+    #: What the person types to the bot in a reverse verification; shown once, when it is made.
+    challenge: str | None = None
 
 
 def status_at(record: Record, now: float) -> str:
@@ -85,7 +91,7 @@ def view_of(
 ) -> VerificationView:
     """Return the view of a row and its messages, oldest first."""
     route = orjson.loads(record["route"])
-    channel = messages[-1].channel if messages else None
+    channel = messages[-1].channel if messages else next(iter(route), None)
     following = route[route.index(channel) + 1 :] if channel in route else []
     status = status_at(record, now)
     return VerificationView(

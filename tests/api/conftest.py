@@ -22,10 +22,12 @@ from channels.base import (
     Report,
     ReportedStatus,
 )
+from channels.chat import Inbound
 from channels.kinds import KINDS
 from gateway.api import Health, Parts, create_api
 from gateway.api.keys import Keys
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
+from gateway.conversation.chats import any_locked
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
@@ -33,6 +35,7 @@ from gateway.storage.answers import Answers
 from gateway.storage.database import Database
 from gateway.verification.checking import Checking
 from gateway.verification.reading import Reading
+from gateway.verification.reverse import Reverse
 from gateway.verification.verifications import Verifications
 
 PHONE = "+4915112345678"
@@ -71,10 +74,14 @@ class Mail(Post):
 class Bot(Post):
     """A channel to people who opened a bot."""
 
-    kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": KINDS["telegram"]}
+    kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": KINDS["telegram"], "phone": KINDS["phone"]}
     needs_subscriber: ClassVar[bool] = True
     #: What ``link`` raises, where a test wants it to.
     fault: Exception | None = None
+
+    @property
+    def listens(self) -> bool:
+        return True
 
     async def link(self, token: str) -> str | None:
         if self.fault is not None:
@@ -96,6 +103,8 @@ class World:
     key: str
     #: Messages handed to the dispatcher, in order.
     sent: list[Message]
+    #: What people wrote to bots, with the channel's name, in order.
+    heard: list[tuple[str, Inbound]]
     health: Health = field(default_factory=lambda: Health(True, True, False, {"sms": "configured"}))
 
     def client(self, key: str | None = None, **options: Any) -> httpx.AsyncClient:
@@ -132,6 +141,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
     sms, mail, bot = Post("sms"), Mail("email"), Bot("telegram")
     channels: dict[str, Channel] = {"sms": sms, "email": mail, "telegram": bot}
     sent: list[Message] = []
+    heard: list[tuple[str, Inbound]] = []
     checking: Checking
 
     async def on_route_end(connection, verification_id, now):
@@ -154,8 +164,21 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
         hand_over=sent.append,
         has_room=lambda _: True,
         resolve=subscribers.resolve,
+        locked=any_locked,
         invite=subscribers.invite,
+        reverse=Reverse(
+            database=database,
+            sealer=sealer,
+            hasher=hasher,
+            queue=queue,
+            clock=clock,
+            channels=channels,
+            services=services(),
+        ),
     )
+
+    async def hear(channel: str, inbound: Inbound) -> None:
+        heard.append((channel, inbound))
 
     async def ready() -> Health:
         return built.health
@@ -176,10 +199,11 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
             services=services(),
             ready=ready,
             public_url="https://otp.example.org",
+            hear=hear,
         )
     )
     key = await keys.create("default")
-    built = World(create_api(parts), parts, database, queue, sms, bot, key, sent)
+    built = World(create_api(parts), parts, database, queue, sms, bot, key, sent, heard)
     return built
 
 

@@ -53,6 +53,8 @@ def _bounds(value: Any, schema: Json, place: str) -> Iterator[str]:
         return
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
         yield f"{place}: length"
+    if value not in schema.get("enum", [value]):
+        yield f"{place}: none of those"
     if "pattern" in schema and not re.search(schema["pattern"], value):
         yield f"{place}: pattern"
     if schema.get("format") == "date-time" and not _TIME.fullmatch(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -62,6 +63,7 @@ async def test_a_create_answers_what_the_contract_shows(client, world):
         "checks_left": 5,
         "sends_left": None,
         "link": None,
+        "challenge": None,
         "page": None,
         "messages": [{"id": body["messages"][0]["id"], "channel": "sms", "status": "queued"}],
     }
@@ -90,7 +92,7 @@ async def test_an_unlinked_person_gets_a_link_and_a_waiting_message(client, worl
 
 
 async def test_null_is_the_same_as_absent(client):
-    body = await started(client, locale=None, ttl=None, params=None, client=None, code=None, channels=None)
+    body = await started(client, locale=None, ttl=None, params=None, client=None, code=None, channels=None, mode=None)
     assert body["locale"] == "en"
 
 
@@ -107,7 +109,12 @@ async def test_null_is_the_same_as_absent(client):
         ({"to": {"phone": "0151"}}, "/to/phone", "a phone number starts with + and its country code"),
         ({"to": PHONE, "bind": {}}, "/bind", "not available yet"),
         ({"to": PHONE, "proof": True}, "/proof", "not available yet"),
-        ({"to": PHONE, "mode": "inbound"}, "/mode", "not available yet"),
+        ({"to": PHONE, "mode": "Inbound"}, "/mode", "outbound or inbound"),
+        ({"to": PHONE, "mode": True}, "/mode", "expected str | null, got bool"),
+        ({"to": PHONE, "mode": "inbound", "channels": ["sms"]}, "/mode", None),
+        ({"to": PHONE, "mode": "inbound", "code": {"length": 8}}, "/code", "nothing is sent with mode inbound"),
+        ({"to": PHONE, "mode": "inbound", "params": {"a": "b"}}, "/params", "nothing is sent with mode inbound"),
+        ({"to": EMAIL, "mode": "inbound"}, "/to", "nobody can prove that in the chat; only telegram and phone"),
         ({"to": PHONE, "nonsense": 1}, "/nonsense", "no such field"),
         ({"to": PHONE, "a/b~c": 1}, "/a~1b~0c", "no such field"),
         ({"to": PHONE, "x" * 99: 1}, f"/{'x' * 40}…", "no such field"),
@@ -169,6 +176,7 @@ async def test_every_unknown_field_is_named_at_once(client):
         {"to": PHONE, "params": {"name": ["secret"]}},
         {"to": PHONE, "code": {"value": "secret"}},
         {"to": PHONE, "nonsense": "secret"},
+        {"to": PHONE, "mode": "secret"},
         {"to": PHONE, "client": {"ip": "secret"}},
     ],
 )
@@ -280,6 +288,53 @@ async def test_a_repeated_request_leaves_the_first_link_alive(client, world):
     again = await client.post(URL, json=body, headers=headers)
     assert first.json()["link"] == again.json()["link"]
     assert token == (await world.database.fetch("SELECT link_token_hash FROM subscriber"))[0][0]
+
+
+# Reverse verification
+
+
+async def test_a_challenge_is_shown_once_and_nothing_is_sent(client, world):
+    body = await started(client, {"telegram": "user-42"}, mode="inbound")
+    assert re.fullmatch("[2-9CFGHJMPQRVWX]{4}-[2-9CFGHJMPQRVWX]{4}", body["challenge"])
+    assert body["link"].startswith("https://t.me/example_bot?start=")
+    assert (body["channel"], body["messages"], body["checks_left"], world.sent) == ("telegram", [], 0, [])
+    assert body["resend_at"] == body["expires_at"]
+    again = (await client.get(f"{URL}/{body['id']}")).json()
+    assert {**again, "link": body["link"], "challenge": body["challenge"]} == {**body, "events": again["events"]}
+    assert (again["link"], again["challenge"]) == (None, None)
+    [listed] = (await client.get(URL)).json()["items"]
+    assert (listed["channel"], listed["challenge"]) == ("telegram", None)
+
+
+async def test_outbound_is_what_happens_anyway(shop, world):
+    await started(shop, mode="outbound")
+    await started(shop)
+    assert [message.channel for message in world.sent] == ["sms", "sms"]
+
+
+async def test_the_same_key_gets_the_same_challenge(client, world):
+    headers, body = {"Idempotency-Key": "k"}, {"to": PHONE, "mode": "inbound"}
+    first = await client.post(URL, json=body, headers=headers)
+    again = await client.post(URL, json=body, headers=headers)
+    assert (201, first.json()["challenge"]) == (again.status_code, again.json()["challenge"])
+    assert len(await world.database.fetch("SELECT hash FROM challenge")) == 2
+    assert len(await world.database.fetch("SELECT id FROM verification")) == 1
+
+
+async def test_a_challenge_does_not_pass_a_check_nor_is_it_sent_again(client):
+    body = await started(client, mode="inbound")
+    for verb, sent in [("check", {"code": body["challenge"]}), ("resend", {})]:
+        response = await client.post(f"{URL}/{body['id']}/{verb}", json=sent)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+        assert body["challenge"] not in response.text
+    assert (await client.get(f"{URL}/{body['id']}")).json()["status"] == "pending"
+    assert (await client.post(f"{URL}/{body['id']}/cancel")).json()["status"] == "canceled"
+
+
+async def test_a_reverse_verification_without_the_bots_name_asks_to_come_back(client, world):
+    world.bot.fault = TransientError(Reason.UNAVAILABLE)
+    response = await client.post(URL, json={"to": PHONE, "mode": "inbound"})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
 
 
 # Reading

@@ -10,6 +10,7 @@ from gateway.config import (
     DatabaseSettings,
     LimitSettings,
     RawChannel,
+    SandboxSettings,
     SecretSettings,
     ServerSettings,
     ServiceSettings,
@@ -225,3 +226,29 @@ def test_a_value_at_its_bound_is_taken(model, values):
 
 def test_a_template_folder_stays_as_it_is_where_no_file_was_read():
     assert ServiceSettings(channels=("a",), templates=Path("mine")).templates == Path("mine")
+
+
+def test_the_sandbox_is_off_and_this_machines():
+    sandbox = Settings().sandbox
+    assert (sandbox.enabled, sandbox.host, sandbox.port, sandbox.allow_remote) == (False, "127.0.0.1", 8090, False)
+
+
+def test_a_sandbox_for_others_must_be_meant():
+    [message] = why(SandboxSettings, host="0.0.0.0")
+    assert "host" in message
+    assert "allow_remote" in message
+    assert SandboxSettings(host="0.0.0.0", allow_remote=True).host == "0.0.0.0"
+    assert SandboxSettings(host="localhost").host == "localhost"
+
+
+def test_a_sandbox_serves_no_public_gateway():
+    public = ServerSettings(public_url="https://otp.example.org")
+    [message] = why(Settings, server=public, sandbox=SandboxSettings(enabled=True))
+    assert "public_url" in message
+    assert Settings(sandbox=SandboxSettings(enabled=True)).sandbox.enabled
+    assert not Settings(server=public, sandbox=SandboxSettings()).sandbox.enabled
+
+
+def test_a_sandboxs_four_ports_are_ports():
+    assert SandboxSettings(port=65532).port == 65532
+    assert len(why(SandboxSettings, port=65533)) == 1

@@ -121,6 +121,7 @@ def test_the_file_sets_nothing_but_the_route_and_its_channel():
         "database": {},
         "secrets": {},
         "log": {},
+        "sandbox": {},
         "channels": {"console": {"adapter": "console"}},
         "services": {"default": {"channels": route, "code": {}, "limits": {}}},
     }

@@ -1,292 +1,237 @@
-"""What people write and press becomes a link, its end, or an answer in their language."""
+"""An update is taken in once, whatever happens, and answered by whoever the table names."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from gateway.conversation.subscribers import LINK_LIFETIME
+from channels.chat import Contact, Inbound
+from gateway.conversation.inbox import HEARD, TABLE, TRIES
+from gateway.conversation.replies import LEASE
+from gateway.conversation.turn import Outcome, Said
+from gateway.storage.database import Database
+from gateway.storage.unit import StorageError, StorageUnavailableError
 from tests.conversation.conftest import CHAT, OTHER_CHAT
-from tests.world import PHONE
-
-INVALID = "does not work"
 
 
-async def rows(talk):
-    return await talk.world.database.fetch("SELECT * FROM subscriber ORDER BY id")
+@pytest.fixture
+def handlers(make_talk):
+    """A node with handlers of a test's own: ``handlers(commands={"dance": handler})``."""
+    return lambda **tables: make_talk(table=replace(TABLE, **tables))
 
 
-async def test_a_person_links_a_chat_by_link_and_confirmation(talk, clock):
+def said(talk):
+    """Every text that was sent, in order."""
+    return [what[2].text for what in talk.bot.did if what[0] == "say"]
+
+
+async def test_an_update_is_taken_in_once_however_often_it_comes(talk, make_talk, make_engine):
     view = await talk.invite()
     [asked] = await talk.start(view.link)
-    assert "Shop &amp; Söhne" in asked.text
-    assert [button.label for button in asked.buttons[0]] == ["Yes, connect", "Not me"]
-    [linked] = await talk.press(asked, 0)
-    assert "Shop &amp; Söhne" in linked.text
-    again = await talk.subscribers.one("shop", view.id)
-    assert (again.status, again.display_name, again.expires_at) == ("linked", "Ann Ö.", None)
+    update = talk.inbound(text=asked.buttons[0][0].data, press="p1")
+    async with Database(make_engine()) as second:
+        other = make_talk(node="node-b", within=second)
+        nodes = (talk.inbox, other.inbox) * 20
+        await asyncio.gather(*(inbox.handle("bot", update) for inbox in nodes))
+        for node in (talk, other):
+            await node.replying.send_once("bot")
+        assert len(said(talk)) + len(said(other)) == 2
+    assert await talk.rows("reply") == []
+    assert [name for name, _, _ in await talk.events()] == ["subscriber.created", "subscriber.linked"]
 
 
-async def test_opening_a_link_alone_links_nothing(talk):
-    view = await talk.invite()
-    await talk.start(view.link)
-    assert (await talk.subscribers.one("shop", view.id)).status == "pending"
+async def test_the_same_number_on_another_channel_is_another_update(talk):
+    update = talk.inbound(command="help")
+    for channel in ("bot", "bot_eu"):
+        await talk.inbox.handle(channel, update)
+    assert sorted(row["channel"] for row in await talk.rows("heard")) == ["bot", "bot_eu"]
+    assert sorted(row["channel"] for row in await talk.rows("reply")) == ["bot", "bot_eu"]
 
 
-async def test_what_waited_for_the_link_is_sent_to_the_chat(talk):
-    verification = await talk.verify()
-    assert verification.messages[0].status == "waiting"
-    [asked] = await talk.start(verification.link)
-    await talk.press(asked, 0)
-    assert talk.announced == ["bot"]
-    assert await talk.world.statuses(verification) == [("bot", "queued")]
-    assert await talk.world.claim("bot") == 1
-    await talk.world.attempt()
-    assert talk.world.channels["bot"].sent[0].address == CHAT
-    assert await talk.world.statuses(verification) == [("bot", "sent")]
-    await talk.world.checking.check("shop", verification.id, talk.world.code)
+async def test_an_answer_written_down_by_a_node_that_died_is_sent_by_another(talk, make_talk, clock):
+    await talk.inbox.handle("bot", talk.inbound(command="help"))
+    other = make_talk(node="node-b")
+    assert await other.replying.send_once("bot") == 0
+    clock.advance(LEASE)
+    assert await other.replying.send_once("bot") == 1
+    assert said(other) == [talk.text("help")]
+    await talk.replying.send_once("bot")
+    assert said(talk) == []
 
 
-async def test_what_expired_while_it_waited_is_not_sent(talk, clock):
-    verification = await talk.verify()
-    [asked] = await talk.start(verification.link)
-    clock.advance(300)
-    await talk.press(asked, 0)
-    assert talk.announced == []
-    assert await talk.world.claim("bot") == 0
+async def test_answers_wait_for_the_commit_and_not_for_the_provider(talk):
+    await talk.inbox.handle("bot", talk.inbound(command="help"))
+    assert said(talk) == []
+    assert len(await talk.rows("reply")) == 1
 
 
-async def test_what_was_canceled_while_it_waited_is_not_sent(talk):
-    verification = await talk.verify()
-    await talk.world.checking.cancel("shop", verification.id)
-    [asked] = await talk.start(verification.link)
-    await talk.press(asked, 0)
-    assert await talk.world.statuses(verification) == [("bot", "canceled")]
-
-
-async def test_a_linked_person_is_sent_to_at_once(talk):
-    await talk.link()
-    verification = await talk.verify()
-    assert verification.link is None
-    await talk.world.attempt()
-    assert talk.world.channels["bot"].sent[0].address == CHAT
-
-
-async def test_a_used_link_opens_nothing(talk):
-    view = await talk.invite()
-    await talk.start(view.link)
-    [reply] = await talk.start(view.link, OTHER_CHAT)
-    assert INVALID in reply.text
-
-
-async def test_an_expired_link_opens_nothing(talk, clock):
-    view = await talk.invite()
-    clock.advance(LINK_LIFETIME)
-    [reply] = await talk.start(view.link)
-    assert INVALID in reply.text
-
-
-async def test_a_link_confirmed_too_late_links_nothing(talk, clock):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    clock.advance(LINK_LIFETIME)
-    [reply] = await talk.press(asked, 0)
-    assert INVALID in reply.text
-    assert (await talk.subscribers.one("shop", view.id)).status == "pending"
-
-
-async def test_used_expired_and_forged_links_look_the_same(talk, clock):
-    used = await talk.invite("used")
-    await talk.start(used.link)
-    expired = await talk.invite("expired")
-    clock.advance(LINK_LIFETIME)
-    answers = [await talk.start(link) for link in (used.link, expired.link, "https://bot.test/?start=forged")]
-    assert len({answer[0].text for answer in answers}) == 1
-
-
-async def test_of_two_who_open_a_link_at_once_one_is_asked(talk):
-    view = await talk.invite()
-    answers = await asyncio.gather(*(talk.start(view.link, chat) for chat in (CHAT, OTHER_CHAT)))
-    assert sorted(len(answer[0].buttons) for answer in answers) == [0, 1]
-
-
-async def test_another_chat_cannot_confirm(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    [reply] = await talk.press(asked, 0, OTHER_CHAT)
-    assert INVALID in reply.text
-    assert (await talk.subscribers.one("shop", view.id)).status == "pending"
-
-
-async def test_a_second_press_links_nothing_again(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    await talk.press(asked, 0)
-    [reply] = await talk.press(asked, 0)
-    assert INVALID in reply.text
-
-
-async def test_who_declines_is_not_linked_and_cannot_confirm_any_more(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    [declined] = await talk.press(asked, 1)
-    assert "Nothing was connected" in declined.text
-    [reply] = await talk.press(asked, 0)
-    assert INVALID in reply.text
-
-
-async def test_another_chat_cannot_decline(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    [reply] = await talk.press(asked, 1, OTHER_CHAT)
-    assert INVALID in reply.text
-    await talk.press(asked, 0)
-    assert (await talk.subscribers.one("shop", view.id)).status == "linked"
-
-
-@pytest.mark.parametrize("data", ["", "yes:", "yes:sub_none", "no:sub_none", "rubbish"])
-async def test_forged_buttons_do_nothing(talk, data):
-    [reply] = await talk.say(text=data, press="p1")
-    assert reply.buttons == ()
-
-
-async def test_a_stop_forgets_the_chat_and_the_name(talk):
-    view = await talk.link()
-    [reply] = await talk.say(command="stop")
-    assert "disconnected" in reply.text
-    assert (await talk.subscribers.one("shop", view.id)).status == "unlinked"
-    [row] = await rows(talk)
-    for column in ("chat_sealed", "chat_hash", "display_name_sealed", "linked_at", "asked_chat_hash"):
-        assert row[column] is None, column
-
-
-async def test_a_stop_ends_every_link_of_the_chat_and_no_other(talk):
-    first, second = await talk.link(reference="user-1"), await talk.link(reference="user-2")
-    stranger = await talk.link(OTHER_CHAT, reference="user-3")
-    await talk.say(command="stop")
-    statuses = [(await talk.subscribers.one("shop", view.id)).status for view in (first, second, stranger)]
-    assert statuses == ["unlinked", "unlinked", "linked"]
-
-
-async def test_a_stop_ends_a_question_that_was_not_answered(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link)
-    await talk.say(command="stop")
-    [reply] = await talk.press(asked, 0)
-    assert INVALID in reply.text
-
-
-async def test_there_may_be_nothing_to_stop(talk):
-    [reply] = await talk.say(command="stop")
-    assert "nothing to stop" in reply.text.lower()
-
-
-async def test_after_a_stop_nothing_is_sent_to_the_chat(talk):
-    await talk.link()
-    await talk.say(command="stop")
-    verification = await talk.verify()
-    assert verification.link is not None
-    assert verification.messages[0].status == "waiting"
-
-
-async def test_who_stopped_can_link_again(talk):
-    view = await talk.link()
-    await talk.say(command="stop")
-    again = await talk.invite()
-    assert (again.id, again.status) == (view.id, "pending")
-    [asked] = await talk.start(again.link, OTHER_CHAT)
-    await talk.press(asked, 0, OTHER_CHAT)
-    assert (await talk.subscribers.one("shop", view.id)).status == "linked"
-
-
-async def test_a_relink_moves_the_person_to_the_new_chat(talk):
-    await talk.link()
-    again = await talk.invite()
-    assert again.status == "linked"
-    [asked] = await talk.start(again.link, OTHER_CHAT)
-    await talk.press(asked, 0, OTHER_CHAT)
-    await talk.verify()
-    await talk.world.attempt()
-    assert talk.world.channels["bot"].sent[0].address == OTHER_CHAT
-
-
-async def test_groups_are_refused(talk):
-    view = await talk.invite()
-    [reply] = await talk.start(view.link, private=False)
-    assert reply.buttons == ()
-    [asked] = await talk.start(view.link)
-    assert asked.buttons != ()
-
-
-async def test_who_blocks_the_bot_is_not_sent_to_until_it_is_unblocked(talk):
-    view = await talk.link()
-    assert await talk.say(blocked=True) == ()
-    assert (await talk.subscribers.one("shop", view.id)).status == "blocked"
-    assert (await talk.verify()).messages[0].status == "waiting"
-    assert await talk.say(blocked=False) == ()
-    assert (await talk.subscribers.one("shop", view.id)).status == "linked"
-
-
-async def test_a_stranger_may_block_the_bot(talk):
-    assert await talk.say(blocked=True) == ()
+async def test_the_answers_of_a_chat_are_sent_in_the_order_they_were_written(talk):
+    for text in ("/", "a", "b"):
+        await talk.inbox.handle("bot", talk.inbound(command="help" if text == "/" else None, text=text))
+    await talk.replying.send_once("bot")
+    assert said(talk) == [talk.text("help"), *(talk.text("unknown"),) * 2]
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ({"command": "start"}, "Hello!"),
-        ({"command": "help"}, "/stop"),
-        ({"command": "dance"}, "/help"),
-        ({"text": "492039"}, "/help"),
-    ],
+    "written", [{"text": "hi"}, {"command": "start"}, {"press": "p", "text": "yes:"}, {"joined": True}]
 )
-async def test_everything_else_is_answered_too(talk, written, said):
-    [reply] = await talk.say(**written)
-    assert said in reply.text
+async def test_groups_are_refused_and_left(talk, written):
+    [reply] = await talk.say(**written, private=False)
+    assert (reply.text, reply.leaves, reply.buttons) == (talk.text("private_only"), True, ())
+
+
+async def test_a_link_opened_in_a_group_stays_good(talk):
+    view = await talk.invite()
+    await talk.start(view.link, private=False)
+    [asked] = await talk.start(view.link)
+    assert len(asked.buttons[0]) == 2
+
+
+async def test_a_press_goes_to_its_verb_with_what_follows_the_colon(handlers):
+    heard = []
+
+    async def handler(turn):
+        heard.append((turn.argument, turn.channel, turn.known))
+        return Outcome((turn.say("help"),), frozenset({"sms", "bot"}))
+
+    talk = handlers(presses={"dance": handler})
+    await talk.say(press="p1", text="dance:a:b")
+    assert heard == [("a:b", "bot", None)]
+    assert talk.announced == ["bot", "sms"]
+
+
+@pytest.mark.parametrize("text", ["", "dance", "rubbish:", ":", "DANCE:"])
+async def test_other_presses_are_unknown(handlers, text):
+    talk = handlers(presses={"dance": TABLE.typed})
+    [reply] = await talk.say(press="p1", text=text)
+    assert (reply.text, reply.buttons) == (talk.text("unknown"), ())
+
+
+async def test_commands_contacts_and_texts_have_their_handlers(handlers):
+    async def command(turn):
+        return Outcome((turn.say("start"),))
+
+    async def contact(turn):
+        return Outcome((turn.say("help"),))
+
+    async def typed(turn):
+        return Outcome((turn.say("declined", brand=turn.argument, account=""),))
+
+    talk = handlers(commands={"dance": command}, contact=contact, typed=typed)
+    assert [reply.text for reply in await talk.say(command="dance")] == [talk.text("start")]
+    assert [reply.text for reply in await talk.say(contact=Contact("1", own=True))] == [talk.text("help")]
+    assert "hello" in (await talk.say(text="hello"))[0].text
+    assert [reply.text for reply in await talk.say(command="sing")] == [talk.text("unknown")]
+
+
+async def test_an_answer_may_go_to_another_chat(handlers):
+    async def typed(turn):
+        return Outcome((turn.say("help"), Said(turn.say("start").reply, OTHER_CHAT)))
+
+    talk = handlers(typed=typed)
+    heard = await talk.hear(text="hello")
+    assert {chat: [reply.text for reply in replies] for chat, replies in heard.items()} == {
+        CHAT: [talk.text("help")],
+        OTHER_CHAT: [talk.text("start")],
+    }
+
+
+async def test_what_fails_by_itself_is_tried_again_and_then_left(handlers, caplog):
+    tried = []
+
+    async def typed(turn):
+        tried.append(turn.inbound.text)
+        await turn.connection.fetch("DELETE FROM subscriber RETURNING id")
+        raise ValueError(turn.inbound.text)
+
+    talk = handlers(typed=typed)
+    view = await talk.invite()
+    update = talk.inbound(text="a secret")
+    for _ in range(2):
+        await talk.inbox.handle("bot", update)
+    assert len(tried) == TRIES
+    assert "failed: ValueError" in caplog.text
+    assert "a secret" not in caplog.text
+    assert (await talk.subscribers.one("shop", view.id)).status == "pending"
+    assert [reply.text for reply in await talk.say(command="help")] == [talk.text("help")]
+
+
+async def test_a_try_that_crossed_another_transaction_succeeds_the_second_time(handlers):
+    faults = [StorageError("PostgreSQL: UniqueViolationError 23505")]
+
+    async def typed(turn):
+        if faults:
+            raise faults.pop()
+        return Outcome((turn.say("help"),))
+
+    talk = handlers(typed=typed)
+    assert [reply.text for reply in await talk.say(text="hello")] == [talk.text("help")]
+
+
+async def test_without_a_database_an_update_is_to_be_given_again(handlers):
+    async def typed(turn):
+        raise StorageUnavailableError("SQLite: database is locked")
+
+    talk = handlers(typed=typed)
+    update = talk.inbound(text="hello")
+    with pytest.raises(StorageUnavailableError):
+        await talk.inbox.handle("bot", update)
+    assert await talk.rows("heard") == []
+    assert await talk.rows("reply") == []
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "yes:\0", "no:sub_\ud800", "x" * 5000])
+@pytest.mark.parametrize("kind", [{}, {"command": "start"}, {"press": "p1"}])
+async def test_no_text_stops_the_updates_behind_it(talk, text, kind):
+    await talk.say(text=text, **kind)
+    assert [reply.text for reply in await talk.say(command="help")] == [talk.text("help")]
+
+
+@pytest.mark.parametrize("language", [None, "tlh", "", "x" * 50, "de\0", "\ud800"])
+async def test_a_language_that_is_none_is_answered_in_the_fallback(talk, language):
+    [reply] = await talk.say(command="start", language=language)
+    assert reply.text == talk.text("start")
 
 
 async def test_answers_are_in_the_persons_language(talk):
-    view = await talk.invite()
-    [asked] = await talk.start(view.link, language="de")
-    assert "Ist das Ihr Konto" in asked.text
-    assert [button.label for button in asked.buttons[0]] == ["Ja, verbinden", "Das bin ich nicht"]
-    [linked] = await talk.press(asked, 0, language="de-AT")
-    assert linked.text.startswith("Fertig.")
+    [reply] = await talk.say(command="help", language="de-AT")
+    assert reply.text == talk.text("help", language="de")
+    assert reply.text != talk.text("help")
 
 
-@pytest.mark.parametrize("language", [None, "tlh", "", "x" * 50])
-async def test_an_unknown_language_is_answered_in_the_fallback(talk, language):
-    [reply] = await talk.say(command="start", language=language)
-    assert "Hello!" in reply.text
-
-
-async def test_a_name_cannot_write_html_into_an_answer(talk):
-    view = await talk.invite("<b>user</b>")
-    [asked] = await talk.start(view.link)
-    assert "<b>user" not in asked.text
-
-
-async def test_the_account_is_shown_masked(talk):
-    view = await talk.invite(phone=PHONE)
-    [asked] = await talk.start(view.link)
-    assert PHONE not in asked.text
-    assert PHONE[-3:] in asked.text
-
-
-async def test_no_text_name_or_chat_is_in_a_repr_or_a_row(talk):
+async def test_a_chat_linked_before_there_were_rows_gets_one_by_its_next_word(talk):
     await talk.link()
-    [row] = await rows(talk)
-    stored = b"".join(bytes(value) for value in tuple(dict(row).values()) if isinstance(value, bytes))
-    for secret in (CHAT, "Ann", "user-42"):
-        assert secret.encode() not in stored
+    await talk.world.database.run(lambda connection: connection.fetch("DELETE FROM chat RETURNING hash"))
+    await talk.say(text="hello", language="de")
+    assert [row["told_language"] for row in await talk.rows("chat")] == ["de"]
 
 
-async def test_moves_are_told_in_the_timeline(talk):
-    await talk.link()
-    await talk.say(blocked=True)
-    await talk.say(blocked=False)
-    await talk.say(command="stop")
-    found = await talk.world.database.fetch("SELECT name FROM event WHERE name LIKE 'subscriber.%' ORDER BY at, id")
-    names = [record["name"].removeprefix("subscriber.") for record in found]
-    assert names == ["created", "linked", "blocked", "linked", "unlinked"]
+async def test_of_a_stranger_nothing_is_kept_but_the_number_of_the_update(talk):
+    await talk.say(text="hello")
+    assert [len(await talk.rows(table)) for table in ("chat", "reply", "event", "heard")] == [0, 0, 0, 1]
+
+
+async def test_numbers_are_forgotten_after_two_days(talk, clock):
+    await talk.say(command="help")
+    clock.advance(HEARD / 2)
+    await talk.say(command="help")
+    assert await talk.inbox.forget_heard() == 0
+    clock.advance(HEARD / 2)
+    assert await talk.inbox.forget_heard() == 1
+    assert [row["update_id"] for row in await talk.rows("heard")] == [2]
+
+
+async def test_numbers_are_forgotten_some_at_a_time(talk, clock):
+    for _ in range(3):
+        await talk.say(command="help")
+    clock.advance(HEARD)
+    assert [await talk.inbox.forget_heard(2) for _ in range(3)] == [2, 1, 0]
+
+
+def test_an_inbound_shows_no_text_name_or_chat():
+    shown = repr(
+        Inbound(1, CHAT, None, "492039", "Ann Ö.", "en", private=True, contact=Contact("+4915112345678", own=True))
+    )
+    assert not any(secret in shown for secret in (CHAT, "492039", "Ann", "4915"))

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
-from channels.base import HandleInbound, Inbound
+from channels.base import Reason, TransientError
+from channels.chat import HandleInbound, Menu
 from gateway.conversation.listening import LEASE, RENEWAL, listen
 from gateway.storage.leases import Leases
 from gateway.storage.unit import StorageUnavailableError
 from tests.conftest import HandClock
 from tests.conversation.conftest import CHAT, Bot
+from tests.world import Scripted
 
 
 class Listener(Bot):
     """A bot whose people write when a test says so."""
 
     def __init__(self) -> None:
-        super().__init__("bot", ["telegram"], needs_subscriber=True)
+        super().__init__("bot", ["telegram"])
         self.started = asyncio.Event()
         self.ended = asyncio.Event()
         self.times = 0
@@ -77,14 +81,19 @@ class Rounds:
         await self.asleep.wait()
 
 
+MENU: Menu = {"": [("help", "Help")], "de": [("help", "Hilfe")]}
+
+
 class Node:
     """One node's listening."""
 
-    def __init__(self, talk, leases, clock: HandClock) -> None:
-        self.bot = Listener()
+    def __init__(self, talk, leases, clock: HandClock, *, bot: Listener | None = None, menu: Menu = MENU) -> None:
+        self.bot = bot or Listener()
         self.rounds = Rounds(clock)
         self.leases = leases
-        self.task = asyncio.create_task(listen(self.bot, talk.inbox, leases, clock, sleep=self.rounds))
+        self.task = asyncio.create_task(
+            listen(self.bot, partial(talk.inbox.handle, self.bot.name), leases, clock, menu=menu, sleep=self.rounds)
+        )
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -92,11 +101,11 @@ class Node:
 
 
 @pytest.fixture
-async def make_node(talk, clock, database) -> AsyncIterator[Callable[[], Awaitable[Node]]]:
+async def make_node(talk, clock, database) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
     nodes: list[Node] = []
 
-    async def make() -> Node:
-        nodes.append(Node(talk, Leases(database, f"node-{len(nodes)}"), clock))
+    async def make(**options: Any) -> Node:
+        nodes.append(Node(talk, Leases(database, f"node-{len(nodes)}"), clock, **options))
         await nodes[-1].rounds.asleep.wait()
         await asyncio.sleep(0)
         return nodes[-1]
@@ -106,12 +115,67 @@ async def make_node(talk, clock, database) -> AsyncIterator[Callable[[], Awaitab
         await node.stop()
 
 
-async def test_what_people_write_reaches_the_inbox(make_node):
+async def test_what_people_write_reaches_the_inbox(make_node, talk):
     node = await make_node()
-    [reply] = await node.bot.handle(
-        Inbound(update_id=1, chat=CHAT, command="start", text="", display_name="Ann", language="en", private=True)
+    await node.bot.handle(talk.inbound(command="start"))
+    assert [row["channel"] for row in await talk.rows("reply")] == ["bot"]
+
+
+async def test_the_holder_alone_shows_the_commands_and_once(make_node):
+    first, second = await make_node(), await make_node()
+    for _ in range(2):
+        await first.rounds.next(0.0)
+        await second.rounds.next(0.0)
+    assert (first.bot.did, second.bot.did) == ([("introduce", MENU)], [])
+
+
+async def test_without_commands_none_are_shown(make_node):
+    node = await make_node(menu={})
+    assert node.bot.did == []
+    assert node.bot.times == 1
+
+
+async def test_commands_that_could_not_be_shown_are_shown_at_the_next_renewal(make_node, caplog):
+    bot = Listener()
+    bot.failures["introduce"] = [TransientError(Reason.UNAVAILABLE)]
+    node = await make_node(bot=bot)
+    for _ in range(2):
+        await node.rounds.next()
+    assert bot.did == [("introduce", MENU)] * 2
+    assert "showing the commands of bot failed by TransientError" in caplog.text
+    assert bot.times == 1
+
+
+async def test_who_stops_while_showing_the_commands_stops_that_too(make_node):
+    class Slow(Listener):
+        async def introduce(self, menu: Menu) -> None:
+            await super().introduce(menu)
+            await asyncio.Event().wait()
+
+    node = await make_node(bot=Slow())
+    await node.rounds.next()
+    assert node.bot.did == [("introduce", MENU)]
+    assert node.bot.times == 1
+    await node.stop()
+    assert node.bot.ended.is_set()
+
+
+async def test_a_channel_that_shows_no_commands_is_listened_to_as_well(talk, clock, database):
+    class Plain(Scripted):
+        def __init__(self) -> None:
+            super().__init__("plain", ["telegram"])
+            self.started = asyncio.Event()
+
+        async def listen(self, handle: HandleInbound) -> None:
+            self.started.set()
+
+    channel = Plain()
+    task = asyncio.create_task(
+        listen(channel, partial(talk.inbox.handle, "plain"), Leases(database, "node-0"), clock, menu=MENU)
     )
-    assert "Hello!" in reply.text
+    await channel.started.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_one_node_listens_and_another_takes_over_when_it_stops(make_node):

@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from channels.kinds import KINDS
+from gateway.conversation import chats
 from gateway.conversation.subscribers import LINK_LIFETIME, Subscribers
+from gateway.delivery.person import Reach
 from gateway.errors import InvalidRequest, NotFound
 from gateway.storage.database import Database
 from gateway.storage.sealing import token_hash
+from tests.conversation.conftest import CHAT
 from tests.world import PHONE, Scripted
 
 
@@ -80,8 +83,8 @@ async def test_another_services_subscriber_is_not_found(talk):
 async def test_services_do_not_share_people(talk):
     await talk.link()
     reference = KINDS["telegram"]("user-42")
-    assert await talk.subscribers.resolve("shop", reference) is not None
-    assert await talk.subscribers.resolve("bank", reference) is None
+    assert (await talk.subscribers.resolve("shop", reference)).chat == CHAT
+    assert await talk.subscribers.resolve("bank", reference) == Reach()
 
 
 async def test_a_deleted_subscriber_is_gone_and_not_sent_to(talk):
@@ -91,7 +94,7 @@ async def test_a_deleted_subscriber_is_gone_and_not_sent_to(talk):
         await talk.subscribers.one("shop", view.id)
     with pytest.raises(NotFound):
         await talk.subscribers.delete("shop", view.id)
-    assert await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42")) is None
+    assert await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42")) == Reach()
 
 
 @pytest.mark.parametrize(("reference", "phone", "pointer"), [("", None, "/reference"), ("user-42", "12345", "/phone")])
@@ -113,3 +116,65 @@ async def test_without_a_bot_nobody_can_be_invited(database, clock, sealer, hash
 async def test_a_view_shows_no_person_in_its_repr(talk):
     view = await talk.link()
     assert not any(value in repr(view) for value in ("user-42", "Ann"))
+
+
+async def test_a_person_is_reached_by_reference_or_by_proved_phone(talk):
+    await talk.link()
+    phone, reference = KINDS["phone"](PHONE), KINDS["telegram"]("user-42")
+    assert await talk.subscribers.resolve("shop", phone) == Reach()
+    await talk.turned(lambda turn: chats.prove(turn, phone))
+    for address in (phone, reference):
+        assert await talk.subscribers.resolve("shop", address) == Reach(chat=CHAT, locale="en")
+
+
+async def test_a_phone_that_only_the_service_knows_reaches_nobody(talk):
+    await talk.link(phone=PHONE)
+    assert await talk.subscribers.resolve("shop", KINDS["phone"](PHONE)) == Reach()
+
+
+async def test_the_chosen_language_goes_before_the_clients(talk):
+    await talk.link()
+    reference = KINDS["telegram"]("user-42")
+    await talk.say(text="hello", language="de-AT")
+    assert (await talk.subscribers.resolve("shop", reference)).locale == "de-AT"
+    await talk.turned(lambda turn: chats.choose_language(turn, "en"))
+    assert (await talk.subscribers.resolve("shop", reference)).locale == "en"
+
+
+async def test_a_mute_is_of_one_service(talk):
+    phone = KINDS["phone"](PHONE)
+    await talk.turned(lambda turn: chats.prove(turn, phone))
+    await talk.turned(lambda turn: chats.mute(turn, "shop"))
+    await talk.link()
+    muted = [(await talk.subscribers.resolve(service, phone)).muted for service in ("shop", "bank")]
+    assert muted == [True, False]
+    assert (await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))).muted
+
+
+async def test_a_lock_ends_by_itself(talk, clock):
+    await talk.link()
+    reference, until = KINDS["telegram"]("user-42"), clock.now() + 3600
+    await talk.turned(lambda turn: chats.lock(turn, until))
+    assert (await talk.subscribers.resolve("shop", reference)).locked_until == until
+    clock.advance(3600)
+    assert await talk.subscribers.resolve("shop", reference) == Reach(chat=CHAT, locale="en")
+
+
+async def test_who_blocks_the_bot_is_locked_all_the_same(talk, clock):
+    await talk.link()
+    until = clock.now() + 3600
+    await talk.turned(lambda turn: chats.lock(turn, until))
+    await talk.say(blocked=True)
+    reach = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))
+    assert (reach.chat, reach.locked_until) == (None, until)
+
+
+async def test_a_chat_linked_before_there_were_rows_is_reached(talk):
+    await talk.link()
+    await talk.world.database.run(lambda connection: connection.fetch("DELETE FROM chat RETURNING hash"))
+    assert await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42")) == Reach(chat=CHAT)
+
+
+async def test_a_person_who_was_only_invited_is_not_reached(talk):
+    await talk.invite()
+    assert await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42")) == Reach()

@@ -10,6 +10,7 @@ import pytest
 from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus, TransientError
 from gateway.delivery.dispatcher import CLAIM
 from gateway.delivery.queue import LEASE
+from gateway.delivery.rendering import Rendered
 from gateway.delivery.retry import CHANNEL_SHARE
 from gateway.errors import TemplateError
 from gateway.storage.unit import StorageUnavailableError
@@ -185,11 +186,41 @@ async def test_a_stalling_channel_is_left_at_its_timeout(database, clock, sealer
     assert (attempt.outcome, attempt.reason) == ("unknown", "timeout")
 
 
+async def test_an_adapter_that_knows_what_had_left_at_its_timeout_is_believed(database, clock, sealer, hasher):
+    """Cut off at the same moment, it could not say so, and a message that never left would pass for one in doubt."""
+    world = World(database, clock, sealer, hasher, two_channels(timeout=0.01))
+    never = asyncio.Event()
+
+    async def connect(_):
+        try:
+            async with asyncio.timeout(0.01):
+                await never.wait()
+        except TimeoutError:
+            raise TransientError(Reason.UNAVAILABLE) from None
+
+    world.channels["sms"].act = connect
+    view = await world.start()
+    await world.attempt()
+    [attempt] = (await world.look(view)).messages[0].attempts
+    assert (attempt.outcome, attempt.reason) == ("transient", "unavailable")
+
+
+async def test_a_channel_is_cut_off_when_its_code_dies(world, clock):
+    never = asyncio.Event()
+    world.channels["sms"].act = lambda _: never.wait()
+    view = await world.start(ttl=5)
+    clock.advance(4.99)
+    async with asyncio.timeout(5):
+        await world.attempt()
+    [attempt] = (await world.look(view)).messages[0].attempts
+    assert (attempt.outcome, attempt.reason) == ("unknown", "timeout")
+
+
 async def test_a_broken_template_moves_on(world):
     def broken(message, channel, lifetime):
         if channel.name == "sms":
             raise TemplateError("sms/verification/body.txt:1: no such value")
-        return "Shop", {"body.txt": message.code}
+        return Rendered("Shop", {"body.txt": message.code})
 
     world.dispatcher._render = broken
     view = await world.start(BOTH)
@@ -659,3 +690,18 @@ async def test_a_backlog_is_fetched_as_soon_as_there_is_room(world):
     lane.wake.clear()
     lane.done(lane.drain()[0])
     assert lane.wake.is_set()
+
+
+async def test_a_channel_is_busy_while_codes_wait_for_it(world):
+    assert world.dispatcher.busy("sms") is False
+    await world.start()
+    world.dispatcher.hand_over(world.handed_over[0])
+    assert world.dispatcher.busy("sms") is True
+    assert world.dispatcher.busy("email") is False
+
+
+async def test_a_channel_that_rests_is_busy(world, clock):
+    world.dispatcher._lanes["sms"].pause(3.0)
+    assert world.dispatcher.busy("sms") is True
+    clock.advance(3.0)
+    assert world.dispatcher.busy("sms") is False

@@ -165,3 +165,39 @@ def test_a_lane_looks_again_at_the_next_expected_message(lane, clock):
 def test_a_message_shows_nothing_that_must_not_be_logged():
     shown = repr(message())
     assert not any(value in shown for value in ("+4915112345678", "123456", "Ann"))
+
+
+async def test_what_is_buffered_waits_until_it_is_taken(lane):
+    assert lane.waiting == 0
+    lane.put(message("a"))
+    lane.put(message("b"))
+    assert lane.waiting == 2
+    await lane.take()
+    assert lane.waiting == 1
+
+
+async def test_what_may_not_start_yet_waits_too(clock):
+    waiting: list[int] = []
+    paced = Paced(clock, rate=2.0)
+
+    async def sleep(seconds: float) -> None:
+        waiting.append(paced.lane.waiting)
+
+    paced.lane._sleep = sleep
+    await paced.lane.pace()
+    await paced.lane.pace()
+    assert waiting == [1]
+    assert paced.lane.waiting == 0
+
+
+async def test_who_stops_waiting_for_its_start_waits_no_more(clock):
+    paced = Paced(clock)
+
+    async def sleep(_: float) -> None:
+        raise asyncio.CancelledError
+
+    paced.lane._sleep = sleep
+    paced.lane.pause(1.0)
+    with pytest.raises(asyncio.CancelledError):
+        await paced.lane.pace()
+    assert paced.lane.waiting == 0

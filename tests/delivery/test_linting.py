@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from channels.base import Channel, Envelope, HandleInbound, Inspection, Receipt, load
+from channels.base import Channel, Envelope, Inspection, Receipt, load
+from channels.chat import HandleInbound
 from gateway.delivery.linting import LONGEST_BRAND, LONGEST_CODE, LONGEST_PARAM, Finding, Severity, lint
-from gateway.delivery.templating import CONVERSATION, REPLIES, Templates
+from gateway.delivery.reply_parts import CONVERSATION, REPLIES
+from gateway.delivery.templating import Templates
 from tests.channels.contract import SHIPPED_CHANNELS
 
 SHIPPED = Path(__file__).parents[2] / "templates"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from gateway.delivery.payload import (
@@ -17,7 +18,7 @@ from gateway.delivery.payload import (
 from gateway.storage.sealing import UnsealError
 
 OWNER = Owner("ver_1", "shop", "login")
-ROUTE = [Stop("pigeon", "+4915112345678", "+49•••678", "ab"), Stop("owl", None, "user", "cd")]
+ROUTE = [Stop("pigeon", "+4915112345678", "+49•••678", "ab"), Stop("owl", None, "user", "cd", "de")]
 STRANGERS = [Owner("ver_2", "shop", "login"), Owner("ver_1", "bank", "login"), Owner("ver_1", "shop", "payment")]
 
 
@@ -25,6 +26,12 @@ def test_what_was_sealed_is_opened_again(sealer):
     assert open_code(sealer, OWNER, 1, seal_code(sealer, OWNER, 1, "012345")) == "012345"
     assert open_params(sealer, OWNER, seal_params(sealer, OWNER, {"name": "Änn"})) == {"name": "Änn"}
     assert open_route(sealer, OWNER, seal_route(sealer, OWNER, ROUTE)) == ROUTE
+
+
+def test_a_route_that_was_sealed_before_people_had_languages_is_opened(sealer):
+    rows = [("pigeon", "+4915112345678", "+49•••678", "ab"), ("owl", None, "user", "cd")]
+    blob = sealer.seal(orjson.dumps(rows), OWNER.place("route"))
+    assert open_route(sealer, OWNER, blob) == [Stop(*row, locale=None) for row in rows]
 
 
 def test_no_parameters_are_not_sealed(sealer):

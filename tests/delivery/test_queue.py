@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
-from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus
+from channels.base import AmbiguousError, PermanentError, Reason, Receipt, Report, ReportedStatus
 from gateway.config import SealingKey
 from gateway.delivery.lifecycle import AttemptOutcome
+from gateway.delivery.payload import Owner, open_route, seal_route
 from gateway.delivery.queue import LEASE
 from gateway.delivery.telling import Failure
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer
+from tests.delivery.conftest import CHAT
 from tests.world import EMAIL, PHONE, World, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
@@ -193,3 +196,121 @@ async def test_a_message_of_an_older_code_is_canceled(world, database):
     await world.attempt()
     assert world.channels["sms"].sent == []
     assert await world.statuses(view) == [("sms", "canceled")]
+
+
+# -- people in chats
+
+
+async def blocked_by(make_chatty, ask, script):
+    """Send one message to a chat; return the world, the verification and what was heard of blocked chats."""
+    heard: list[tuple[str, float]] = []
+
+    async def on_blocked(connection, address, now, /):
+        # Within the queue's transaction: what it settled is seen.
+        [row] = await connection.fetch("SELECT status FROM message WHERE channel = 'telegram'")
+        heard.append((address, row["status"]))
+
+    world = make_chatty(on_blocked=on_blocked)
+    world.channels["telegram"].script = script
+    view = await world.start({"telegram": "user-1", "phone": PHONE}, channels=("telegram", "sms"))
+    await world.attempt()
+    return world, view, heard
+
+
+async def test_a_chat_that_blocks_the_bot_is_told_and_the_route_goes_on_at_once(make_chatty, ask):
+    world, view, heard = await blocked_by(make_chatty, ask, [PermanentError(Reason.BLOCKED)])
+    assert heard == [(CHAT, "failed")]
+    await world.attempt()
+    assert await world.statuses(view) == [("telegram", "failed"), ("sms", "sent")]
+
+
+async def test_another_refusal_says_nothing_of_the_chat(make_chatty, ask):
+    _, _, heard = await blocked_by(make_chatty, ask, [PermanentError(Reason.REJECTED)])
+    assert heard == []
+
+
+async def test_a_person_who_opted_out_elsewhere_blocks_no_chat(make_chatty):
+    async def on_blocked(connection, address, now, /):
+        raise AssertionError("no chat")
+
+    world = make_chatty(on_blocked=on_blocked)
+    world.channels["sms"].script = [PermanentError(Reason.BLOCKED)]
+    view = await world.start()
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed")]
+
+
+async def test_an_answer_after_the_message_was_settled_blocks_nobody(make_chatty, ask):
+    heard: list[str] = []
+
+    async def on_blocked(connection, address, now, /):
+        heard.append(address)
+
+    world = make_chatty(on_blocked=on_blocked)
+    await ask(world, sent=False)
+    message, _ = await world.queue.begin(world.handed_over.pop())
+    assert await world.queue.accept(message, Receipt("71"), 1.0)
+    failure = Failure(AttemptOutcome.PERMANENT, Reason.BLOCKED)
+    assert await world.queue.move_on(message, failure, alive=True, leased=True) is None
+    assert heard == []
+
+
+async def test_a_message_is_in_the_language_of_who_is_reached_there(database, chatty, sealer):
+    """The next channel's is in that of who is reached by it, else in the verification's."""
+    chatty.has_room = False
+    to = {"telegram": "user-1", "phone": PHONE, "email": EMAIL}
+    view = await chatty.start(to, channels=("telegram", "sms", "email"), locale="en-GB")
+    owner = Owner(view.id, "shop", "verification")
+    [record] = await database.fetch("SELECT route_sealed FROM verification")
+    first, second, third = open_route(sealer, owner, record["route_sealed"])
+    blob = seal_route(sealer, owner, [replace(first, locale="de"), second, replace(third, locale="fr")])
+    change = "UPDATE verification SET route_sealed = :blob"
+    await database.run(lambda connection: connection.fetch(change, blob=blob))
+    await chatty.claim("telegram")
+    for name in ("telegram", "sms"):
+        chatty.channels[name].script = [PermanentError(Reason.REJECTED)]
+    for _ in range(3):
+        await chatty.attempt()
+    assert [chatty.channels[name].sent[0].locale for name in ("telegram", "sms", "email")] == ["de", "en-GB", "fr"]
+
+
+class Watched:
+    """A database that notes down which statements the moves written to it are made of."""
+
+    def __init__(self, database) -> None:
+        self.database = database
+        self._engine = database._engine
+        self.moves: list[list[str]] = []
+
+    def __getattr__(self, name):
+        return getattr(self.database, name)
+
+    async def write(self, move):
+        self.moves.append([statement.name for statement, _ in (move.guard, *move.then)])
+        return await self.database.write(move)
+
+
+async def test_a_channel_that_cannot_revise_pays_nothing_for_those_that_can(make_chatty, database):
+    watched = Watched(database)
+    world = make_chatty(watched)
+    await world.start()
+    watched.moves.clear()
+    await world.attempt()
+    assert watched.moves == [
+        ["message.begin", "attempt.insert", "event.insert"],
+        ["message.finish", "attempt.end", "event.insert"],
+    ]
+
+
+async def test_a_channel_that_can_pays_one_statement(make_chatty, database, ask):
+    watched = Watched(database)
+    world = make_chatty(watched)
+    await ask(world, sent=False)
+    watched.moves.clear()
+    await world.attempt()
+    assert watched.moves[1] == ["message.finish_revisable", "attempt.end", "message.supersede", "event.insert"]
+
+
+async def test_an_end_asks_nothing_where_nothing_can_be_revised(world):
+    """Not a statement: a connection of nothing would refuse it."""
+    await world.queue.revise(None, "ver_1", 0.0)

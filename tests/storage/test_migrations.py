@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +13,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlmodel import SQLModel
 
 from gateway.storage.migrations import Store, head
 from gateway.storage.unit import StorageError, StorageUnavailableError
+
+the_conversation = importlib.import_module("gateway.storage.migrations.versions.0002_the_conversation")
 
 
 async def on_postgresql(url: str, sql: str) -> None:
@@ -69,6 +73,22 @@ async def test_the_migrated_schema_is_the_models(store):
 
     await store._run(compare)
     assert differences == []
+
+
+async def test_every_migration_can_be_undone_and_made_again(store):
+    """Rows that are there stay: the columns a migration adds may be null."""
+    await store.upgrade()
+
+    def back_and_forth(connection: sa.Connection) -> None:
+        insert = "INSERT INTO lease (name, node, until) VALUES ('poll', 'a', 1.0)"
+        connection.execute(sa.text(insert))
+        with Operations.context(MigrationContext.configure(connection)):
+            the_conversation.downgrade()
+            the_conversation.upgrade()
+        assert connection.execute(sa.text("SELECT node FROM lease")).scalars().all() == ["a"]
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+
+    await store._run(back_and_forth)
 
 
 async def test_a_schema_of_a_newer_version_is_refused(store):

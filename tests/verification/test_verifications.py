@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from channels.base import Reason
+from channels.base import Address, Reason
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
+from gateway.delivery.person import Reach
 from gateway.errors import Cooldown, Gone, InvalidRequest, NotFound, RecipientRefused
+from gateway.storage import models
+from gateway.storage.database import Database
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Move, Record
 from gateway.verification.request import Asked
-from tests.world import EMAIL, PHONE, World, refused, two_channels
+from tests.world import EMAIL, PHONE, Scripted, World, refused, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
 
@@ -323,10 +328,6 @@ async def test_nothing_in_the_database_can_be_read_without_the_keys(world, datab
 
 
 async def test_a_request_that_is_too_soon_invites_nobody_again(database, clock, sealer, hasher):
-    from channels.base import Address
-    from gateway.errors import Cooldown
-    from tests.world import Scripted
-
     invited: list[Address] = []
 
     async def invite(_service, _channel, reference):
@@ -345,3 +346,174 @@ async def test_a_request_that_is_too_soon_invites_nobody_again(database, clock, 
     clock.advance(30)
     assert (await world.start({"telegram": "user-42"})).id != first.id
     assert len(invited) == 2
+
+
+# People who opened a bot
+
+
+def chats() -> dict[str, Scripted]:
+    return {"bot": Scripted("bot", ["telegram", "phone"], needs_subscriber=True), **two_channels()}
+
+
+@pytest.fixture
+def with_bot(database, clock, sealer, hasher):
+    """Builds a world with a bot on the route; ``reaches`` tells, by kind, whom it reaches."""
+
+    def make(reaches: dict[str, Reach] | None = None, **settings: Any) -> World:
+        async def resolve(service: str, address: Address) -> Reach:
+            assert service == "shop"
+            return (reaches or {}).get(address.kind, Reach())
+
+        async def invite(*_: object) -> str:
+            return "https://bot.test/?start=token"
+
+        settings.setdefault("invite", invite)
+        service = ServiceSettings(name="Shop", channels=("bot", "sms", "email"), locale="en")
+        return World(database, clock, sealer, hasher, chats(), service=service, resolve=resolve, **settings)
+
+    return make
+
+
+async def test_a_proved_phone_is_reached_by_the_bot_first(with_bot):
+    world = with_bot({"phone": Reach("4242")})
+    view = await world.start()
+    assert (view.channel, list(view.next_channels), view.to) == ("bot", ["sms"], {"phone": "+49••••••••678"})
+    await world.attempt()
+    assert [envelope.address for envelope in world.channels["bot"].sent] == ["4242"]
+
+
+async def test_an_unproved_phone_is_sent_to_by_other_channels_and_invites_nobody(with_bot):
+    view = await with_bot().start()
+    assert (view.channel, view.link) == ("sms", None)
+    with pytest.raises(InvalidRequest) as caught:
+        await with_bot().start(channels=["bot"])
+    assert [fault.pointer for fault in caught.value.errors] == ["/to"]
+
+
+async def test_who_has_not_opened_the_bot_is_invited_only_where_nothing_else_is_there(with_bot):
+    view = await with_bot().start({"telegram": "user-42", "email": EMAIL})
+    assert (view.channel, view.link) == ("email", None)
+    view = await with_bot().start({"telegram": "user-43"})
+    assert (view.channel, view.link) == ("bot", "https://bot.test/?start=token")
+
+
+async def test_a_persons_language_goes_before_the_one_asked_for_where_they_chose_it(with_bot):
+    world = with_bot({"phone": Reach("4242", locale="de")})
+    world.channels["bot"].script = [refused(Reason.BLOCKED)]
+    view = await world.start(locale="fr")
+    await world.attempt()
+    assert [envelope.locale for envelope in world.channels["bot"].sent] == ["de"]
+    assert (view.locale, (await world.look(view)).locale) == ("fr", "fr")
+
+
+async def test_a_resend_keeps_to_the_persons_language(with_bot, clock):
+    world = with_bot({"phone": Reach("4242", locale="de")})
+    view = await world.start(locale="fr")
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, None)
+    assert [message.locale for message in world.handed_over] == ["de", "de"]
+    clock.advance(60)
+    await world.verifications.resend("shop", view.id, "sms")
+    assert world.handed_over[-1].locale == "fr"
+
+
+@pytest.mark.parametrize("to", [{"phone": PHONE}, {"telegram": "user-42", "email": EMAIL}])
+@pytest.mark.parametrize("route", [None, ["sms", "email"]])
+async def test_who_has_locked_codes_gets_none_by_any_channel(with_bot, clock, to, route):
+    locked = Reach("4242", locked_until=clock.now() + 3600)
+    world = with_bot({"phone": locked, "telegram": locked})
+    with pytest.raises(RecipientRefused) as caught:
+        await world.start(to, channels=route)
+    assert caught.value.detail == "the person has locked codes until 2026-05-04T11:40:00.000Z"
+
+
+async def test_a_lock_ends_at_its_time(with_bot, clock):
+    world = with_bot({"phone": Reach("4242", locked_until=clock.now())})
+    assert (await world.start()).channel == "bot"
+
+
+async def test_a_muted_service_is_skipped_by_the_bot_only(with_bot):
+    world = with_bot({"phone": Reach("4242", muted=True)})
+    assert (await world.start()).channel == "sms"
+    with pytest.raises(RecipientRefused) as caught:
+        await world.start(channels=["bot"])
+    assert caught.value.detail == "the person has muted this service"
+
+
+async def test_a_mute_is_not_blamed_for_a_route_without_the_bot(with_bot):
+    world = with_bot({"telegram": Reach("4242", muted=True)})
+    with pytest.raises(InvalidRequest):
+        await world.start({"telegram": "user-42"}, channels=["sms"])
+
+
+async def test_a_resend_asks_for_the_lock_of_every_address_of_the_route(with_bot, clock, hasher):
+    asked: list[tuple[object, ...]] = []
+
+    async def locked(_, hashes, now, service):
+        asked.append((sorted(hashes), now, service))
+        return len(asked) == 1
+
+    world = with_bot({"phone": Reach("4242")}, locked=locked)
+    view = await world.start(BOTH)
+    clock.advance(30)
+    with pytest.raises(RecipientRefused) as caught:
+        await world.verifications.resend("shop", view.id, "email")
+    assert caught.value.detail == "the person has locked codes"
+    hashes = [hasher.hash("phone", PHONE), hasher.hash("email", EMAIL)]
+    assert asked == [(sorted(hashes), clock.now(), "shop")]
+    await world.verifications.resend("shop", view.id, "email")
+    assert (await world.look(view)).channel == "email"
+
+
+async def test_a_resend_into_a_chat_that_muted_the_service_is_refused(with_bot, clock, hasher, database):
+    world = with_bot({"phone": Reach("4242")})
+    view = await world.start()
+    row = (hasher.hash("chat", "4242"), "shop", clock.now())
+    await database.write(Move(None, [(insert_into(models.Mute), row)]))
+    clock.advance(30)
+    with pytest.raises(RecipientRefused) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    assert caught.value.detail == "the person has muted this service"
+    await world.verifications.resend("shop", view.id, "sms")
+    assert (await world.look(view)).channel == "sms"
+
+
+async def test_what_waits_for_a_link_may_be_sent_again(with_bot, clock):
+    world = with_bot()
+    view = await world.start({"telegram": "user-42"})
+    clock.advance(30)
+    await world.verifications.resend("shop", view.id, None)
+    assert await world.statuses(view) == [("bot", "canceled"), ("bot", "waiting")]
+
+
+async def test_what_waited_is_sent_in_the_language_of_who_linked(with_bot, clock, hasher, database):
+    world = with_bot()
+    view = await world.start({"telegram": "user-42"}, locale="fr")
+    hashed = hasher.hash("telegram", "user-42")
+    channels = await database.run(
+        lambda connection: world.verifications.on_link(connection, "shop", hashed, "4242", "de", clock.now())
+    )
+    assert channels == {"bot"}
+    assert await world.claim("bot") == 1
+    assert (world.handed_over[0].address, world.handed_over[0].locale) == ("4242", "de")
+    assert (await world.look(view)).locale == "fr"
+
+
+async def test_without_a_bot_nobody_is_looked_up(make_engine, clock, sealer, hasher):
+    class Counted(Database):
+        reads = 0
+
+        async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
+            self.reads += 1
+            return await super().fetch(sql, **values)
+
+    async def unexpected(*_: object) -> Any:
+        raise AssertionError("nobody can have opened a bot")
+
+    async with Counted(make_engine()) as database:
+        world = World(database, clock, sealer, hasher, two_channels(), resolve=unexpected, locked=unexpected)
+        view = await world.start(BOTH)
+        assert (view.channel, database.reads) == ("sms", 0)
+        clock.advance(30)
+        await world.verifications.resend("shop", view.id, None)
+        assert database.reads == 0

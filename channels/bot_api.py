@@ -1,0 +1,233 @@
+"""python-telegram-bot over this project's HTTP client: calls, what a message holds, and what a failure means for it.
+
+The library's own classes tell too little (a refused connection and a lost answer are both a ``NetworkError``), so
+what our client raised is kept as their ``__cause__`` and asked here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+from telegram import (
+    Bot,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    KeyboardButton,
+    LinkPreviewOptions,
+    ReplyKeyboardMarkup,
+    ReplyKeyboardRemove,
+    Update,
+)
+from telegram import error as errors
+from telegram.constants import ParseMode
+from telegram.request import BaseRequest, RequestData
+
+from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
+from channels.chat import Button, Reply
+from channels.http import MAX_RETRY_AFTER, AnswerLostError, ConnectError, HttpClient, StatusError
+from channels.updates import ALLOWED_UPDATES, readable
+
+#: Loggers of the library: they print the token at DEBUG and INFO, and what people wrote in their errors.
+QUIET_LOGGERS: Final = ("telegram", "httpx", "httpcore")
+#: Seconds Telegram holds a poll open while nothing happens.
+POLL_SECONDS: Final = 25
+#: Updates per poll.
+POLL_LIMIT: Final = 20
+#: Telegram would fetch a link's page to show it.
+NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
+
+#: Success, and the failures python-telegram-bot has a class for or tells apart by the answer's body.
+_NAMED: Final = frozenset({200, 400, 401, 403, 404, 409, 429})
+#: Descriptions of a 400 that are about the chat; any other is about the request.
+_NO_CHAT: Final = ("chat not found", "user not found", "peer_id_invalid")
+#: Exceptions that mean one thing, whatever their text.
+_CLEAR: Final = (
+    (errors.Forbidden, PermanentError, Reason.BLOCKED, "403"),
+    (errors.InvalidToken, PermanentError, Reason.MISCONFIGURED, "401"),
+    (errors.ChatMigrated, PermanentError, Reason.INVALID_RECIPIENT, "400"),
+    (errors.Conflict, TransientError, Reason.UNAVAILABLE, "409"),
+)
+
+#: What a message shows beside its text.
+Markup = InlineKeyboardMarkup | ReplyKeyboardMarkup | ReplyKeyboardRemove | None
+
+_T = TypeVar("_T")
+
+
+class Requests(BaseRequest):
+    """The library's requests over our client, whose errors it keeps as ``__cause__``."""
+
+    __slots__ = ("_http",)
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    @property
+    def read_timeout(self) -> float:
+        """Seconds a call may take."""
+        return self._http.timeout
+
+    async def initialize(self) -> None:
+        """Open the client."""
+        await self._http.__aenter__()
+
+    async def shutdown(self) -> None:
+        """Close the client's connections."""
+        await self._http.__aexit__(None, None, None)
+
+    async def do_request(
+        self,
+        url: str,
+        method: str,
+        request_data: RequestData | None = None,
+        read_timeout: object = BaseRequest.DEFAULT_NONE,
+        *_: object,
+        **__: object,
+    ) -> tuple[int, bytes]:
+        """Make one request, once. Raises ``HttpError``, for a status the library has no class for as well."""
+        answer = await self._http.request(
+            method,
+            url,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            data=request_data.url_encoded_parameters().encode() if request_data else None,
+            timeout=float(read_timeout) if isinstance(read_timeout, int | float) else None,
+        )
+        if answer.status not in _NAMED:
+            raise StatusError(answer.status)
+        return answer.status, answer.body
+
+
+class Polls(Requests):
+    """Requests whose answers are lists of updates, an unreadable one of which must not hold up the others."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """Read an answer. An update that cannot be read keeps its number alone."""
+        answer = BaseRequest.parse_json_payload(payload)
+        if isinstance(answer.get("result"), list):
+            answer["result"] = [readable(update) for update in answer["result"]]
+        return answer
+
+
+class Fetch:
+    """Asks for updates, which Telegram refuses while a webhook is set: that is removed first, and again after a 409."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._unhooked = False
+
+    async def __call__(self, offset: int | None) -> Sequence[Update]:
+        """Return the next updates, after a while without any; ``offset`` confirms those before it."""
+        if not self._unhooked:
+            await self._bot.delete_webhook()
+            self._unhooked = True
+        try:
+            return await self._bot.get_updates(offset, POLL_LIMIT, POLL_SECONDS, allowed_updates=ALLOWED_UPDATES)
+        except errors.Conflict:
+            self._unhooked = False
+            raise
+
+
+async def sent(bot: Bot, chat: str, text: str, shown: Markup, *, protect: bool | None = None) -> str:
+    """Send HTML and return the message's id; a protected message cannot be forwarded."""
+    message = await bot.send_message(
+        chat,
+        text,
+        ParseMode.HTML,
+        protect_content=protect,
+        link_preview_options=NO_PREVIEW,
+        reply_markup=shown,
+    )
+    return str(message.message_id)[:64]
+
+
+def button(of: Button) -> InlineKeyboardButton:
+    """Return a button under a message whose data comes back when it is pressed."""
+    return InlineKeyboardButton(of.label, callback_data=of.data)
+
+
+def buttons(rows: Sequence[Sequence[Button]]) -> InlineKeyboardMarkup | None:
+    """Return rows of such buttons; ``None`` for no rows, which takes an edited message's buttons away."""
+    return InlineKeyboardMarkup([[button(of) for of in row] for row in rows]) if rows else None
+
+
+def markup(reply: Reply) -> Markup:
+    """Return what a reply shows beside its text. A message holds one such thing: the first of these it asks for."""
+    if reply.asks_contact is not None:
+        key = KeyboardButton(reply.asks_contact, request_contact=True)
+        return ReplyKeyboardMarkup([[key]], resize_keyboard=True, one_time_keyboard=True)
+    if reply.buttons:
+        return buttons(reply.buttons)
+    return ReplyKeyboardRemove() if reply.clears_keyboard else None
+
+
+async def asked(call: Awaitable[_T]) -> _T:
+    """Await one call of the Bot API. Raises ``DeliveryError`` whatever goes wrong."""
+    try:
+        return await call
+    except Exception as error:  # noqa: BLE001 - an odd answer raises anything, and the message may be out
+        failure = _classified(error)
+    # Raised outside the handler: the library's exceptions may quote the answer, and a traceback prints them.
+    raise failure
+
+
+async def repeatable(call: Awaitable[_T]) -> _T:
+    """Await a call that may be made twice. Raises ``TransientError`` or ``PermanentError``.
+
+    A lost answer to such a call is no more than a reason to make it again.
+    """
+    try:
+        return await asked(call)
+    except AmbiguousError as error:
+        failure = TransientError(error.reason, provider_code=error.provider_code)
+    raise failure
+
+
+async def settled(call: Awaitable[object], *, unless: str) -> None:
+    """Await a repeatable call that puts something right; a refusal that begins with ``unless`` says that it is.
+
+    ``unless`` is in lower case, without Telegram's "Bad Request: ".
+    """
+    await repeatable(_without(call, unless))
+
+
+async def _without(call: Awaitable[object], refusal: str) -> None:
+    try:
+        await call
+    except errors.BadRequest as error:
+        if not error.message.lower().startswith(refusal):
+            raise
+
+
+def _classified(error: Exception) -> DeliveryError:
+    """Say what a failure means. The order matters: ``BadRequest`` is a ``NetworkError`` too."""
+    if isinstance(error, errors.RetryAfter):
+        wait = error.retry_after
+        seconds = wait.total_seconds() if isinstance(wait, dt.timedelta) else float(wait)
+        # Telegram's limit is usually one chat's (about one message a second), so the others go on.
+        return TransientError(Reason.RATE_LIMITED, retry_after=min(seconds, MAX_RETRY_AFTER), provider_code="429")
+    for kind, failure, reason, code in _CLEAR:
+        if isinstance(error, kind):
+            return failure(reason, provider_code=code)
+    if isinstance(error, errors.BadRequest):
+        gone = any(text in error.message.lower() for text in _NO_CHAT)
+        return PermanentError(Reason.INVALID_RECIPIENT if gone else Reason.REJECTED, provider_code="400")
+    return _by_cause(error.__cause__) if isinstance(error, errors.NetworkError) else AmbiguousError(Reason.UNKNOWN)
+
+
+def _by_cause(cause: BaseException | None) -> DeliveryError:
+    if isinstance(cause, StatusError):
+        failure = PermanentError if 300 <= cause.status < 500 else AmbiguousError
+        return failure(Reason.UNAVAILABLE, provider_code=str(cause.status))
+    if isinstance(cause, ConnectError):
+        return TransientError(Reason.UNAVAILABLE)
+    if isinstance(cause, AnswerLostError):
+        return AmbiguousError(Reason.TIMEOUT if cause.timed_out else Reason.UNAVAILABLE)
+    if cause is None or isinstance(cause, errors.TelegramError):
+        # Of the statuses let through to the library, only a 429 without parameters ends as a plain NetworkError.
+        return TransientError(Reason.RATE_LIMITED, provider_code="429")
+    return AmbiguousError(Reason.UNKNOWN)

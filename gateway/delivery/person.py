@@ -1,0 +1,65 @@
+"""The person behind an address: what verification and conversation, which do not know each other, tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from channels.base import Address
+from gateway.storage.unit import Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a bot reaches the person of one address now."""
+
+    #: The chat's address; ``None`` where the person has not linked or proved theirs, or blocked the bot.
+    chat: str | None = field(default=None, repr=False)
+    #: The language the person chose, else the one their client tells.
+    locale: str | None = None
+    #: Whether the person wants no messages of this service in the chat.
+    muted: bool = False
+    #: Until when the person refuses every code, in seconds since the Unix epoch; ``None`` where that is not so now.
+    locked_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A reverse verification a chat has opened."""
+
+    verification_id: str
+    service: str
+    #: Masked.
+    account: str
+    #: Whether a phone is asked for and this chat has not proved one.
+    needs_phone: bool
+
+
+class Verdict(StrEnum):
+    """What became of a reverse verification that a person confirmed."""
+
+    #: It is approved.
+    APPROVED = "approved"
+    #: The chat must prove a phone first.
+    NEEDS_PHONE = "needs_phone"
+    #: The address asked for is somebody else's.
+    WRONG_PERSON = "wrong_person"
+    #: It had ended, or it is not this chat's to answer.
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A verification that a person says they did not ask for."""
+
+    service: str
+    #: Whether it was still pending and is canceled now; ``False``: it had ended before.
+    canceled: bool
+
+
+#: Tells how a bot reaches the person of an address of a service.
+Resolve = Callable[[str, Address], Awaitable[Reach]]
+#: Tells whether the person of any of these address hashes refuses every code at a time; a reference among them is the
+#: service's, which comes last.
+Locked = Callable[[Fetch, Sequence[bytes], float, str], Awaitable[bool]]

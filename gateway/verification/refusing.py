@@ -1,0 +1,29 @@
+"""Refusing: what a person has said in the chat goes before what a service asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.clock import rfc3339
+from gateway.delivery.person import Reach
+from gateway.errors import RecipientRefused
+
+
+def refuse_locked(reaches: Iterable[Reach], now: float) -> None:
+    """Refuse where the person of one of the addresses wants no codes now, whatever the channel.
+
+    A lock that lets other channels through protects nobody. Raises ``RecipientRefused``.
+    """
+    until = max((reach.locked_until or 0.0 for reach in reaches), default=0.0)
+    if until > now:
+        raise locked(until)
+
+
+def locked(until: float | None = None) -> RecipientRefused:
+    """Return the refusal for a person who wants no codes, ``until`` then if that is known."""
+    return RecipientRefused("the person has locked codes" + (f" until {rfc3339(until)}" if until else ""))
+
+
+def muted() -> RecipientRefused:
+    """Return the refusal for a person who wants a service's messages elsewhere, where the chat is all there is."""
+    return RecipientRefused("the person has muted this service")
