@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from gateway.app import Gateway, running
 from gateway.cli.running import run
+from gateway.cli.sandboxing import Caller, sandboxed
 from gateway.config import Settings, load_settings, shipped
 from gateway.events.log import configure
 from gateway.sandbox import Sandbox
 from gateway.sandbox.inbox import Letter
-from gateway.serving import bind, serving, until_stopped
+from gateway.sandbox.scenes import Answered
+from gateway.sandbox.shapes import code_of
+from gateway.serving import bind, until_stopped
 
 _PREFIX = "OTP_GATEWAY_"
-_PORT = 8080
+_PORT, _PAGE_PORT = 8080, 8090
 #: Seconds a message may take to arrive in the demo; it takes milliseconds.
 _PATIENCE = 20.0
+#: Seconds between looks at what happened.
+_GLANCE = 0.1
 _PHONE, _EMAIL, _REFERENCE, _PERSON = "+4915112345678", "ann@example.org", "user-42", 4242
-_CODE = re.compile(r"\b\d{6}\b")
 
 
 def demo(
@@ -46,47 +46,16 @@ def demo(
 async def _demo(port: int, *, once: bool) -> None:
     console = Console(highlight=False)
     with configure("json", "error"), tempfile.TemporaryDirectory(prefix="otp-gateway-demo-") as folder:
-        async with Sandbox() as sandbox:
-            settings = _settings(sandbox, Path(folder), _free(port))
-            listener = bind(settings.server)
-            async with running(settings, sandbox=True) as gateway, serving(gateway, settings.server, listener):
-                async with _caller(gateway, settings) as caller:
-                    await _first_round(console, settings, sandbox, caller)
+        async with Sandbox(magic_addresses=True) as sandbox:
+            settings = _settings(sandbox, Path(folder), _free(port), _free(_PAGE_PORT if port else 0))
+            async with sandboxed(settings, sandbox, bind(settings.server)) as page:
+                console.print(Text.assemble("\nSee it all at ", (page.url, "bold"), ", the sandbox's page."))
+                await _first_round(console, settings, sandbox, page.caller)
                 if not once:
-                    await _serve_on(console, settings, sandbox, caller.key)
+                    await _serve_on(console, settings, sandbox, page.caller.key)
 
 
-class _Caller:
-    """An application that uses the gateway, by HTTP alone."""
-
-    def __init__(self, session: aiohttp.ClientSession, key: str) -> None:
-        self._session = session
-        self.key = key
-
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request and return the answer's body."""
-        async with self._session.post(path, json=body) as answer:
-            answer.raise_for_status()
-            found: dict[str, Any] = await answer.json()
-            return found
-
-    async def get(self, path: str) -> dict[str, Any]:
-        """Fetch and return the answer's body."""
-        async with self._session.get(path) as answer:
-            answer.raise_for_status()
-            found: dict[str, Any] = await answer.json()
-            return found
-
-
-@asynccontextmanager
-async def _caller(gateway: Gateway, settings: Settings) -> AsyncIterator[_Caller]:
-    key = await gateway.keys.create("default", "demo")
-    headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(settings.server.public_url, headers=headers) as session:
-        yield _Caller(session, key)
-
-
-async def _first_round(console: Console, settings: Settings, sandbox: Sandbox, caller: _Caller) -> None:
+async def _first_round(console: Console, settings: Settings, sandbox: Sandbox, caller: Caller) -> None:
     console.print(Text.assemble("\notp-gateway is up at ", (settings.server.public_url, "bold"), ", with a sandbox of"))
     for name, url in (
         ("SMTP server", f"{sandbox.smtp.host}:{sandbox.smtp.port}"),
@@ -103,36 +72,53 @@ async def _first_round(console: Console, settings: Settings, sandbox: Sandbox, c
         await _verify(console, sandbox, caller, channel, to, address)
 
 
-async def _link(console: Console, sandbox: Sandbox, caller: _Caller) -> None:
+async def _link(console: Console, sandbox: Sandbox, caller: Caller) -> None:
     """Have a person open the bot by its link and confirm."""
-    subscriber = await caller.post("/v1/subscribers", {"reference": _REFERENCE})
+    subscriber = await _done(caller.post("/v1/subscribers", {"reference": _REFERENCE}))
     person = sandbox.telegram.person(_PERSON, "Ann")
     person.press_start(subscriber["link"].partition("?start=")[2])
-    await sandbox.inbox.wait(str(_PERSON), timeout=_PATIENCE)
+    await sandbox.inbox.newest(str(_PERSON), timeout=_PATIENCE)
     [question] = sandbox.telegram.chat(_PERSON)[-1:]
     [[confirm, *_]] = question["reply_markup"]["inline_keyboard"]
     person.press(question["message_id"], confirm["callback_data"])
-    await sandbox.inbox.wait(str(_PERSON), timeout=_PATIENCE, count=2)
+    async with asyncio.timeout(_PATIENCE):
+        while (await _done(caller.get(f"/v1/subscribers/{subscriber['id']}")))["status"] != "linked":  # noqa: ASYNC110 - the API is asked
+            await asyncio.sleep(_GLANCE)
     bot = subscriber["link"].partition("?")[0]
     console.print(f"\nAnn opened {bot} and confirmed: Telegram reaches her now.", soft_wrap=True)
 
 
 async def _verify(
-    console: Console, sandbox: Sandbox, caller: _Caller, channel: str, to: Mapping[str, str], address: str
+    console: Console, sandbox: Sandbox, caller: Caller, channel: str, to: Mapping[str, str], address: str
 ) -> None:
-    before = len(sandbox.inbox.to(address))
-    started = await caller.post("/v1/verifications", {"to": to, "channels": [channel], "purpose": "login"})
-    letter = await sandbox.inbox.wait(address, timeout=_PATIENCE, count=before + 1)
+    started = await _done(caller.post("/v1/verifications", {"to": to, "channels": [channel], "purpose": "login"}))
+    letter, code = await _with_code(sandbox, address)
     _show(console, letter)
-    code = _CODE.search(letter.text)
-    assert code is not None, "the message holds the code"
-    checked = await caller.post(f"/v1/verifications/{started['id']}/check", {"code": code[0]})
-    timeline = (await caller.get(f"/v1/verifications/{started['id']}"))["events"]
+    checked = await _done(caller.post(f"/v1/verifications/{started['id']}/check", {"code": code}))
+    timeline = (await _done(caller.get(f"/v1/verifications/{started['id']}")))["events"]
     names = [item["event"] for item in timeline]
     [approved] = [item for item in timeline if item["event"] == "verification.approved"]
     took = (_seconds(approved["at"]) - _seconds(timeline[0]["at"])) * 1000
     console.print(Text.assemble(("  ✓ ", "green"), (f"{checked['status']} after {took:.0f} ms", "bold")))
     console.print(Text(f"    {' → '.join(names)}", "dim"), soft_wrap=True)
+
+
+async def _with_code(sandbox: Sandbox, address: str) -> tuple[Letter, str]:
+    """Return the first letter to ``address`` that carries a code, and the code; a bot writes other things as well."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            for letter in sandbox.inbox.to(address):
+                code = code_of(letter)
+                if code is not None:
+                    return letter, code
+            await sandbox.inbox.wait(address, timeout=_PATIENCE, count=len(sandbox.inbox.to(address)) + 1)
+
+
+async def _done(call: Awaitable[Answered]) -> dict[str, Any]:
+    """Return what the API answered to a request that cannot fail here."""
+    answered = await call
+    assert answered.status < 400, answered.body
+    return answered.body
 
 
 async def _serve_on(console: Console, settings: Settings, sandbox: Sandbox, key: str) -> None:
@@ -162,7 +148,7 @@ async def _serve_on(console: Console, settings: Settings, sandbox: Sandbox, key:
 async def _show_what_comes(console: Console, sandbox: Sandbox) -> None:
     shown = {letter.id for letter in sandbox.inbox.letters}
     while True:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(_GLANCE)
         for letter in list(sandbox.inbox.letters):
             if letter.id not in shown:
                 shown.add(letter.id)
@@ -175,9 +161,10 @@ def _show(console: Console, letter: Letter) -> None:
     console.print(Panel(Text(letter.text.strip()), title=f"{title} to {letter.to}", title_align="left", width=72))
 
 
-def _settings(sandbox: Sandbox, folder: Path, port: int) -> Settings:
+def _settings(sandbox: Sandbox, folder: Path, port: int, page_port: int) -> Settings:
     values = {
         "SERVER__PORT": str(port),
+        "SANDBOX__PORT": str(page_port),
         "DATABASE__URL": f"sqlite:///{folder / 'demo.db'}",
         "SERVICES__DEFAULT__NAME": "Example Shop",
         "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',

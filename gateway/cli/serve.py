@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +13,10 @@ import typer
 
 from gateway.app import running, schema
 from gateway.cli.running import run, told
+from gateway.cli.sandboxing import opened_servers, sandboxed
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
-from gateway.events.log import configure
+from gateway.events.log import EventLog, configure
 from gateway.serving import bind, serving, until_stopped
 from gateway.storage import migrations
 
@@ -50,17 +53,40 @@ async def _serve(settings: Settings) -> None:
     listener = bind(settings.server)
     log = configure(settings.log.format, settings.log.level, secrets=_secrets(settings))
     try:
-        async with running(settings, on_commit=log) as gateway, serving(gateway, settings.server, listener):
-            # What stands now stays: the collector need not walk through it again and again.
-            gc.freeze()
-            gc.set_threshold(20_000, 20, 20)
-            host, port = listener.getsockname()[:2]
-            # Said once requests are answered: whoever starts us may wait for this line.
-            typer.echo(f"otp-gateway serves on http://{host}:{port}", err=True)
-            await until_stopped()
+        if settings.sandbox.enabled:
+            await _serve_with_sandbox(settings, listener, log)
+        else:
+            async with running(settings, on_commit=log) as gateway, serving(gateway, settings.server, listener):
+                await _until_stopped(listener)
     finally:
         listener.close()
         await log.aclose()
+
+
+async def _serve_with_sandbox(settings: Settings, listener: socket.socket, log: EventLog) -> None:
+    async with (
+        opened_servers(settings.sandbox) as sandbox,
+        sandboxed(settings, sandbox, listener, on_commit=log) as page,
+    ):
+        typer.echo(
+            f"the sandbox's page is at {page.url}, its mail server at {sandbox.smtp.host}:{sandbox.smtp.port}, "
+            f"its Twilio at {sandbox.twilio.base_url}, its Bot API at {sandbox.telegram.base_url}",
+            err=True,
+        )
+        await _until_stopped(listener)
+
+
+async def _until_stopped(listener: socket.socket) -> None:
+    # What stands now stays: the collector need not walk through it again and again.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    host, port = listener.getsockname()[:2]
+    # It listens to signals from its first step on, so that whoever reads the next line may send one at once.
+    stopped = asyncio.create_task(until_stopped())
+    await asyncio.sleep(0)
+    # Said once requests are answered: whoever starts us may wait for this line.
+    typer.echo(f"otp-gateway serves on http://{host}:{port}", err=True)
+    await stopped
 
 
 async def _migrate(settings: Settings) -> None:

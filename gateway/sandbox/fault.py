@@ -1,12 +1,17 @@
 """How a sandbox server is told to misbehave, once, a few times or until further notice.
 
-A message that meets a fault is not put into the inbox, even where a real provider might have accepted it.
+A message that meets a fault is not put into the inbox, even where a real provider might have accepted it; one that
+is only slow is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+
+#: Seconds a slow answer takes, unless told otherwise.
+SLOW_SECONDS = 3.0
 
 
 class Fault(StrEnum):
@@ -28,6 +33,11 @@ class Fault(StrEnum):
     GARBLE = "garble"
     #: The credentials are refused: SMTP 535 at AUTH and 530 at MAIL, Twilio 401 (20003), Telegram 401.
     UNAUTHORIZED = "unauthorized"
+    #: All is well, but only after ``Planned.delay`` seconds. SMTP: after the final dot.
+    SLOW = "slow"
+    #: Accepted, and later reported as not delivered: Twilio's ``undelivered`` with 30003. Where nothing is reported
+    #: later, as with mail and chats, it is as ``NONE``.
+    LOSE = "lose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,12 @@ class Planned:
     fault: Fault = Fault.NONE
     #: Seconds the client is asked to wait, for ``Fault.LIMIT``.
     retry_after: int = 1
+    #: Seconds the answer takes, for ``Fault.SLOW``.
+    delay: float = SLOW_SECONDS
+
+
+def _nothing(_: str) -> Planned | None:
+    return None
 
 
 @dataclass(slots=True)
@@ -48,23 +64,32 @@ class _Plan:
 class Faults:
     """The faults one server is set to, for every recipient or for single ones.
 
-    A recipient's own setting outranks the default; ``Fault.NONE`` for a recipient keeps it out of the default.
+    A recipient's own setting outranks what its address says, and both outrank the default; ``Fault.NONE`` for a
+    recipient keeps it out of the default.
     """
 
     def __init__(self) -> None:
+        #: What a recipient meets because of how its address is written; ``None`` where that says nothing.
+        self.by_address: Callable[[str], Planned | None] = _nothing
         self._plans: dict[str | None, _Plan] = {}
 
     def set(
-        self, fault: Fault, *, times: int | None = None, retry_after: int = 1, recipient: str | None = None
+        self,
+        fault: Fault,
+        *,
+        times: int | None = None,
+        retry_after: int = 1,
+        delay: float = SLOW_SECONDS,
+        recipient: str | None = None,
     ) -> None:
         """Let the next ``times`` requests (``None``: all) meet ``fault``, to ``recipient`` or to anyone.
 
-        ``retry_after`` is in seconds. For Telegram ``recipient`` is a chat's number or a method's name, and
+        ``retry_after`` and ``delay`` are in seconds. For Telegram ``recipient`` is a chat's number or a method's name, and
         without one every method is meant, ``getUpdates`` too. Raises ``ValueError`` where ``times`` is below 1.
         """
         if times is not None and times < 1:
             raise ValueError("A fault happens at least once.")
-        self._plans[recipient] = _Plan(Planned(fault, retry_after), times)
+        self._plans[recipient] = _Plan(Planned(fault, retry_after, delay), times)
 
     def clear(self) -> None:
         """Behave again."""
@@ -75,11 +100,18 @@ class Faults:
 
         With ``only`` any other fault is left for a later step of the same request.
         """
-        for key in (*recipients, None):
-            plan = self._plans.get(key)
+        for recipient in recipients:
+            plan = self._plans.get(recipient)
             if plan is not None:
-                return self._count(key, plan) if only in {None, plan.planned.fault} else Planned()
-        return Planned()
+                return self._count(recipient, plan) if only in {None, plan.planned.fault} else Planned()
+        for recipient in recipients:
+            planned = self.by_address(recipient)
+            if planned is not None:
+                return planned if only in {None, planned.fault} else Planned()
+        plan = self._plans.get(None)
+        if plan is None or only not in {None, plan.planned.fault}:
+            return Planned()
+        return self._count(None, plan)
 
     def _count(self, key: str | None, plan: _Plan) -> Planned:
         if plan.left is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Coroutine, Sequence
+from typing import Any, Self, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,10 +15,12 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.sandbox.fault import Fault, Faults, Planned
-from gateway.sandbox.loopback import listen, loopback_address
+from gateway.sandbox.loopback import listen, listening_address
 
 #: Bytes of a request's body that are read; the largest legitimate one is a few KiB.
 MAX_BODY = 1024 * 1024
+
+_T = TypeVar("_T")
 
 
 class RequestTooLargeError(Exception):
@@ -38,6 +40,18 @@ async def read_body(request: Request) -> bytes:
 async def until_gone(request: Request) -> None:
     """Wait until the client has closed its connection, which is all that can come once the body was read."""
     await request.receive()
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Return what ``work`` does; ``None``, and ``work`` canceled, where the client goes first. The body was read."""
+    working, gone = asyncio.create_task(work), asyncio.create_task(until_gone(request))
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -74,11 +88,11 @@ class _Server(uvicorn.Server):
 class HttpSandbox:
     """An HTTP API on a loopback port that can be told to misbehave. Open it with ``async with``.
 
-    Raises ``ValueError`` for a host that is not loopback.
+    Raises ``ValueError`` for a host that is not loopback, unless with ``allow_remote``.
     """
 
-    def __init__(self, routes: Sequence[Route], *, host: str, port: int) -> None:
-        self.host = loopback_address(host)
+    def __init__(self, routes: Sequence[Route], *, host: str, port: int, allow_remote: bool = False) -> None:
+        self.host = listening_address(host, allow_remote=allow_remote)
         #: The port; the one the system chose once open.
         self.port = port
         #: How the server is told to misbehave.
@@ -87,8 +101,9 @@ class HttpSandbox:
 
     @property
     def base_url(self) -> str:
-        """``http://host:port`` without a slash at the end; known once open."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        """``http://host:port`` without a slash at the end, as this machine reaches it; known once open."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def __aenter__(self) -> Self:
         listening = listen(self.host, self.port)
@@ -117,7 +132,9 @@ class HttpSandbox:
                 connection.transport.abort()
 
     async def misbehave(self, request: Request, planned: Planned) -> Response | None:
-        """Act out the faults that look the same in every HTTP API; ``None`` where ``planned`` is none of them."""
+        """Act out the faults that look the same in every HTTP API; ``None`` where the request is to go on."""
+        if planned.fault is Fault.SLOW:
+            return await _gone_within(request, planned.delay)
         if planned.fault is Fault.GARBLE:
             return HTMLResponse("<html><body><h1>It works!</h1></body></html>")
         if planned.fault is Fault.RESET:
@@ -126,6 +143,16 @@ class HttpSandbox:
             return None
         await until_gone(request)
         return Response()  # nobody is there to read it
+
+
+async def _gone_within(request: Request, seconds: float) -> Response | None:
+    """Wait so long; ``None`` unless the client has gone by then, for whom nothing more is to happen."""
+    try:
+        async with asyncio.timeout(seconds):
+            await until_gone(request)
+    except TimeoutError:
+        return None
+    return Response()  # nobody is there to read it
 
 
 async def _too_large(_: Request, __: Exception) -> Response:

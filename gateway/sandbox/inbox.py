@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 #: Letters an inbox keeps; the oldest go first, so that a long benchmark does not fill the memory.
@@ -37,6 +37,8 @@ class Inbox:
     def __init__(self, capacity: int = CAPACITY) -> None:
         #: Letters it keeps.
         self.capacity = capacity
+        #: Called with each letter that came.
+        self.on_letter: Callable[[Letter], None] = lambda _: None
         self._letters: deque[Letter] = deque(maxlen=capacity)
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
 
@@ -51,6 +53,7 @@ class Inbox:
         for waiter in self._waiting.pop(letter.to, ()):
             if not waiter.done():
                 waiter.set_result(None)
+        self.on_letter(letter)
 
     def to(self, address: str) -> list[Letter]:
         """Return the letters to ``address``, oldest first."""
@@ -65,6 +68,22 @@ class Inbox:
             while len(found := self.to(to)) < count:
                 await self._next(to)
         return found[count - 1]
+
+    async def newest(self, to: str, *, after: str | None = None, timeout: float) -> Letter:  # noqa: ASYNC109 - as above
+        """Return the newest letter to ``to``, or the first one that came ``after`` the letter with that id.
+
+        An id that is forgotten by now came before every letter that is there. Waits at most ``timeout`` seconds for
+        one. Raises ``TimeoutError``.
+        """
+        async with asyncio.timeout(timeout):
+            while not (found := self._since(to, after)):
+                await self._next(to)
+        return found[-1 if after is None else 0]
+
+    def _since(self, to: str, after: str | None) -> list[Letter]:
+        found = self.to(to)
+        places = [place for place, letter in enumerate(found) if letter.id == after]
+        return found[places[-1] + 1 :] if places else found
 
     async def _next(self, to: str) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Listening on this machine only."""
+"""Listening on this machine only, unless told otherwise."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def loopback_address(host: str) -> str:
     raise ValueError(f"The sandbox listens on loopback only, and {host!r} is not a loopback address.")
 
 
+def listening_address(host: str, *, allow_remote: bool) -> str:
+    """Return the address to bind for ``host``; with ``allow_remote`` any that can be bound.
+
+    Raises ``ValueError`` for a host that is not loopback and was not allowed.
+    """
+    return host if allow_remote and not is_loopback(host) else loopback_address(host)
+
+
 def is_loopback(host: str | None) -> bool:
     """Tell whether ``host`` (of a URL) is this machine."""
     try:
@@ -28,6 +36,6 @@ def is_loopback(host: str | None) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket on a loopback ``host``; with port 0 the system chooses one."""
+    """Return a listening socket on ``host``, an address; with port 0 the system chooses one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family)

@@ -1,6 +1,6 @@
 """The part of Telegram's Bot API a bot needs to write, edit, listen and answer: https://core.telegram.org/bots/api.
 
-A test or the demo acts as a person through ``TelegramSandbox.person``.
+A test or the demo acts as a person through ``TelegramSandbox.person`` and ``TelegramSandbox.group``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from starlette.routing import Route
 
 from gateway.sandbox import telegram_content as content
 from gateway.sandbox.fault import Fault, Planned
-from gateway.sandbox.http import HttpSandbox, read_body, until_gone
+from gateway.sandbox.http import HttpSandbox, read_body, while_there
 from gateway.sandbox.inbox import Inbox, Letter
 from gateway.sandbox.loopback import is_loopback
 from gateway.sandbox.telegram_content import ApiError, bad_request
-from gateway.sandbox.telegram_people import Person, World
+from gateway.sandbox.telegram_people import Group, Person, World
 from gateway.sandbox.telegram_updates import PUSH_TIMEOUT, ConflictError, Updates, Webhook
 
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ _NOT_MODIFIED = (
 class TelegramSandbox(HttpSandbox):
     """The Bot API for one bot. Open it with ``async with``; ``base_url`` then replaces https://api.telegram.org.
 
-    Raises ``ValueError`` for a host that is not loopback.
+    Raises ``ValueError`` for a host that is not loopback, unless with ``allow_remote``.
     """
 
     #: The bot's name in links.
@@ -57,15 +57,18 @@ class TelegramSandbox(HttpSandbox):
         host: str = "127.0.0.1",
         port: int = 0,
         token: str = "123456:sandbox",  # noqa: S107 - opens nothing but this sandbox
+        allow_remote: bool = False,
     ) -> None:
         routes = [Route("/bot{token}/{method}", self._call, methods=["GET", "POST"])]
-        super().__init__(routes, host=host, port=port)
+        super().__init__(routes, host=host, port=port, allow_remote=allow_remote)
         self.inbox = inbox
         self.token = token
         #: Calls received, by method.
         self.requests: Counter[str] = Counter()
-        #: The commands set, by language code; ``""`` for everybody.
-        self.commands: dict[str, list[Json]] = {}
+        #: Polls that were refused or ended because there was another, or a webhook.
+        self.conflicts = 0
+        #: Called when a menu was set.
+        self.on_menu: Callable[[], None] = lambda: None
         #: What the bot answered to callback queries, by the query's id.
         self.answers: dict[str, str] = {}
         bot = {
@@ -74,6 +77,7 @@ class TelegramSandbox(HttpSandbox):
             "first_name": "Sandbox",
             "username": self.bot_username,
         }
+        self._menus: dict[str, dict[str, list[Json]]] = {}
         self._updates = Updates()
         self._world = World(bot, self._updates)
         self._methods: dict[str, Callable[[Json], Any]] = {
@@ -84,6 +88,7 @@ class TelegramSandbox(HttpSandbox):
             "editMessageText": self._edit_message_text,
             "getMe": self._get_me,
             "getWebhookInfo": self._get_webhook_info,
+            "leaveChat": self._leave_chat,
             "sendMessage": self._send_message,
             "setMyCommands": self._set_my_commands,
             "setWebhook": self._set_webhook,
@@ -111,10 +116,32 @@ class TelegramSandbox(HttpSandbox):
         """Return the person with this id. From now on the bot may write to them."""
         return self._world.meet(user_id, first_name, language_code)
 
-    def chat(self, user_id: int) -> list[Json]:
+    def group(self, chat_id: int, title: str, kind: str = "supergroup") -> Group:
+        """Return the group or channel with this (negative) number; the bot is not in it before somebody adds it."""
+        return self._world.gather(chat_id, title, kind)
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody the bot has met."""
+        return self._world.people
+
+    def chat(self, chat_id: int) -> list[Json]:
         """Return the Message objects now visible in a chat, of both sides, oldest first; a copy."""
-        person = self._world.find(user_id)
-        return [] if person is None else copy.deepcopy(list(person.messages.values()))
+        chat = self._world.find(chat_id)
+        return [] if chat is None else copy.deepcopy(list(chat.messages.values()))
+
+    @property
+    def commands(self) -> dict[str, list[Json]]:
+        """The menus people see in their chat with the bot, by language code; ``""`` for every other language.
+
+        https://core.telegram.org/bots/api#determining-list-of-commands
+        """
+        private, default = self._menus.get("all_private_chats", {}), self._menus.get("default", {})
+        return copy.deepcopy(private if "" in private else {**default, **private})
+
+    def on_change(self, changed: Callable[[int], None]) -> None:
+        """Call ``changed`` with a chat's number whenever what the chat shows has changed."""
+        self._world.changed = changed
 
     # -- the wire
 
@@ -165,17 +192,21 @@ class TelegramSandbox(HttpSandbox):
         }
 
     def _send_message(self, parameters: Json) -> Json:
-        person, message = self._reachable(parameters), content.message_content(parameters)
+        chat, message = self._reachable(parameters), content.message_content(parameters)
+        keyboard = content.reply_keyboard(parameters, private=isinstance(chat, Person))
         if content.truth(parameters, "protect_content"):
             message["has_protected_content"] = True
-        return self._world.post(person, self._world.bot, message)
+        if keyboard is not None:
+            chat.keyboard = keyboard if "keyboard" in keyboard else None
+        return self._world.post(chat, self._world.bot, message)
 
     def _edit_message_text(self, parameters: Json) -> Json:
         message, new = self._own_message(parameters), content.message_content(parameters)
+        new |= content.edited_keyboard(parameters)
         return self._edit(message, new, ("text", "entities", "reply_markup"))
 
     def _edit_message_reply_markup(self, parameters: Json) -> Json:
-        return self._edit(self._own_message(parameters), content.keyboard(parameters), ("reply_markup",))
+        return self._edit(self._own_message(parameters), content.edited_keyboard(parameters), ("reply_markup",))
 
     def _edit(self, message: Json, new: Json, parts: tuple[str, ...]) -> Json:
         """Replace these parts of a message; what ``new`` does not have goes, as a keyboard does in an edit."""
@@ -184,21 +215,30 @@ class TelegramSandbox(HttpSandbox):
         for part in parts:
             message.pop(part, None)
         message |= new | {"edit_date": int(time.time())}
+        self._world.changed(message["chat"]["id"])
         return message
 
     def _delete_message(self, parameters: Json) -> bool:
-        messages = self._reachable(parameters).messages
-        if messages.pop(content.whole(parameters, "message_id"), None) is None:
+        chat = self._reachable(parameters)
+        if chat.messages.pop(content.whole(parameters, "message_id"), None) is None:
             raise bad_request("message to delete not found")
+        self._world.changed(chat.chat["id"])
         return True
 
-    def _reachable(self, parameters: Json) -> Person:
-        person = self._world.find(parameters.get("chat_id", ""))
-        if person is None:
+    def _leave_chat(self, parameters: Json) -> bool:
+        chat = self._reachable(parameters)
+        if not isinstance(chat, Group):
+            raise bad_request("chat member status can't be changed in private chats")
+        chat.leave()
+        return True
+
+    def _reachable(self, parameters: Json) -> Person | Group:
+        chat = self._world.find(parameters.get("chat_id", ""))
+        if chat is None:
             raise bad_request("chat not found")
-        if person.blocked:
-            raise ApiError(403, "Forbidden: bot was blocked by the user")
-        return person
+        if chat.refusal is not None:
+            raise ApiError(403, f"Forbidden: {chat.refusal}")
+        return chat
 
     def _own_message(self, parameters: Json) -> Json:
         message = self._reachable(parameters).messages.get(content.whole(parameters, "message_id"))
@@ -217,7 +257,9 @@ class TelegramSandbox(HttpSandbox):
         return True
 
     def _set_my_commands(self, parameters: Json) -> bool:
-        self.commands[str(parameters.get("language_code", ""))] = content.bot_commands(parameters)
+        menus = self._menus.setdefault(content.scope(parameters), {})
+        menus[str(parameters.get("language_code", ""))] = content.bot_commands(parameters)
+        self.on_menu()
         return True
 
     # -- updates
@@ -228,9 +270,10 @@ class TelegramSandbox(HttpSandbox):
             return self._delete_webhook(parameters)
         if not _may_push_to(url):
             raise bad_request("bad webhook: the sandbox pushes to loopback only")
+        secret = content.secret_token(parameters)
         self._prepare(parameters)
         self._updates.end_poll("setWebhook")
-        self._updates.webhook = Webhook(url, str(parameters.get("secret_token", "")))
+        self._updates.webhook = Webhook(url, secret)
         self._updates.wake()
         return True
 
@@ -262,31 +305,21 @@ class TelegramSandbox(HttpSandbox):
 
     async def _get_updates(self, request: Request, parameters: Json) -> list[Json]:
         if self._updates.webhook is not None:
+            self.conflicts += 1
             raise ApiError(
                 409, "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook first"
             )
         self._prepare(parameters)
-        poll = asyncio.create_task(
-            self._updates.poll(
-                offset=content.whole(parameters, "offset"),
-                limit=min(max(content.whole(parameters, "limit", MAX_UPDATES), 1), MAX_UPDATES),
-                timeout=min(content.whole(parameters, "timeout"), MAX_POLL),
-            )
+        poll = self._updates.poll(
+            offset=content.whole(parameters, "offset"),
+            limit=min(max(content.whole(parameters, "limit", MAX_UPDATES), 1), MAX_UPDATES),
+            timeout=min(content.whole(parameters, "timeout"), MAX_POLL),
         )
-        gone = asyncio.create_task(until_gone(request))
         try:
-            await asyncio.wait([poll, gone], return_when=asyncio.FIRST_COMPLETED)
-            return poll.result() if poll.done() else []
+            return await while_there(request, poll) or []
         except ConflictError as error:
+            self.conflicts += 1
             raise ApiError(409, str(error)) from None
-        finally:
-            await _end(poll, gone)
-
-
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _raise_fault(planned: Planned, *, in_chat: bool) -> None:

@@ -19,9 +19,23 @@ MAX_MARKUP = 16 * MAX_TEXT
 #: Bytes of a button's data, and characters of the text a copy button copies.
 MAX_DATA = 64
 MAX_COPY = 256
+#: Commands of one menu.
+MAX_COMMANDS = 100
 
 _ACTIONS = frozenset({"url", "callback_data", "copy_text", "web_app", "login_url", "switch_inline_query"})
+_SCOPES = frozenset(
+    {
+        "default",
+        "all_private_chats",
+        "all_group_chats",
+        "all_chat_administrators",
+        "chat",
+        "chat_administrators",
+        "chat_member",
+    }
+)
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 
 class ApiError(Exception):
@@ -172,6 +186,56 @@ def keyboard(parameters: Json) -> Json:
     return {"reply_markup": {"inline_keyboard": rows}} if any(rows) else {}
 
 
+def reply_keyboard(parameters: Json, *, private: bool) -> Json | None:
+    """Return the ReplyKeyboardMarkup or ReplyKeyboardRemove of a message, ``None`` without one. Raises ``ApiError``."""
+    markup = nested(parameters, "reply_markup")
+    if not isinstance(markup, dict):
+        return None
+    if markup.get("remove_keyboard") is True:
+        return {"remove_keyboard": True}
+    if "keyboard" not in markup:
+        return None
+    rows = markup["keyboard"]
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows) or not any(rows):
+        raise bad_request("can't parse reply keyboard markup JSON object")
+    buttons = [[{"text": key} if isinstance(key, str) else key for key in row] for row in rows]
+    for key in (key for row in buttons for key in row):
+        _check_key(key, private=private)
+    return markup | {"keyboard": buttons}
+
+
+def _check_key(key: object, *, private: bool) -> None:
+    if not isinstance(key, dict) or not isinstance(key.get("text"), str):
+        raise bad_request('can\'t parse keyboard button: Field "text" must be of type String')
+    if key.get("request_contact") and not private:
+        raise bad_request("phone number can be requested in private chats only")
+
+
+def edited_keyboard(parameters: Json) -> Json:
+    """Return what ``keyboard`` does, for an edit: a message is edited with an inline keyboard or without any."""
+    markup = nested(parameters, "reply_markup")
+    if isinstance(markup, dict) and markup and "inline_keyboard" not in markup:
+        raise bad_request("inline keyboard expected")
+    return keyboard(parameters)
+
+
+def secret_token(parameters: Json) -> str:
+    """Return the secret of ``setWebhook``, ``""`` without one. Raises ``ApiError``."""
+    secret = str(parameters.get("secret_token", ""))
+    if secret and not _SECRET.fullmatch(secret):
+        raise bad_request("secret token contains unallowed characters")
+    return secret
+
+
+def scope(parameters: Json) -> str:
+    """Return the type of the scope of commands. Raises ``ApiError``."""
+    value = nested(parameters, "scope")
+    kind = value.get("type") if isinstance(value, dict) else "default" if value is None else None
+    if kind not in _SCOPES:
+        raise bad_request("can't parse BotCommandScope: unsupported type")
+    return str(kind)
+
+
 def _check_button(button: object) -> None:
     if not isinstance(button, Mapping) or not isinstance(button.get("text"), str):
         raise bad_request('can\'t parse inline keyboard button: Field "text" must be of type String')
@@ -192,6 +256,8 @@ def bot_commands(parameters: Json) -> list[Json]:
     commands = nested(parameters, "commands")
     if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
         raise bad_request("can't parse BotCommand: expected an Array of BotCommand")
+    if len(commands) > MAX_COMMANDS:
+        raise bad_request("BOT_COMMANDS_TOO_MUCH")
     for command in commands:
         if not _COMMAND.fullmatch(str(command.get("command", ""))):
             raise bad_request("BOT_COMMAND_INVALID")

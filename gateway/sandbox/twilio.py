@@ -14,7 +14,7 @@ import secrets
 import time
 from binascii import Error as Base64Error
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -36,6 +36,9 @@ API_VERSION = "2010-04-01"
 CALLBACK_TIMEOUT = 5.0
 #: What a carrier accepts and then a handset, in this order, where nothing goes wrong.
 USUAL_STATUSES = ("sent", "delivered")
+#: The same for a message that is lost, and why: 30003, the handset cannot be reached.
+LOST_STATUSES = ("sent", "undelivered")
+LOST_CODE = 30003
 
 _ACCOUNT = f"/{API_VERSION}/Accounts/{{account}}"
 _GSM7_BASIC = frozenset(
@@ -69,8 +72,9 @@ def segments(body: str) -> int:
 class TwilioSandbox(HttpSandbox):
     """The API for one account. Open it with ``async with``; ``base_url`` then replaces https://api.twilio.com.
 
-    With ``callbacks`` every message that has a StatusCallback on loopback is reported as sent and delivered;
-    without, ``report`` does it when told. Raises ``ValueError`` for a host that is not loopback.
+    With ``callbacks`` every message that has a StatusCallback on loopback is reported as sent and delivered (lost,
+    where it meets ``Fault.LOSE``); without, ``report`` does it when told. Raises ``ValueError`` for a host that is not
+    loopback, unless with ``allow_remote``.
     """
 
     def __init__(
@@ -82,12 +86,13 @@ class TwilioSandbox(HttpSandbox):
         account_sid: str = "AC" + "0" * 32,
         auth_token: str = "sandbox-auth-token",  # noqa: S107 - opens nothing but this sandbox
         callbacks: bool = True,
+        allow_remote: bool = False,
     ) -> None:
         routes = [
             Route(f"{_ACCOUNT}/Messages.json", self._create, methods=["POST"]),
             Route(f"{_ACCOUNT}/Messages/{{sid}}.json", self._fetch, methods=["GET"]),
         ]
-        super().__init__(routes, host=host, port=port)
+        super().__init__(routes, host=host, port=port, allow_remote=allow_remote)
         self.inbox = inbox
         self.account_sid = account_sid
         self.auth_token = auth_token
@@ -150,7 +155,9 @@ class TwilioSandbox(HttpSandbox):
         if spoiled is not None:
             return spoiled
         refused = errors.refusal(fields)
-        return refused.response() if refused is not None else self._accept(fields, body)
+        if refused is not None:
+            return refused.response()
+        return self._accept(fields, body, lost=planned.fault is Fault.LOSE)
 
     def _authenticated(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -162,15 +169,16 @@ class TwilioSandbox(HttpSandbox):
         ours = request.path_params["account"] == self.account_sid
         return scheme.lower() == "basic" and ours and hmac.compare_digest(credentials, right)
 
-    def _accept(self, fields: Mapping[str, str], body: bytes) -> Response:
+    def _accept(self, fields: Mapping[str, str], body: bytes, *, lost: bool) -> Response:
         sid = f"SM{secrets.token_hex(16)}"
         self._messages[sid] = message = self._resource(sid, fields)
         self._remember_callback(sid, fields.get("StatusCallback"))
-        self.inbox.add(Letter("twilio", fields["To"], fields["Body"], body, fields, time.time(), sid))
+        if not lost:
+            self.inbox.add(Letter("twilio", fields["To"], fields["Body"], body, fields, time.time(), sid))
         if len(self._messages) > self.inbox.capacity:
             self._callback_urls.pop(self._messages.popitem(last=False)[0], None)
         # After the answer, so that a client usually knows the sid before it hears of its status.
-        return JSONResponse(message, 201, background=BackgroundTask(self._start_reporting, sid))
+        return JSONResponse(message, 201, background=BackgroundTask(self._start_reporting, sid, lost))
 
     def _remember_callback(self, sid: str, url: str | None) -> None:
         if url is None:
@@ -180,16 +188,17 @@ class TwilioSandbox(HttpSandbox):
         else:
             _log.debug("status callbacks go to loopback only")
 
-    async def _start_reporting(self, sid: str) -> None:
+    async def _start_reporting(self, sid: str, lost: bool) -> None:
         if self.callbacks and sid in self._callback_urls:
-            reporting = asyncio.create_task(self._report_usual(sid))
+            statuses = LOST_STATUSES if lost else USUAL_STATUSES
+            reporting = asyncio.create_task(self._report_all(sid, statuses))
             self._reporting.add(reporting)
             reporting.add_done_callback(self._reporting.discard)
 
-    async def _report_usual(self, sid: str) -> None:
-        for status in USUAL_STATUSES:
+    async def _report_all(self, sid: str, statuses: Sequence[str]) -> None:
+        for status in statuses:
             if sid in self._messages:  # a flood of messages forgets the oldest
-                await self.report(sid, status)
+                await self.report(sid, status, error_code=LOST_CODE if status == "undelivered" else None)
 
     def _resource(self, sid: str, fields: Mapping[str, str]) -> dict[str, Any]:
         """Return the Message resource. One sent by a service waits for its sender: accepted, of no segments yet."""

@@ -1,4 +1,4 @@
-"""What journeys share: a mail server, its inbox, and processes that end with the test, whatever happens."""
+"""What journeys share: a mail server and a Bot API, their inbox, and processes that end with the test, whatever happens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from gateway.sandbox.inbox import Inbox
 from gateway.sandbox.smtp import SmtpSandbox
+from gateway.sandbox.telegram import TelegramSandbox
 from tests.journeys.node import Node
 
 
@@ -20,6 +21,12 @@ def inbox() -> Inbox:
 @pytest.fixture
 async def smtp(inbox):
     async with SmtpSandbox(inbox) as server:
+        yield server
+
+
+@pytest.fixture
+async def telegram(inbox):
+    async with TelegramSandbox(inbox) as server:
         yield server
 
 

@@ -12,6 +12,9 @@ from typing import Self
 
 import aiohttp
 
+from gateway.sandbox import Sandbox
+from gateway.sandbox.telegram import TelegramSandbox
+
 ROOT = Path(__file__).parents[2]
 #: Seconds a process may take to start or to stop.
 PATIENCE = 30.0
@@ -29,7 +32,10 @@ class Node:
             **{f"OTP_GATEWAY_{name}": value for name, value in environ.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
+        self._drain: asyncio.Task[bytes] | None = None
         self.url = ""
+        #: What it said on standard error before it served.
+        self.said: list[str] = []
         self.log = folder / f"node-{id(self)}.log"
 
     async def start(self) -> None:
@@ -49,6 +55,7 @@ class Node:
                     self.url = line.split()[-1]
                     self._drain = asyncio.create_task(self._process.stderr.read())
                     return
+                self.said.append(line.rstrip())
                 print(line, end="")
         raise AssertionError("the gateway did not start")
 
@@ -72,7 +79,8 @@ class Node:
             self._process.send_signal(number)
         async with asyncio.timeout(PATIENCE):
             code = await self._process.wait()
-        await self._drain
+        if self._drain is not None:
+            await self._drain
         return code
 
 
@@ -102,6 +110,16 @@ class Caller:
             return found
 
 
+def by_bot(telegram: TelegramSandbox, **more: str) -> dict[str, str]:
+    """Return the settings of a gateway's bot at a local Bot API."""
+    return {
+        "CHANNELS__TELEGRAM__ADAPTER": "telegram",
+        "CHANNELS__TELEGRAM__TOKEN": telegram.token,
+        "CHANNELS__TELEGRAM__BASE_URL": telegram.base_url,
+        **more,
+    }
+
+
 def by_email(host: str, port: int, **more: str) -> dict[str, str]:
     """Return the settings of a gateway that sends e-mail to a local server."""
     return {
@@ -114,3 +132,21 @@ def by_email(host: str, port: int, **more: str) -> dict[str, str]:
         "SERVICES__DEFAULT__LIMITS__COOLDOWN": "0",
         **more,
     }
+
+
+def by_all(sandbox: Sandbox, **more: str) -> dict[str, str]:
+    """Return the settings of a gateway that reaches people by every channel, each at a local server."""
+    return by_email(
+        sandbox.smtp.host,
+        sandbox.smtp.port,
+        **by_bot(sandbox.telegram),
+        **{
+            "CHANNELS__SMS__ADAPTER": "sms",
+            "CHANNELS__SMS__ACCOUNT_SID": sandbox.twilio.account_sid,
+            "CHANNELS__SMS__AUTH_TOKEN": sandbox.twilio.auth_token,
+            "CHANNELS__SMS__FROM": "+15005550006",
+            "CHANNELS__SMS__BASE_URL": sandbox.twilio.base_url,
+            "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',
+            **more,
+        },
+    )

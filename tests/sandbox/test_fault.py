@@ -50,3 +50,27 @@ def test_a_step_that_asks_for_one_fault_leaves_another_untouched():
 def test_a_fault_that_never_happens_is_refused():
     with pytest.raises(ValueError, match="at least once"):
         Faults().set(Fault.DEFER, times=0)
+
+
+def test_how_an_address_is_written_outranks_the_default_and_yields_to_its_own_setting():
+    faults = Faults()
+    faults.by_address = {"a": Planned(Fault.STALL), "b": Planned()}.get
+    faults.set(Fault.DEFER)
+    assert [faults.take(to).fault for to in ("a", "b", "c")] == [Fault.STALL, Fault.NONE, Fault.DEFER]
+    faults.set(Fault.LIMIT, recipient="a", times=1)
+    assert [faults.take("a").fault for _ in range(2)] == [Fault.LIMIT, Fault.STALL]
+
+
+def test_a_step_that_asks_for_one_fault_gets_what_an_address_says_only_where_it_is_that():
+    faults = Faults()
+    faults.by_address = {"a": Planned(Fault.STALL)}.get
+    assert faults.take("a", only=Fault.UNAUTHORIZED).fault is Fault.NONE
+    assert faults.take("a", only=Fault.STALL).fault is Fault.STALL
+
+
+def test_a_slow_answer_takes_three_seconds_unless_told_otherwise():
+    faults = Faults()
+    faults.set(Fault.SLOW, times=1)
+    assert faults.take("a").delay == 3.0
+    faults.set(Fault.SLOW, delay=0.1)
+    assert faults.take("a").delay == 0.1

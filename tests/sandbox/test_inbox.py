@@ -7,8 +7,8 @@ import pytest
 from gateway.sandbox.inbox import Inbox, Letter
 
 
-def letter(to: str, text: str = "hello") -> Letter:
-    return Letter("smtp", to, text, b"raw", {"subject": "code"}, 1.0, "id-1")
+def letter(to: str, text: str = "hello", number: str = "id-1") -> Letter:
+    return Letter("smtp", to, text, b"raw", {"subject": "code"}, 1.0, number)
 
 
 def test_letters_are_kept_in_the_order_they_came():
@@ -59,3 +59,45 @@ async def test_wait_raises_when_the_time_is_over_and_a_later_letter_hurts_nobody
 
 def test_a_letter_shows_neither_address_nor_text_in_its_repr():
     assert repr(letter("ann@example.org", "123456")) == "Letter(protocol='smtp', received_at=1.0, id='id-1')"
+
+
+def test_whoever_listens_hears_of_each_letter():
+    inbox = Inbox()
+    heard: list[Letter] = []
+    inbox.on_letter = heard.append
+    inbox.add(letter("a"))
+    assert heard == inbox.letters
+
+
+async def test_the_newest_letter_is_the_last_that_came():
+    inbox = Inbox()
+    for number in ("1", "2"):
+        inbox.add(letter("a", number=number))
+    inbox.add(letter("b", number="3"))
+    assert (await inbox.newest("a", timeout=0)).id == "2"
+
+
+async def test_after_a_letter_the_next_one_follows_and_is_waited_for():
+    inbox = Inbox()
+    for number in ("1", "2", "3"):
+        inbox.add(letter("a", number=number))
+    assert (await inbox.newest("a", after="1", timeout=0)).id == "2"
+    waiting = asyncio.create_task(inbox.newest("a", after="3", timeout=10))
+    await asyncio.sleep(0)
+    inbox.add(letter("b", number="4"))
+    inbox.add(letter("a", number="5"))
+    assert (await waiting).id == "5"
+
+
+async def test_after_a_forgotten_letter_comes_the_oldest_that_is_left():
+    inbox = Inbox()
+    for number in ("2", "3"):
+        inbox.add(letter("a", number=number))
+    assert (await inbox.newest("a", after="1", timeout=0)).id == "2"
+
+
+async def test_no_newest_letter_is_a_timeout():
+    inbox = Inbox()
+    inbox.add(letter("a"))
+    with pytest.raises(TimeoutError):
+        await inbox.newest("a", after="id-1", timeout=0.01)

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from gateway.sandbox.inbox import Inbox
-from gateway.sandbox.loopback import is_loopback, listen, loopback_address
+from gateway.sandbox.loopback import is_loopback, listen, listening_address, loopback_address
 from gateway.sandbox.smtp import SmtpSandbox
 from gateway.sandbox.telegram import TelegramSandbox
 from gateway.sandbox.twilio import TwilioSandbox
@@ -22,6 +22,27 @@ def test_loopback_hosts_are_bound(host, address):
 def test_no_server_binds_to_another_address(server, host):
     with pytest.raises(ValueError, match="listens on loopback only"):
         server(Inbox(), host=host)
+
+
+def test_another_address_is_bound_only_where_that_is_allowed():
+    assert listening_address("0.0.0.0", allow_remote=True) == "0.0.0.0"
+    assert listening_address("localhost", allow_remote=True) == "127.0.0.1"
+    with pytest.raises(ValueError, match="listens on loopback only"):
+        listening_address("0.0.0.0", allow_remote=False)
+
+
+async def test_a_sandbox_that_may_listens_to_everybody():
+    async with Sandbox(host="0.0.0.0", allow_remote=True) as sandbox:
+        assert {sandbox.smtp.host, sandbox.twilio.host, sandbox.telegram.host} == {"0.0.0.0"}
+    with pytest.raises(ValueError, match="listens on loopback only"):
+        Sandbox(host="0.0.0.0")
+
+
+@pytest.mark.parametrize("server", [TwilioSandbox, TelegramSandbox])
+async def test_a_server_that_may_listens_to_everybody_and_is_reached_from_here(server):
+    async with server(Inbox(), host="0.0.0.0", allow_remote=True) as opened:
+        assert opened.base_url == f"http://127.0.0.1:{opened.port}"
+        socket.create_connection(("127.0.0.1", opened.port), timeout=1).close()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.mail_text import plain_text, subject
+from gateway.sandbox.mail_text import html_text, plain_text, subject
 
 LINES = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\u2028\u2029\x85"), max_size=200)
 
@@ -28,6 +28,11 @@ def test_each_transfer_encoding_is_undone(cte):
 
 def test_the_text_part_of_an_alternative_is_found():
     assert plain_text(mail("Code 123456", "<p>Code</p>")) == "Code 123456\n"
+
+
+def test_the_html_of_a_mail_is_found_where_it_has_one():
+    assert html_text(mail("Code", "<p>für Sie</p>")) == "<p>für Sie</p>\n"
+    assert html_text(mail("Code")) == ""
 
 
 def test_a_part_within_a_part_is_found():
@@ -81,6 +86,7 @@ def test_the_standard_library_reads_the_same(text, html):
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_an_error(raw):
     assert isinstance(plain_text(raw), str)
+    assert isinstance(html_text(raw), str)
     assert isinstance(subject(raw), str)
 
 

@@ -7,7 +7,17 @@ import asyncio
 import aiohttp
 import pytest
 from aiohttp import web
-from telegram import Bot, CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram import (
+    Bot,
+    BotCommandScopeAllPrivateChats,
+    CopyTextButton,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    KeyboardButton,
+    ReplyKeyboardMarkup,
+    ReplyKeyboardRemove,
+    Update,
+)
 from telegram.error import (
     BadRequest,
     Conflict,
@@ -430,3 +440,78 @@ async def test_a_webhook_ends_the_poll_under_way(bot, http, server):
             await asyncio.sleep(0)
     await bot.set_webhook("http://127.0.0.1:1/callbacks/telegram")
     assert (await polling)["description"] == "Conflict: terminated by setWebhook request"
+
+
+SHARE = ReplyKeyboardMarkup(
+    [[KeyboardButton("Share my number", request_contact=True)]], one_time_keyboard=True, resize_keyboard=True
+)
+
+
+async def test_a_keyboard_is_shown_until_it_is_taken_away(bot, ann, server):
+    sent = await bot.send_message(ANN, "Your number?", reply_markup=SHARE)
+    assert ann.keyboard
+    assert ann.keyboard["keyboard"] == [[{"text": "Share my number", "request_contact": True}]]
+    # A keyboard belongs to the chat, not to the message.
+    assert "reply_markup" not in server.chat(ANN)[0]
+    await bot.send_message(ANN, "Take your time")
+    assert ann.keyboard
+    with pytest.raises(BadRequest, match="Inline keyboard expected"):
+        await bot.edit_message_text("x", ANN, sent.message_id, reply_markup=SHARE)
+    await bot.send_message(ANN, "Thank you", reply_markup=ReplyKeyboardRemove())
+    assert ann.keyboard is None
+
+
+async def test_a_keyboard_for_one_use_goes_when_it_is_used(bot, ann):
+    await bot.send_message(ANN, "Your number?", reply_markup=SHARE)
+    ann.share_contact("+4915112345678", user_id=7, forwarded=True)
+    assert ann.keyboard
+    ann.share_contact("+4915112345678")
+    assert ann.keyboard is None
+
+
+async def test_menus_are_those_of_the_private_chats(bot, server):
+    heard = []
+    server.on_menu = lambda: heard.append(server.commands)
+    scope = BotCommandScopeAllPrivateChats()
+    await bot.set_my_commands([("start", "Begin")])
+    await bot.set_my_commands([("start", "Beginnen")], language_code="de")
+    await bot.set_my_commands([("codes", "Codes")], scope=scope, language_code="de")
+    assert {language: menu[0]["command"] for language, menu in heard[-1].items()} == {"": "start", "de": "codes"}
+    await bot.set_my_commands([("help", "Help")], scope=scope)
+    assert {language: menu[0]["command"] for language, menu in heard[-1].items()} == {"": "help", "de": "codes"}
+
+
+async def test_a_secret_telegram_would_not_take_is_refused(bot):
+    with pytest.raises(BadRequest, match="unallowed characters"):
+        await bot.set_webhook("http://127.0.0.1:1/x", secret_token="not this!")
+
+
+async def test_conflicts_are_counted(bot, http, server):
+    polling = asyncio.create_task(called(http, server, "getUpdates", timeout=5))
+    async with asyncio.timeout(10):
+        while server._updates._poll is None:  # noqa: ASYNC110 - the server has no event to wait for
+            await asyncio.sleep(0)
+    await drained(bot)
+    assert (await polling)["error_code"] == 409
+    await bot.set_webhook("http://127.0.0.1:1/x")
+    with pytest.raises(Conflict):
+        await drained(bot)
+    assert server.conflicts == 2
+
+
+async def test_whoever_watches_hears_of_every_change_of_a_chat(bot, ann, server):
+    changed: list[int] = []
+    server.on_change(changed.append)
+    sent = await bot.send_message(ANN, "Code")
+    await bot.edit_message_text("Used", ANN, sent.message_id)
+    await bot.delete_message(ANN, sent.message_id)
+    ann.write("hello")
+    ann.block()
+    ann.block()
+    assert changed == [ANN] * 5
+
+
+async def test_a_slow_answer_comes_late(server, bot, ann):
+    server.faults.set(Fault.SLOW, delay=0.05, recipient="sendMessage")
+    assert (await bot.send_message(ANN, "Code")).text == "Code"
+    assert len(server.inbox.letters) == 1

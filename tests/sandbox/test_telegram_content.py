@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from gateway.sandbox.telegram_content import (
     ApiError,
     bot_commands,
+    edited_keyboard,
     flat,
     keyboard,
     message_content,
     nested,
     read_parameters,
+    reply_keyboard,
+    scope,
+    secret_token,
     strings,
     truth,
     whole,
@@ -160,3 +164,74 @@ def test_keyboards_telegram_refuses(parameters, word):
 )
 def test_commands_telegram_refuses(commands, word):
     assert refusal(bot_commands, {"commands": commands}).startswith(word)
+
+
+@pytest.mark.parametrize(
+    ("markup", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ([], None),
+        ({"inline_keyboard": []}, None),
+        ({"force_reply": True}, None),
+        ({"remove_keyboard": True, "selective": False}, {"remove_keyboard": True}),
+        ({"keyboard": [["Yes"]]}, {"keyboard": [[{"text": "Yes"}]]}),
+        (
+            {"keyboard": [[{"text": "Share", "request_contact": True}]], "one_time_keyboard": True},
+            {"keyboard": [[{"text": "Share", "request_contact": True}]], "one_time_keyboard": True},
+        ),
+    ],
+)
+def test_a_reply_keyboard_is_read(markup, expected):
+    assert reply_keyboard({"reply_markup": markup}, private=True) == expected
+    assert reply_keyboard({"reply_markup": json.dumps(markup)}, private=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        ([], "can't parse reply keyboard markup"),
+        ("x", "can't parse reply keyboard markup"),
+        (["x"], "can't parse reply keyboard markup"),
+        ([[]], "can't parse reply keyboard markup"),
+        ([[7]], "can't parse keyboard button"),
+        ([[{"request_contact": True}]], "can't parse keyboard button"),
+    ],
+)
+def test_a_broken_reply_keyboard_is_refused(rows, word):
+    with pytest.raises(ApiError) as refused:
+        reply_keyboard({"reply_markup": {"keyboard": rows}}, private=True)
+    assert word in refused.value.description
+
+
+def test_a_phone_is_asked_for_in_private_only():
+    with pytest.raises(ApiError, match="400") as refused:
+        reply_keyboard({"reply_markup": {"keyboard": [[{"text": "x", "request_contact": True}]]}}, private=False)
+    assert "private chats only" in refused.value.description
+
+
+def test_a_message_is_edited_with_an_inline_keyboard_or_none():
+    inline = {"inline_keyboard": [[{"text": "x", "callback_data": "y"}]]}
+    assert edited_keyboard({"reply_markup": inline}) == {"reply_markup": inline}
+    assert edited_keyboard({"reply_markup": {}}) == {}
+    assert refusal(edited_keyboard, {"reply_markup": {"remove_keyboard": True}}) == "inline keyboard expected"
+
+
+def test_a_webhooks_secret_is_of_the_allowed_characters():
+    assert secret_token({}) == ""
+    assert secret_token({"secret_token": "aZ0_-"}) == "aZ0_-"
+    for wrong in ("a b", "ü", "x" * 257):
+        assert refusal(secret_token, {"secret_token": wrong}) == "secret token contains unallowed characters"
+
+
+def test_the_scope_of_commands_is_one_of_telegrams():
+    assert scope({}) == "default"
+    assert scope({"scope": '{"type": "all_private_chats"}'}) == "all_private_chats"
+    for wrong in ({"type": "everybody"}, {}, [1]):
+        assert "unsupported type" in refusal(scope, {"scope": wrong})
+
+
+def test_a_menu_has_a_hundred_commands_at_most():
+    command = {"command": "x", "description": "y"}
+    assert len(bot_commands({"commands": [command] * 100})) == 100
+    assert refusal(bot_commands, {"commands": [command] * 101}) == "BOT_COMMANDS_TOO_MUCH"

@@ -420,3 +420,33 @@ def test_a_signature_is_an_hmac_over_url_and_sorted_parameters():
 )
 def test_segments_are_counted_in_the_alphabet_a_body_needs(body, count):
     assert segments(body) == count
+
+
+async def test_a_lost_message_is_accepted_reported_undelivered_and_not_read_by_anyone(server, api, application):
+    server.faults.set(Fault.LOSE)
+    async with api.create(StatusCallback=application.url) as answer:
+        assert answer.status == 201
+    told = [(await application.next())[1] for _ in range(2)]
+    assert [(form["MessageStatus"], form.get("ErrorCode")) for form in told] == [
+        ("sent", None),
+        ("undelivered", "30003"),
+    ]
+    assert server.inbox.letters == []
+
+
+async def test_a_slow_answer_is_an_answer(server, api):
+    server.faults.set(Fault.SLOW, delay=0.05)
+    async with api.create() as answer:
+        assert answer.status == 201
+    assert len(server.inbox.letters) == 1
+
+
+async def test_nothing_is_sent_for_a_client_that_left_a_slow_server(server, api):
+    server.faults.set(Fault.SLOW, delay=0.2)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await api.create()
+    # The server's own end waits for the requests that were under way.
+    await server.__aexit__()
+    assert server.inbox.letters == []
+    await server.__aenter__()

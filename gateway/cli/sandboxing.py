@@ -1,0 +1,136 @@
+"""The sandbox around a gateway: its servers, and its page, which signs in by HTTP as any application does."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import aiohttp
+
+from gateway.app import Gateway, running
+from gateway.config import SandboxSettings, Settings
+from gateway.errors import ConfigError
+from gateway.sandbox import Sandbox
+from gateway.sandbox.feed import Feed
+from gateway.sandbox.scenes import About, ActError, Answered, Scenes
+from gateway.sandbox.site import Site
+from gateway.serving import serving
+
+#: The service whose key the page has.
+SERVICE = "default"
+#: Seconds one request of the page to the gateway may take.
+PATIENCE = 20.0
+
+_T = TypeVar("_T")
+
+
+class Caller:
+    """An application that uses the gateway, by HTTP alone. Raises ``ActError`` (502) where nobody answers."""
+
+    def __init__(self, session: aiohttp.ClientSession, key: str) -> None:
+        self._session = session
+        #: Its API key.
+        self.key = key
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answered:
+        """Send a request and return the answer, whatever it is."""
+        return await self._answered("POST", path, body)
+
+    async def get(self, path: str) -> Answered:
+        """Fetch and return the answer, whatever it is."""
+        return await self._answered("GET", path, None)
+
+    async def _answered(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answered:
+        try:
+            async with self._session.request(method, path, json=body) as answer:
+                return Answered(answer.status, await answer.json(content_type=None))
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            raise ActError(502, "The gateway does not answer.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page while it is open."""
+
+    #: Where a browser finds it.
+    url: str
+    #: The application it acts as.
+    caller: Caller = field(repr=False)
+
+
+def servers(settings: SandboxSettings) -> Sandbox:
+    """Return the servers ``[sandbox]`` asks for, to be opened; the page's port comes before theirs."""
+    first = settings.port and settings.port + 1
+    ports = (first, first and first + 1, first and first + 2)
+    return Sandbox(magic_addresses=True, host=settings.host, ports=ports, allow_remote=settings.allow_remote)
+
+
+@asynccontextmanager
+async def opened_servers(settings: SandboxSettings) -> AsyncIterator[Sandbox]:
+    """Open the servers ``[sandbox]`` asks for. Raises ``ConfigError`` where a port is taken."""
+    async with AsyncExitStack() as stack:
+        yield await _entered(stack, servers(settings), settings)
+
+
+@asynccontextmanager
+async def sandboxed(
+    settings: Settings,
+    sandbox: Sandbox,
+    listener: socket.socket,
+    *,
+    on_commit: Callable[[Sequence[object]], None] = lambda _: None,
+) -> AsyncIterator[Page]:
+    """Run and serve a gateway whose providers are ``sandbox``, and the page beside it.
+
+    Raises what ``running`` does, and ``ConfigError`` where the page's port is taken.
+    """
+    feed = Feed()
+
+    def heard(notes: Sequence[object]) -> None:
+        on_commit(notes)
+        feed.hear(notes)
+
+    async with (
+        running(settings, on_commit=heard, sandbox=True) as gateway,
+        serving(gateway, settings.server, listener),
+        page(settings, gateway, sandbox, feed, url=_url(listener)) as opened,
+    ):
+        yield opened
+
+
+@asynccontextmanager
+async def page(settings: Settings, gateway: Gateway, sandbox: Sandbox, feed: Feed, *, url: str) -> AsyncIterator[Page]:
+    """Open the page for a gateway that is served at ``url``, with a key of its own that ends with it.
+
+    ``feed`` is what the gateway was given as ``on_commit``. Raises ``ConfigError`` where the port is taken.
+    """
+    key = await gateway.keys.create(SERVICE, "sandbox page")
+    service, place = settings.services[SERVICE], settings.sandbox
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(gateway.keys.revoke, key.split("_")[1])
+        session = aiohttp.ClientSession(
+            url, headers={"Authorization": f"Bearer {key}"}, timeout=aiohttp.ClientTimeout(total=PATIENCE)
+        )
+        caller = Caller(await stack.enter_async_context(session), key)
+        scenes = Scenes(sandbox, feed, caller, About(url, service.name, service.channels))
+        site = Site(scenes, host=place.host, port=place.port, allow_remote=place.allow_remote)
+        yield Page((await _entered(stack, site, place)).base_url, caller)
+
+
+async def _entered(stack: AsyncExitStack, server: AbstractAsyncContextManager[_T], settings: SandboxSettings) -> _T:
+    """Open a server until ``stack`` ends. Raises ``ConfigError`` where its port is taken."""
+    try:
+        return await stack.enter_async_context(server)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port} or one of the next three"
+        raise ConfigError([f"[sandbox] host, port: {place} cannot be listened on: {error.strerror}"]) from None
+
+
+def _url(listener: socket.socket) -> str:
+    """Return where this machine reaches what listens."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

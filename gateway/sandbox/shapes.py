@@ -1,0 +1,144 @@
+"""How the page and the inbox's API are told of letters, chats and events: plain JSON objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.events.event import Event
+from gateway.sandbox.inbox import Letter
+from gateway.sandbox.mail_text import html_text
+from gateway.sandbox.telegram_people import Person
+from gateway.sandbox.twilio import segments
+
+Json = dict[str, Any]
+
+#: Messages of a chat that are shown.
+CHAT_MESSAGES = 50
+
+#: What a code looks like in a text: a word of digits, or of capitals with a digit; not a part of something longer.
+_CODES = (re.compile(r"(?<![\w+#.-])[0-9]{4,10}(?![\w-])"), re.compile(r"(?<![\w+.-])(?=[A-Z]*[0-9])[0-9A-Z]{4,10}\b"))
+
+
+def letter_item(letter: Letter) -> Json:
+    """Return a mail or an SMS as the page shows it in a list."""
+    return {
+        "id": letter.id,
+        "protocol": letter.protocol,
+        "to": letter.to,
+        "from": letter.fields.get("mail_from") or letter.fields.get("From") or "",
+        "subject": letter.fields.get("subject", ""),
+        "text": letter.text,
+        "html": bool(html_of(letter)),
+        "segments": segments(letter.text) if letter.protocol == "twilio" else 1,
+        "code": code_of(letter),
+        "at": letter.received_at,
+    }
+
+
+def whole_letter(letter: Letter) -> Json:
+    """Return a letter as a program that tests with it reads it."""
+    return {
+        "id": letter.id,
+        "protocol": letter.protocol,
+        "to": letter.to,
+        "subject": letter.fields.get("subject", ""),
+        "text": letter.text,
+        "html": html_of(letter) or None,
+        "code": code_of(letter),
+        "received_at": letter.received_at,
+    }
+
+
+def html_of(letter: Letter) -> str:
+    """Return a mail's HTML, ``""`` where it has none or the letter is no mail."""
+    return html_text(letter.raw) if letter.protocol == "smtp" else ""
+
+
+def code_of(letter: Letter) -> str | None:
+    """Return the code a letter carries: what a button in a chat copies, elsewhere the first word that looks like one."""
+    if letter.protocol == "telegram":
+        return _copied(letter.fields.get("reply_markup", ""))
+    return _written(letter.text)
+
+
+def _copied(markup: str) -> str | None:
+    # "null" is a way to say that there is none.
+    rows = (json.loads(markup or "null") or {}).get("inline_keyboard", [])
+    return next((button["copy_text"]["text"] for row in rows for button in row if "copy_text" in button), None)
+
+
+def _written(text: str) -> str | None:
+    return next((found[0] for pattern in _CODES if (found := pattern.search(text))), None)
+
+
+def chat_item(person: Person) -> Json:
+    """Return a whole chat: what both sides wrote and still see, who they are, and the keyboard the bot shows."""
+    return {
+        "person": person.user_id,
+        "name": person.first_name,
+        "language": person.language_code,
+        "blocked": person.blocked,
+        "keyboard": _keyboard(person.keyboard),
+        "messages": [_message(person, item) for item in list(person.messages.values())[-CHAT_MESSAGES:]],
+    }
+
+
+def _keyboard(markup: Json | None) -> Json | None:
+    """Return the keyboard's first button; a bot of ours shows one with one."""
+    if markup is None:
+        return None
+    key = next(key for row in markup["keyboard"] for key in row)
+    return {"label": key["text"], "contact": bool(key.get("request_contact"))}
+
+
+def _message(person: Person, message: Mapping[str, Any]) -> Json:
+    contact = message.get("contact")
+    return {
+        "id": message["message_id"],
+        "mine": message["from"]["id"] == person.user_id,
+        "text": message.get("text", ""),
+        "entities": message.get("entities", []),
+        "buttons": [[_button(button) for button in row] for row in _inline(message)],
+        "contact": contact
+        and {"phone": f"+{contact['phone_number']}", "own": contact.get("user_id") == person.user_id},
+        "forwarded": "forward_origin" in message,
+        "edited": "edit_date" in message,
+        "protected": bool(message.get("has_protected_content")),
+        "at": message["date"],
+    }
+
+
+def _inline(message: Mapping[str, Any]) -> list[list[Json]]:
+    rows: list[list[Json]] = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return rows
+
+
+def _button(button: Json) -> Json:
+    """Return a button by what it does: ``copy``, ``data`` or ``url``."""
+    does: Json = {"label": button["text"]}
+    if "copy_text" in button:
+        does["copy"] = button["copy_text"]["text"]
+    elif "callback_data" in button:
+        does["data"] = button["callback_data"]
+    elif "url" in button:
+        does["url"] = button["url"]
+    return does
+
+
+def event_item(event: Event) -> Json:
+    """Return one line of the gateway's timeline; no event holds a code or a whole address."""
+    return {
+        "at": event.at,
+        "name": event.name.value,
+        "channel": event.channel,
+        "verification": event.verification_id,
+        "attempt": event.attempt,
+        "outcome": event.outcome and str(event.outcome),
+        "reason": event.reason and str(event.reason),
+        "provider_code": event.provider_code,
+        "recipient": event.recipient,
+        "milliseconds": event.milliseconds,
+    }
