@@ -5,16 +5,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check lint types bench lock clean
+.PHONY: help demo test test-browser screenshots check lint types bench lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run the main job without any account, and keep serving
 	@$(BIN)/otp-gateway demo
 
 test: $(READY) ## Run all tests, PostgreSQL included
 	@$(BIN)/python -m pytest -q --cov --cov-report=term --cov-fail-under=95
+
+test-browser: $(READY) ## Walk through the sandbox page in the system's Chromium, without a window
+	@$(BIN)/python -m pytest -q -m browser tests/browser
+
+screenshots: $(READY) ## Take the pictures of the sandbox page that are in docs/images
+	@SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -m browser tests/browser -k screenshots
 
 check: $(READY) lint types test ## Everything CI runs: lint, format, types, tests with coverage
 

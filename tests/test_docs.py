@@ -35,8 +35,9 @@ from gateway.delivery.lifecycle import (
     SubscriberStatus,
     VerificationStatus,
 )
+from gateway.delivery.reply_parts import REPLIES
 from gateway.delivery.template_language import FILTERS
-from gateway.delivery.templating import CODE_VALUES, REPLIES
+from gateway.delivery.templating import CODE_VALUES
 from gateway.events.event import Event, EventName
 from gateway.events.line import line_of
 
