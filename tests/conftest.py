@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlmodel import SQLModel
 
 from gateway.config import SealingKey
@@ -21,6 +22,10 @@ from gateway.storage.migrations import Store
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.sqlite import SqliteEngine
+
+# How long an example takes says more of a shared machine than of the code: no test fails for being slow.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 #: A moment with nothing special about it: 2026-05-04T10:40:00Z.
 START = 1_777_891_200.0
