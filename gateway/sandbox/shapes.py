@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.parser import HeaderParser
+from email.utils import parseaddr
 from typing import Any
 
 from gateway.events.event import Event
@@ -28,7 +32,7 @@ def letter_item(letter: Letter) -> Json:
         "id": letter.id,
         "protocol": letter.protocol,
         "to": letter.to,
-        "from": letter.fields.get("mail_from") or letter.fields.get("From") or "",
+        "from": _sender(letter),
         "subject": letter.fields.get("subject", ""),
         "text": letter.text,
         "html": bool(html_of(letter)),
@@ -50,6 +54,32 @@ def whole_letter(letter: Letter) -> Json:
         "code": code_of(letter),
         "received_at": letter.received_at,
     }
+
+
+def _sender(letter: Letter) -> str:
+    """Return whom a letter is from as a person reads it: a mail's ``From`` (RFC 5322 3.6.2), an SMS's sender.
+
+    Bounces go to the envelope's sender, which no mail program shows; it stands in where a mail names nobody.
+    """
+    if letter.protocol != "smtp":
+        return letter.fields.get("From", "")
+    # Mails with SMTPUTF8 have UTF-8 in their headers (RFC 6532).
+    head = letter.raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+    written = " ".join((HeaderParser().parsestr(head)["From"] or letter.fields.get("mail_from", "")).split())
+    # Read before it is decoded, so that a name cannot bring an address of its own (RFC 2047 5).
+    name, address = parseaddr(written)
+    if "@" not in address:
+        return written
+    shown = " ".join(_decoded(name).split())
+    return f"{shown} <{address}>" if shown else address
+
+
+def _decoded(text: str) -> str:
+    """Return a text whose encoded words (RFC 2047) are read; as it is where they cannot be."""
+    try:
+        return str(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
 
 
 def html_of(letter: Letter) -> str:

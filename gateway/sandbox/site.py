@@ -43,12 +43,29 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-#: The files of the page by path.
+#: The modules of the page's script, each named for what it shows or does; ``page`` is where it begins.
+_MODULES = (
+    "acts",
+    "app",
+    "bubble",
+    "chat",
+    "dom",
+    "frame",
+    "log",
+    "mail",
+    "page",
+    "people",
+    "phone",
+    "sms",
+    "verification",
+    "words",
+)
+#: The files of the page by path; nothing else of its folder is served.
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in _MODULES},
 }
 
 _Handler = Callable[[Request], Awaitable[Response]]

@@ -26,6 +26,8 @@ MAX_MESSAGE = 64 * 1024 * 1024
 
 _FLAGS = (
     "--headless=new",
+    # Whatever the machine's language, the bot answers people of this one.
+    "--accept-lang=en-US",
     "--remote-debugging-port=0",
     "--no-first-run",
     "--no-default-browser-check",

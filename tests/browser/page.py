@@ -92,6 +92,11 @@ class Page:
         wanted = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         await self.call("Emulation.setEmulatedMedia", features=wanted)
 
+    async def speak(self, language: str) -> None:
+        """Make this the browser's language, such as ``de-AT``, for pages that are opened from now on."""
+        agent = await self.evaluate("navigator.userAgent")
+        await self.call("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=language)
+
     async def allow_clipboard(self, origin: str) -> None:
         """Let pages of ``origin`` read and write the clipboard."""
         permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]

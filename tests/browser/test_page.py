@@ -119,6 +119,7 @@ async def test_a_mail_is_shown_as_a_mail_program_would(page):
     await page.shows("#banner", "Your")
     await page.click("#banner button")
     await page.click("#mail-list button.unread")
+    assert await page.text("#mail-address") == "codes@example.com"
     code = (await page.text("#mail-copy")).removeprefix("Copy ")
     assert await page.evaluate("document.querySelector('#mail-body iframe').getAttribute('sandbox')") == ""
     await give(page, code)
@@ -136,6 +137,17 @@ async def test_wrong_codes_are_counted_and_the_right_one_still_works(page):
     assert await page.evaluate("document.querySelector('#code').ariaInvalid") == "true"
     await give(page, code)
     await page.shows("#verify-title", "Signed in")
+
+
+async def test_whom_the_bot_meets_it_answers_in_the_browsers_language(page):
+    await page.speak("de-AT")
+    await page.reload()
+    await live(page)
+    await page.click("#dock-telegram")
+    await page.click("#start")
+    await page.shows(CHAT, "Hallo!")
+    await page.click("#slash")
+    await page.shows("#commands button", "Was ich kann")
 
 
 async def test_a_refusal_says_what_is_wrong(page):

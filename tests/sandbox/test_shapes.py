@@ -7,6 +7,8 @@ from email import policy
 from email.message import EmailMessage
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.events.event import EventName, event
 from gateway.sandbox.inbox import Inbox, Letter
@@ -16,9 +18,10 @@ from gateway.sandbox.telegram import TelegramSandbox
 
 def mail() -> Letter:
     message = EmailMessage(policy.SMTP)
+    message["From"] = "Example Shop <codes@example.com>"
     message.set_content("Your code: 123456")
     message.add_alternative("<p>123456</p>", subtype="html")
-    fields = {"mail_from": "codes@example.com", "subject": "Your code"}
+    fields = {"mail_from": "bounces@example.com", "subject": "Your code"}
     return Letter("smtp", "ann@example.org", "Your code: 123456\n", message.as_bytes(), fields, 1.5, "A1")
 
 
@@ -35,7 +38,7 @@ def test_a_mail_is_listed_with_its_sender_and_subject():
         "id": "A1",
         "protocol": "smtp",
         "to": "ann@example.org",
-        "from": "codes@example.com",
+        "from": "Example Shop <codes@example.com>",
         "subject": "Your code",
         "text": "Your code: 123456\n",
         "html": True,
@@ -43,6 +46,48 @@ def test_a_mail_is_listed_with_its_sender_and_subject():
         "code": "123456",
         "at": 1.5,
     }
+
+
+def sender(head: bytes) -> object:
+    raw = head + b"\r\nSubject: Code\r\n\r\nFrom: the.body@example.com"
+    return letter_item(Letter("smtp", "ann@example.org", "", raw, {"mail_from": "bounces@example.com"}, 1.5, "A1"))[
+        "from"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "shown"),
+    [
+        (b"From: codes@example.com", "codes@example.com"),
+        (b"from: <codes@example.com>", "codes@example.com"),
+        (b'From: "Shop, Inc." <codes@example.com>', "Shop, Inc. <codes@example.com>"),
+        (b"From: =?utf-8?q?Caf=C3=A9?= <codes@example.com>", "Café <codes@example.com>"),
+        (
+            b"From: =?utf-8?b?Q2Fmw6k=?=\r\n =?utf-8?q?_Mitte?=\r\n <codes@example.com>",
+            "Café Mitte <codes@example.com>",
+        ),
+        ("From: Café <codes@bücher.example>".encode(), "Café <codes@bücher.example>"),
+        (
+            b"From: =?utf-8?q?a=40b=2Eexample_=3Ca=40b=3E=2C?= <codes@example.com>",
+            "a@b.example <a@b>, <codes@example.com>",
+        ),
+        (b"From: =?utf-8?q?a=0D=0Ab?= <codes@example.com>", "a b <codes@example.com>"),
+        (b"From: =?no-such?q?a?= <codes@example.com>", "=?no-such?q?a?= <codes@example.com>"),
+        (b"From: nobody in particular", "nobody in particular"),
+        (b"From: \xff <codes@example.com>", "\N{REPLACEMENT CHARACTER} <codes@example.com>"),
+        (b"From: ", "bounces@example.com"),
+        (b"To: ann@example.org", "bounces@example.com"),
+    ],
+)
+def test_a_mails_sender_is_its_from_as_a_mail_program_shows_it(head, shown):
+    assert sender(head) == shown
+
+
+@given(st.binary() | st.text(alphabet='=?utf-8qbQB_<>@"(),:;\\ \r\naé').map(str.encode))
+def test_any_from_is_shown_on_one_line(written):
+    shown = sender(b"From: " + written)
+    assert isinstance(shown, str)
+    assert "\n" not in shown
 
 
 def test_an_sms_is_listed_with_what_it_costs():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 from email import policy
 from email.message import EmailMessage
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import aiohttp
@@ -19,7 +21,7 @@ from gateway.sandbox import Sandbox
 from gateway.sandbox.feed import QUEUE, Feed
 from gateway.sandbox.inbox import Letter
 from gateway.sandbox.scenes import Answered, Scenes
-from gateway.sandbox.site import Site
+from gateway.sandbox.site import _FILES, Site
 from tests.sandbox.recorder import ABOUT, Recorder
 
 PHONE, EMAIL = "+4915112345678", "ann+shop@example.org"
@@ -65,13 +67,16 @@ def mail(html: str) -> Letter:
     return Letter("smtp", EMAIL, "Code 123456\n", message.as_bytes(), {"subject": "Code"}, 1.0, "A1")
 
 
+MODULES = {path.stem: path for path in sorted(PAGE.glob("*.js"))}
+
+
 @pytest.mark.parametrize(
     ("path", "name", "kind"),
     [
         ("/", "index.html", "text/html"),
         ("/page.css", "page.css", "text/css"),
-        ("/page.js", "page.js", "text/javascript"),
         ("/icon.svg", "icon.svg", "image/svg+xml"),
+        *((f"/{name}.js", f"{name}.js", "text/javascript") for name in MODULES),
     ],
 )
 async def test_the_files_of_the_page_are_served_as_they_are(http, path, name, kind):
@@ -84,8 +89,19 @@ async def test_the_files_of_the_page_are_served_as_they_are(http, path, name, ki
     assert "frame-ancestors 'none'" in policy
 
 
+def test_every_file_of_the_page_is_served():
+    assert {name for name, _ in _FILES.values()} == {path.name for path in PAGE.iterdir()}
+
+
+def test_the_modules_of_the_page_are_small_and_import_each_other_in_one_direction():
+    imports = {name: set(re.findall(r'from "\./(\w+)\.js"', path.read_text())) for name, path in MODULES.items()}
+    order = list(TopologicalSorter(imports).static_order())
+    assert (sorted(order), order[-1]) == (list(MODULES), "page")
+    assert {name: lines for name, path in MODULES.items() if (lines := len(path.read_text().splitlines())) > 250} == {}
+
+
 async def test_nothing_else_is_served(http):
-    for path in ("/page", "/../site.py", "/page.js/x"):
+    for path in ("/page", "/../site.py", "/page.js/x", "/chat", "/sandbox/page/chat.js"):
         async with http.get(path) as answer:
             assert answer.status == 404
     async with http.get("/act/write") as answer:
