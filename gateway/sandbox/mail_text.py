@@ -36,11 +36,15 @@ def _first(raw: bytes, kind: str) -> str:
 
 def subject(raw: bytes) -> str:
     """Return the decoded subject of a mail, ``""`` without one."""
-    value = str(_split(raw)[0].get("Subject", ""))
+    return decoded(str(_split(raw)[0].get("Subject", "")))
+
+
+def decoded(text: str) -> str:
+    """Return a text whose encoded words (RFC 2047) are read; as it is where they cannot be."""
     try:
-        return str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeDecodeError):
-        return value
+        return str(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
 
 
 def _split(raw: bytes) -> tuple[Message[str, str], bytes]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.parser import HeaderParser
 from email.utils import parseaddr
 from typing import Any
 
 from gateway.events.event import Event
 from gateway.sandbox.inbox import Letter
-from gateway.sandbox.mail_text import html_text
+from gateway.sandbox.mail_text import decoded, html_text
 from gateway.sandbox.telegram_people import Person
 from gateway.sandbox.twilio import segments
 
@@ -70,16 +68,8 @@ def _sender(letter: Letter) -> str:
     name, address = parseaddr(written)
     if "@" not in address:
         return written
-    shown = " ".join(_decoded(name).split())
+    shown = " ".join(decoded(name).split())
     return f"{shown} <{address}>" if shown else address
-
-
-def _decoded(text: str) -> str:
-    """Return a text whose encoded words (RFC 2047) are read; as it is where they cannot be."""
-    try:
-        return str(make_header(decode_header(text)))
-    except (HeaderParseError, LookupError, ValueError):
-        return text
 
 
 def html_of(letter: Letter) -> str:
