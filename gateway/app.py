@@ -19,7 +19,7 @@ from gateway.clock import SystemClock
 from gateway.config import DatabaseSettings, Settings, check_channels, ensure_secrets, shipped
 from gateway.conversation import commands
 from gateway.conversation.blocking import Blocking
-from gateway.conversation.chats import any_locked
+from gateway.conversation.chats import any_locked, is_theirs
 from gateway.conversation.inbox import Inbox
 from gateway.conversation.listening import listen
 from gateway.conversation.replies import Replies
@@ -33,7 +33,7 @@ from gateway.delivery.revising import Reviser
 from gateway.delivery.revisions import Revisions
 from gateway.delivery.templating import FALLBACK, Templates
 from gateway.errors import ConfigError
-from gateway.rhythm import every
+from gateway.rhythm import every, until_none
 from gateway.storage import migrations
 from gateway.storage.answers import Answers
 from gateway.storage.database import Database, Engine
@@ -282,6 +282,7 @@ def _verifications(
         has_room=dispatcher.has_room,
         resolve=subscribers.resolve,
         locked=any_locked,
+        is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=reverse,
         sandbox=sandbox,
@@ -377,16 +378,16 @@ async def _health(database: Database, channels: Mapping[str, Channel], draining:
 
 def _duties(settings: Settings, gateway: Gateway) -> Iterator[Coroutine[None, None, None]]:
     yield every(SWEEP, gateway.parts.checking.expire_overdue)
-    yield every(FORGETTING, gateway.parts.answers.forget)
-    yield every(FORGETTING, gateway.parts.checking.forget_cooldowns)
+    yield every(FORGETTING, until_none(gateway.parts.answers.forget))
+    yield every(FORGETTING, until_none(gateway.parts.checking.forget_cooldowns))
     if _several_nodes(settings):
         yield every(CLOCK_SYNC, lambda: sync_clock(gateway.store.database, gateway.store.clock))
 
 
 def _bot_duties(gateway: Gateway, bots: _Bots) -> Iterator[Coroutine[None, None, None]]:
     channels, clock = gateway.parts.channels, gateway.store.clock
-    yield every(FORGETTING, bots.reverse.forget)
-    yield every(FORGETTING, bots.inbox.forget_heard)
+    yield every(FORGETTING, until_none(bots.reverse.forget))
+    yield every(FORGETTING, until_none(bots.inbox.forget_heard))
     for name in _revising(channels):
         yield bots.reviser.run(name)
     for name in _conversing(channels):

@@ -33,6 +33,13 @@ def test_an_address_of_version_6_can_be_listened_on():
     listener.close()
 
 
+def test_what_it_accepts_answers_without_waiting_for_acknowledgements():
+    with bind(ServerSettings(port=0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 async def test_a_request_under_way_is_answered_before_the_end(monkeypatch):
     entered, gate = asyncio.Event(), asyncio.Event()
 

@@ -70,6 +70,11 @@ async def unlocked(*_: Any) -> bool:
     return False
 
 
+async def unmoved(*_: Any) -> bool:
+    """Leave everybody in their chat."""
+    return True
+
+
 class Talker(Scripted):
     """A scripted channel with a bot: it writes, edits and deletes, and notes down what it was asked to."""
 
@@ -137,6 +142,7 @@ class World:
     )
     resolve: Any = unknown_person
     locked: Any = unlocked
+    is_theirs: Any = unmoved
     invite: Any = unknown_person
     on_blocked: Any = nobody
     has_room: bool = True
@@ -189,6 +195,7 @@ class World:
             has_room=lambda _: self.has_room,
             resolve=self.resolve,
             locked=self.locked,
+            is_theirs=self.is_theirs,
             invite=self.invite,
             reverse=self.reverse,
         )

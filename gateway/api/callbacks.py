@@ -18,8 +18,11 @@ from gateway.api.parts import Parts
 from gateway.api.responses import nothing
 from gateway.errors import Forbidden, NotFound
 
-#: Bytes of a callback's body. Providers send a few hundred.
+#: Bytes of a report's body. Providers send a few hundred.
 MAX_BODY: Final = 64 * 1024
+#: Bytes of an update's body. A long message that answers another, both full of links, has 80 thousand in Telegram's
+#: JSON; one that is refused comes again for a day.
+MAX_UPDATE: Final = 512 * 1024
 
 
 class CallbackRoutes:
@@ -36,7 +39,7 @@ class CallbackRoutes:
         channel = self._parts.channels.get(request.path_params["channel"])
         if channel is None:
             raise NotFound("no such channel")
-        body = await read(request, MAX_BODY)
+        body = await read(request, MAX_UPDATE if channel.hears_callbacks else MAX_BODY)
         call = CallbackRequest(method=request.method, target=_target(request), headers=_headers(request), body=body)
         try:
             await self._take_in(channel, call)

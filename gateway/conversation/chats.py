@@ -62,10 +62,15 @@ _INSERT_LINKED = Statement(
     key=(0,),
 )
 
-# A reference is a service's own: the same one names other people elsewhere.
-_LOCKED = """SELECT chat.hash FROM chat WHERE chat.locked_until > :now AND (chat.phone_hash IN ({hashes})
-    OR chat.hash IN (SELECT subscriber.chat_hash FROM subscriber WHERE subscriber.reference_hash IN ({hashes})
-        AND subscriber.service = :service)) LIMIT 1"""
+# A reference is a service's own: the same one names other people elsewhere. One SELECT for each kind, for with OR
+# PostgreSQL reads the whole table.
+_LOCKED = """SELECT chat.hash FROM chat WHERE chat.phone_hash IN ({hashes}) AND chat.locked_until > :now
+    UNION ALL SELECT chat.hash FROM subscriber JOIN chat ON chat.hash = subscriber.chat_hash
+        WHERE subscriber.service = :service AND subscriber.reference_hash IN ({hashes}) AND chat.locked_until > :now
+    LIMIT 1"""
+_THEIRS = """SELECT chat_hash FROM subscriber
+        WHERE service = :service AND reference_hash = :address_hash AND chat_hash = :chat_hash
+    UNION ALL SELECT hash FROM chat WHERE hash = :chat_hash AND phone_hash = :address_hash"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +235,11 @@ async def any_locked(fetch: Fetch, hashes: Sequence[bytes], now: float, service:
         return False
     text = _LOCKED.format(hashes=", ".join(f":{name}" for name in named))
     return bool(await fetch(text, now=now, service=service, **named))
+
+
+async def is_theirs(fetch: Fetch, chat_hash: bytes, address_hash: bytes, service: str) -> bool:
+    """Whether a chat is that of the person of an address: linked by the service's reference, or by a proved phone."""
+    return bool(await fetch(_THEIRS, chat_hash=chat_hash, address_hash=address_hash, service=service))
 
 
 def place(column: str, chat_hash: bytes) -> str:

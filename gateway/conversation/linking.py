@@ -9,6 +9,7 @@ from gateway.conversation import chats, contacts, people
 from gateway.conversation import statements as sql
 from gateway.conversation.people import place
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
+from gateway.delivery.lifecycle import SubscriberStatus
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.sealing import token_hash
 from gateway.storage.unit import Record
@@ -53,7 +54,16 @@ async def _confirmed(turn: Turn) -> Outcome:
             turn.now,
         )
         return Outcome(tuple(said), frozenset(wake))
-    return Outcome((turn.say("link_invalid", replaces=True),))
+    return await _again(turn) or Outcome((turn.say("link_invalid", replaces=True),))
+
+
+async def _again(turn: Turn) -> Outcome | None:
+    """Say once more that this chat is linked, where it is: a second press must not take that back; else ``None``."""
+    for record in await turn.connection.fetch(sql.ANY_BY_ID, id=turn.argument):
+        if record["status"] == SubscriberStatus.LINKED and record["chat_hash"] == turn.chat_hash:
+            account = people.told(turn.tools.sealer, record).masked
+            return Outcome((turn.say("linked", service=record["service"], replaces=True, account=account),))
+    return None
 
 
 async def _linked(turn: Turn, record: Record) -> bool:
@@ -102,7 +112,8 @@ async def _declined(turn: Turn) -> Outcome:
     found = await turn.connection.fetch(sql.ANY_BY_ID, id=turn.argument)
     declined = (sql.DECLINE, (turn.argument, turn.chat_hash))
     if not await turn.connection.apply(recorded(declined, [], [])):
-        return Outcome((turn.say("link_invalid", replaces=True),))
+        # Pressed twice: what the first press said stays.
+        return await _again(turn) or Outcome((turn.say("question_over"),))
     account = people.told(turn.tools.sealer, found[0]).masked
     return Outcome((turn.say("declined", service=found[0]["service"], replaces=True, account=account),))
 

@@ -64,8 +64,10 @@ async def decline(turn: Turn) -> Outcome:
     if declined is None:
         return _gone(turn)
     buttons = ((lock_button(turn, declined.service),),)
+    if question is None and declined.canceled:
+        return _gone(turn)
     if question is None:
-        # Answered or over before: too late to cancel, not to tell.
+        # Approved or over before: too late to cancel, not to tell.
         return Outcome((turn.say("reported_late", service=declined.service, buttons=buttons),))
     return Outcome((_about(turn, "question_declined", question, buttons),))
 
@@ -98,7 +100,7 @@ def _about(turn: Turn, template: str, question: Question, buttons: Sequence[Sequ
 
 
 def _gone(turn: Turn) -> Outcome:
-    return Outcome((turn.say("link_invalid"),))
+    return Outcome((turn.say("question_over"),))
 
 
 def _phone_hash(known: Record | None) -> bytes | None:

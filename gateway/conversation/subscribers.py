@@ -156,6 +156,7 @@ class Subscribers:
             chat=None if chat is None or record["blocked"] else self._sealer.open(chat, where).decode(),
             locale=record["language"],
             muted=record["muted"] is not None,
+            blocked=chat is not None and bool(record["blocked"]),
             locked_until=until,
         )
 

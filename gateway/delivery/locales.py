@@ -33,6 +33,20 @@ def fallbacks(tag: str) -> tuple[str, ...]:
     return (*("-".join(subtags[:count]) for count in range(len(subtags), 0, -1)), PLAIN)
 
 
+def choices(*tags: str) -> tuple[str, ...]:
+    """Return the keys to try for several wishes, the first one's first and ``PLAIN`` last. Never raises.
+
+    The plain files are in ``DEFAULT``: who wishes for that language wishes for nothing behind it.
+    """
+    keys: list[str] = []
+    for tag in tags:
+        specific = fallbacks(tag)[:-1]
+        keys += specific
+        if specific and specific[-1] == DEFAULT:
+            break
+    return (*keys, PLAIN)
+
+
 def written(key: str) -> str:
     """Return a key as people write it: ``de-at`` → ``de-AT``, ``zh-hant`` → ``zh-Hant``, ``PLAIN`` → ``en``."""
     language, *rest = (key or DEFAULT).split("-")

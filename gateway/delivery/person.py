@@ -20,6 +20,8 @@ class Reach:
     locale: str | None = None
     #: Whether the person wants no messages of this service in the chat.
     muted: bool = False
+    #: Whether the person, who has linked or proved theirs, blocked the bot.
+    blocked: bool = False
     #: Until when the person refuses every code, in seconds since the Unix epoch; ``None`` where that is not so now.
     locked_until: float | None = None
 
@@ -54,7 +56,7 @@ class Reported:
     """A verification that a person says they did not ask for."""
 
     service: str
-    #: Whether it was still pending and is canceled now; ``False``: it had ended before.
+    #: Whether it is canceled, now or before; ``False``: it had ended otherwise.
     canceled: bool
 
 
@@ -63,3 +65,5 @@ Resolve = Callable[[str, Address], Awaitable[Reach]]
 #: Tells whether the person of any of these address hashes refuses every code at a time; a reference among them is the
 #: service's, which comes last.
 Locked = Callable[[Fetch, Sequence[bytes], float, str], Awaitable[bool]]
+#: Tells whether a chat (by its hash) is still that of the person of an address (by its hash) of a service.
+IsTheirs = Callable[[Fetch, bytes, bytes, str], Awaitable[bool]]

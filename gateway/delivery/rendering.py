@@ -90,10 +90,14 @@ def code_renderer(
             adapter=channel.settings.adapter,
             purpose=message.purpose,
             locale=message.locale,
+            # A chat's locale is what the person's client says, whatever languages there are here.
+            otherwise=service.locale if channel.listens else DEFAULT,
             parts=channel.parts,
             values=values,
         )
-        report = Button(label(message.locale), NOT_ME + message.verification_id) if channel.listens else None
+        report = None
+        if channel.listens:
+            report = Button(label(replies.pick(message.locale, service.locale)), NOT_ME + message.verification_id)
         return Rendered(service.name, parts, report)
 
     return render
@@ -110,7 +114,9 @@ def ended_renderer(
     label = _labels(replies)
 
     def render(service: str, locale: str, outcome: str, verification_id: str, /) -> Reply:
-        brand = services[service].name if service in services else service
+        known = services.get(service)
+        brand = service if known is None else known.name
+        locale = replies.pick(locale, None if known is None else known.locale)
         text = replies("ended", locale, ("reply.html",), {"brand": brand, "outcome": outcome})["reply.html"]
         if outcome != "approved":
             return Reply(text)

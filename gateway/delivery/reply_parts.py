@@ -27,6 +27,8 @@ REPLIES: Mapping[str, Reply] = {
     "help": Reply(),
     "unknown": Reply(),
     "private_only": Reply(),
+    # A button that was pressed before.
+    "question_over": Reply(),
     "menu": Reply(tuple(f"{command}.txt" for command in MENU_COMMANDS)),
     # A link of a service.
     "confirm": Reply(("reply.html", "confirm.txt", "decline.txt"), _ACCOUNT),

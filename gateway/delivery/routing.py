@@ -29,8 +29,8 @@ def plan(
 ) -> list[Step]:
     """Return the steps of ``route`` that ``to`` has an address for, in order; the others are skipped.
 
-    ``reaches`` tells, by address kind, how a bot reaches the person. A bot is skipped where the person muted it, or
-    where they have not proved an address of another kind than its own.
+    ``reaches`` tells, by address kind, how a bot reaches the person. A bot is skipped where the person muted or blocked
+    it, or where they have not proved an address of another kind than its own.
     """
     steps: list[Step] = []
     for name in route:
@@ -47,8 +47,17 @@ def plan(
 
 def muted(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> bool:
     """Whether a bot of ``route`` is skipped because the person muted it."""
-    bots = [channels[name] for name in route if channels[name].needs_subscriber]
-    return any(reaches[kind].muted for bot in bots for kind in bot.kinds if kind in reaches)
+    return any(reach.muted for reach in _by_bots(route, channels, reaches))
+
+
+def blocked(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> bool:
+    """Whether a bot of ``route`` is skipped because the person blocked it."""
+    return any(reach.blocked for reach in _by_bots(route, channels, reaches))
+
+
+def _by_bots(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> Iterator[Reach]:
+    bots = (channels[name] for name in route if channels[name].needs_subscriber)
+    return (reaches[kind] for bot in bots for kind in bot.kinds if kind in reaches)
 
 
 def _in_chat(channel: Channel, to: Mapping[str, Address], reaches: Mapping[str, Reach]) -> Iterator[Step]:
@@ -59,5 +68,5 @@ def _in_chat(channel: Channel, to: Mapping[str, Address], reaches: Mapping[str, 
             yield Step(channel.name, to[kind].masked, reach.chat, kind, reach.locale)
             return
     own = next(iter(channel.kinds))
-    if own in to and not reaches[own].muted:
+    if own in to and not (reaches[own].muted or reaches[own].blocked):
         yield Step(channel.name, to[own].masked, None, own)

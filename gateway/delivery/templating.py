@@ -19,7 +19,7 @@ from jinja2 import Template, TemplateSyntaxError, nodes
 from markupsafe import escape
 
 from gateway.delivery.filling import CODE, fillable
-from gateway.delivery.locales import PLAIN, fallbacks, normalize
+from gateway.delivery.locales import DEFAULT, PLAIN, choices, normalize
 from gateway.delivery.template_language import MAX_SOURCE, Sandbox, explain, is_html, refusals, undeclared
 from gateway.delivery.template_language import members as members_named
 from gateway.errors import TemplateError
@@ -131,7 +131,7 @@ class Templates:
 
     def require(self, channel: str, adapter: str, template: str, parts: Sequence[str]) -> None:
         """Refuse to start without ``parts`` in the default locale. Raises ``TemplateError``."""
-        self._find(channel, adapter, template, PLAIN, tuple(parts))
+        self._find(channel, adapter, template, (PLAIN,), tuple(parts))
 
     def render(
         self,
@@ -142,12 +142,15 @@ class Templates:
         locale: str,
         parts: Sequence[str],
         values: Mapping[str, object],
+        otherwise: str = DEFAULT,
     ) -> dict[str, str]:
         """Return the text of each of ``parts``, all in one locale, without white space around it.
 
+        The locale is ``otherwise`` where there is nothing in ``locale``'s language.
+
         Raises ``TemplateError`` with file and line, never with a value.
         """
-        found = self._find(channel, adapter, purpose, locale, tuple(parts))
+        found = self._find(channel, adapter, purpose, (locale, otherwise), tuple(parts))
         if values.keys() != CODE_VALUES or values["params"]:
             return {part: self._render(template, values) for part, template in found}
         others = tuple((name, values[name]) for name in _OTHERS)
@@ -177,13 +180,13 @@ class Templates:
         return compiled
 
     def _look_up(
-        self, channel: str, adapter: str, purpose: str, locale: str, parts: tuple[str, ...]
+        self, channel: str, adapter: str, purpose: str, wished: tuple[str, ...], parts: tuple[str, ...]
     ) -> tuple[tuple[str, Template], ...]:
         for key in ((channel, purpose), (channel, FALLBACK), (adapter, purpose), (adapter, FALLBACK)):
             locales = self._sets.get(key, {})
             if not _holds(locales, PLAIN, parts):
                 continue
-            chosen = next(tag for tag in fallbacks(locale) if _holds(locales, tag, parts))
+            chosen = next(tag for tag in choices(*wished) if _holds(locales, tag, parts))
             return tuple((part, locales[chosen][part]) for part in parts)
         raise TemplateError(f"channel {channel}: no template has all of {', '.join(parts)} without a locale")
 

@@ -95,16 +95,17 @@ class Faults:
         """Behave again."""
         self._plans.clear()
 
-    def take(self, *recipients: str, only: Fault | None = None) -> Planned:
+    def take(self, *recipients: str, only: Fault | None = None, by_address: bool = True) -> Planned:
         """Return what this request meets and count it; the first of ``recipients`` with a setting decides.
 
-        With ``only`` any other fault is left for a later step of the same request.
+        With ``only`` any other fault is left for a later step of the same request. Without ``by_address`` nothing is
+        read from how an address is written.
         """
         for recipient in recipients:
             plan = self._plans.get(recipient)
             if plan is not None:
                 return self._count(recipient, plan) if only in {None, plan.planned.fault} else Planned()
-        for recipient in recipients:
+        for recipient in recipients if by_address else ():
             planned = self.by_address(recipient)
             if planned is not None:
                 return planned if only in {None, planned.fault} else Planned()

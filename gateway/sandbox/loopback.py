@@ -38,4 +38,7 @@ def is_loopback(host: str | None) -> bool:
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket on ``host``, an address; with port 0 the system chooses one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    listening = socket.create_server((host, port), family=family)
+    # As in gateway/serving.py.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -1,6 +1,7 @@
 """Addresses that always meet the same end, so that an application's tests need no switch: ``+49…902`` is never reached.
 
-The last three digits decide: of a phone number, of a mail's local part, of a chat's number.
+The last three digits decide: of a phone number, of a mail's local part, of a chat's number. In a chat that is so for
+messages with a button that copies a code; what the bot says otherwise arrives, so that its person can link.
 """
 
 from __future__ import annotations

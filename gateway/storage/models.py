@@ -21,6 +21,11 @@ SQLModel.metadata.naming_convention = {
 }
 
 
+def _index_where(name: str, *columns: str, where: str) -> Index:
+    """Return an index of those rows alone that a condition holds for, on both engines."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 def _key() -> Any:
     return Field(sa_column=Column(Text, primary_key=True))
 
@@ -92,12 +97,7 @@ class Verification(SQLModel, table=True):
     __table_args__ = (
         Index("ix_verification_service_id", "service", "id"),
         # What expires next, and nothing that has ended: the sweep stays flat however long the history is.
-        Index(
-            "ix_verification_pending_expires_at",
-            "expires_at",
-            sqlite_where=text("status = 'pending'"),
-            postgresql_where=text("status = 'pending'"),
-        ),
+        _index_where("ix_verification_pending_expires_at", "expires_at", where="status = 'pending'"),
     )
 
     id: str = _key()
@@ -161,27 +161,10 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         Index("ix_message_verification_id", "verification_id"),
         # The queue proper. Claims read these alone and stay flat whatever the table's length.
-        Index(
-            "ix_message_queued_channel_due_at",
-            "channel",
-            "due_at",
-            sqlite_where=text("status = 'queued'"),
-            postgresql_where=text("status = 'queued'"),
-        ),
-        Index(
-            "ix_message_sending_due_at",
-            "due_at",
-            sqlite_where=text("status = 'sending'"),
-            postgresql_where=text("status = 'sending'"),
-        ),
+        _index_where("ix_message_queued_channel_due_at", "channel", "due_at", where="status = 'queued'"),
+        _index_where("ix_message_sending_due_at", "due_at", where="status = 'sending'"),
         # What is to be put right in a chat, and nothing of the channels that cannot.
-        Index(
-            "ix_message_revise_channel_at",
-            "channel",
-            "revise_at",
-            sqlite_where=text("revise_at IS NOT NULL"),
-            postgresql_where=text("revise_at IS NOT NULL"),
-        ),
+        _index_where("ix_message_revise_channel_at", "channel", "revise_at", where="revise_at IS NOT NULL"),
     )
 
     id: str = _key()
@@ -273,6 +256,7 @@ class Subscriber(SQLModel, table=True):
         Index("uq_subscriber_service_reference_hash", "service", "reference_hash", unique=True),
         Index("ix_subscriber_chat_hash", "chat_hash"),
         Index("uq_subscriber_link_token_hash", "link_token_hash", unique=True),
+        _index_where("ix_subscriber_asked_chat_hash", "asked_chat_hash", where="asked_chat_hash IS NOT NULL"),
     )
 
     id: str = _key()
@@ -336,6 +320,7 @@ class Challenge(SQLModel, table=True):
     __table_args__ = (
         Index("ix_challenge_verification_id", "verification_id"),
         Index("ix_challenge_expires_at", "expires_at"),
+        _index_where("ix_challenge_asked_chat_hash", "asked_chat_hash", where="asked_chat_hash IS NOT NULL"),
     )
 
     #: SHA-256 of the link's token (128 random bits), or the keyed hash of the text.

@@ -24,6 +24,19 @@ def locked(until: float | None = None) -> RecipientRefused:
     return RecipientRefused("the person has locked codes" + (f" until {rfc3339(until)}" if until else ""))
 
 
+def moved() -> RecipientRefused:
+    """Return the refusal for a person who is no longer in the chat that a verification was started for."""
+    return RecipientRefused("the person has left that chat; start a new verification")
+
+
+def blocked() -> RecipientRefused:
+    """Return the refusal for a person who blocks the bot, where the chat is all there is.
+
+    They are not invited anew: whoever opened that link would take the person's place.
+    """
+    return RecipientRefused("the person has blocked the bot")
+
+
 def muted() -> RecipientRefused:
     """Return the refusal for a person who wants a service's messages elsewhere, where the chat is all there is."""
     return RecipientRefused("the person has muted this service")

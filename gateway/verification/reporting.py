@@ -64,7 +64,8 @@ async def reported(connection: Connection, queue: Queue, record: Record, stop: S
             recipient=stop.recipient,
         )
         await connection.apply(recorded(None, [], [told]))
-    if status_at(record, now) != VerificationStatus.PENDING:
-        return Reported(service, canceled=False)
     status = VerificationStatus.CANCELED
+    if (before := status_at(record, now)) != VerificationStatus.PENDING:
+        # Whoever presses twice is told the same twice, not that somebody may have used it.
+        return Reported(service, canceled=before == status)
     return Reported(service, await ending.end(connection, queue, verification_id, service, status, now))

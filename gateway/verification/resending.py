@@ -8,7 +8,7 @@ from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route, seal_code
-from gateway.delivery.person import Locked
+from gateway.delivery.person import IsTheirs, Locked
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
 from gateway.events.event import EventName, event, recorded
@@ -37,6 +37,7 @@ class Resending:
         chats: Collection[str],
         has_room: Callable[[str], bool],
         locked: Locked,
+        is_theirs: IsTheirs,
         random_below: codes.RandomBelow,
     ) -> None:
         self._queue = queue
@@ -46,6 +47,7 @@ class Resending:
         self._chats = chats
         self._has_room = has_room
         self._locked = locked
+        self._is_theirs = is_theirs
         self._random_below = random_below
 
     async def resend(
@@ -84,15 +86,19 @@ class Resending:
         return names.index(channel)
 
     async def _ask(self, connection: Connection, service: str, stops: Sequence[Stop], step: int, now: float) -> None:
-        """Ask whether the person wants it: no code at all, or none of this service's in the chat."""
+        """Ask whether the person wants it (no code at all, or none of this service's in the chat), and is still there."""
         hashes = sorted({bytes.fromhex(stop.hash) for stop in stops})
         if await self._locked(connection.fetch, hashes, now, service):
             raise refusing.locked()
-        chat = stops[step].address if stops[step].channel in self._chats else None
-        if chat is not None:
-            chat_hash = self._hasher.hash("chat", chat)
-            if await connection.fetch(sql.MUTED, chat_hash=chat_hash, service=service):
-                raise refusing.muted()
+        stop = stops[step]
+        if stop.channel not in self._chats or stop.address is None:
+            return
+        chat_hash = self._hasher.hash("chat", stop.address)
+        if not await self._is_theirs(connection.fetch, chat_hash, bytes.fromhex(stop.hash), service):
+            # The route was written at the start. Since then they may have moved to another chat, or have said stop.
+            raise refusing.moved()
+        if await connection.fetch(sql.MUTED, chat_hash=chat_hash, service=service):
+            raise refusing.muted()
 
     def _again(self, owner: Owner, record: Record, stops: Sequence[Stop], step: int, now: float) -> Message:
         generation: int = record["generation"]

@@ -12,7 +12,7 @@ from gateway.config import ServiceSettings
 from gateway.delivery import routing
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_route, seal_route
-from gateway.delivery.person import Locked, Reach, Resolve
+from gateway.delivery.person import IsTheirs, Locked, Reach, Resolve
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest, Refused, Unavailable
 from gateway.randomness import random_below
@@ -45,7 +45,7 @@ class Verifications:
     """Takes requests for codes.
 
     ``hand_over`` gives a fresh message to this node's dispatcher, ``has_room`` says whether it would take one of a
-    channel, ``resolve``, ``locked`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
+    channel, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
     answer there.
     """
 
@@ -64,6 +64,7 @@ class Verifications:
         has_room: Callable[[str], bool],
         resolve: Resolve,
         locked: Locked,
+        is_theirs: IsTheirs,
         invite: Invite,
         reverse: Reverse,
         sandbox: bool = False,
@@ -87,7 +88,7 @@ class Verifications:
         bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
         self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
-        self._resending = Resending(queue, sealer, hasher, services, bots, has_room, locked, random_below)
+        self._resending = Resending(queue, sealer, hasher, services, bots, has_room, locked, is_theirs, random_below)
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:
         """Make a verification without writing it.
@@ -180,6 +181,8 @@ class Verifications:
         steps = routing.plan(route, self._channels, to, reaches)
         if not steps and routing.muted(route, self._channels, reaches):
             raise refusing.muted()
+        if not steps and routing.blocked(route, self._channels, reaches):
+            raise refusing.blocked()
         if not steps:
             raise InvalidRequest.field("/to", f"no address for any channel of the route ({', '.join(route)})")
         return steps

@@ -27,7 +27,7 @@ from channels.kinds import KINDS
 from gateway.api import Health, Parts, create_api
 from gateway.api.keys import Keys
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
-from gateway.conversation.chats import any_locked
+from gateway.conversation.chats import any_locked, is_theirs
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
@@ -165,6 +165,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
         has_room=lambda _: True,
         resolve=subscribers.resolve,
         locked=any_locked,
+        is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=Reverse(
             database=database,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
 from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import Inbound
-from gateway.api.callbacks import MAX_BODY
+from gateway.api.callbacks import MAX_BODY, MAX_UPDATE
 from gateway.storage.unit import StorageUnavailableError
 from tests.conversation import conftest as conversation
 from tests.world import Talker
@@ -88,7 +89,7 @@ async def bot_client(rebuilt, make_talk):
         yield opened, talk
 
 
-def update(number: int = 1, command: str = "help") -> dict[str, object]:
+def update(number: int = 1, command: str = "help") -> dict[str, Any]:
     return {"json": {"id": number, "command": command}, "headers": SECRET}
 
 
@@ -99,6 +100,17 @@ async def test_what_people_write_is_taken_in_and_answered_later(bot_client):
     assert talk.bot.did == []
     await talk.replying.send_once("bot")
     assert [what[2].text for what in talk.bot.did] == [talk.text("help")]
+
+
+async def test_the_longest_update_is_taken_in(bot_client):
+    client, talk = bot_client
+    long = update()
+    long["json"]["text"] = "x" * (MAX_UPDATE - 100)
+    assert (await client.post("/callbacks/bot", **long)).status_code == 204
+    await talk.replying.send_once("bot")
+    assert len(talk.bot.did) == 1
+    long["json"]["text"] += "x" * 100
+    assert (await client.post("/callbacks/bot", **long)).status_code == 413
 
 
 async def test_a_repeated_update_is_answered_once(bot_client):

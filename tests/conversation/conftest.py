@@ -161,6 +161,7 @@ def make_talk(database, clock, sealer, hasher, texts) -> Callable[..., Talk]:
             node=node,
             resolve=subscribers.resolve,
             locked=chats.any_locked,
+            is_theirs=chats.is_theirs,
             invite=subscribers.invite,
             on_blocked=blocking.mark,
         )

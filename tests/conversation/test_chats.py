@@ -9,6 +9,7 @@ import pytest
 from channels.kinds import KINDS
 from gateway.conversation import chats
 from gateway.conversation.chats import Forgotten
+from gateway.errors import RecipientRefused
 from tests.conversation.conftest import CHAT, OTHER_CHAT
 from tests.world import PHONE
 
@@ -209,3 +210,65 @@ async def test_a_block_and_its_end_are_noted_once(talk, clock):
     assert [row["blocked_at"] for row in await rows(talk)] == [clock.now()]
     for expected in (True, False):
         assert await talk.turned(lambda turn: chats.unblock(turn.connection, turn.chat_hash)) is expected
+
+
+async def test_a_chat_is_its_persons_by_a_link_or_a_proved_number(talk):
+    await talk.link()
+    await prove(talk, OTHER_CHAT)
+    hashes = {chat: talk.world.hasher.hash("chat", chat) for chat in (CHAT, OTHER_CHAT)}
+    reference, number = (talk.world.hasher.hash(*what) for what in (("telegram", "user-42"), ("phone", PHONE)))
+
+    async def theirs(chat, address, service="shop"):
+        return await chats.is_theirs(talk.world.database.fetch, hashes[chat], address, service)
+
+    assert [await theirs(CHAT, reference), await theirs(CHAT, reference, "bank")] == [True, False]
+    assert [await theirs(OTHER_CHAT, number), await theirs(OTHER_CHAT, number, "bank")] == [True, True]
+    assert [await theirs(OTHER_CHAT, reference), await theirs(CHAT, number)] == [False, False]
+
+
+async def sent_again(talk, view):
+    """Whether a code that is asked for once more reached a chat."""
+    before = len(talk.bot.sent)
+    talk.world.clock.advance(90)
+    try:
+        await talk.world.verifications.resend("shop", view.id, None)
+    except RecipientRefused:
+        assert talk.world.handed_over == []
+        return False
+    await talk.world.attempt()
+    return len(talk.bot.sent) > before
+
+
+async def test_a_code_is_not_sent_again_into_the_chat_that_lost_the_number(talk):
+    await prove(talk)
+    view = await talk.world.start({"phone": PHONE}, channels=["bot"])
+    await talk.world.attempt()
+    assert await sent_again(talk, view)
+    await prove(talk, OTHER_CHAT)
+    assert not await sent_again(talk, view)
+
+
+async def test_a_code_is_not_sent_again_to_who_said_stop(talk):
+    await talk.link()
+    view = await talk.verify()
+    await talk.world.attempt()
+    await talk.turned(chats.forget)
+    assert not await sent_again(talk, view)
+
+
+async def test_a_code_is_not_sent_again_into_the_chat_that_was_linked_before(talk):
+    await talk.link()
+    view = await talk.verify()
+    await talk.world.attempt()
+    await talk.link(OTHER_CHAT)
+    assert not await sent_again(talk, view)
+
+
+async def test_nobody_else_can_take_the_place_of_who_blocked_the_bot(talk):
+    await talk.link()
+    await talk.say(blocked=True)
+    with pytest.raises(RecipientRefused):
+        await talk.verify()
+    assert (await talk.rows("subscriber"))[0]["link_token_hash"] is None
+    await talk.say(blocked=False)
+    assert (await talk.verify()).link is None

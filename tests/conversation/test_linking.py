@@ -39,8 +39,6 @@ async def test_the_question_turns_into_its_answer(talk):
         assert asked.replaces is None
         [answer] = await talk.press(asked, place, message_id="55")
         assert (answer.replaces, answer.buttons) == ("55", ())
-        [late] = await talk.press(asked, place, message_id="55")
-        assert (late.text, late.replaces) == (talk.text("link_invalid"), "55")
 
 
 async def test_opening_a_link_alone_links_nothing(talk):
@@ -133,7 +131,7 @@ async def test_another_chat_cannot_confirm_or_decline(talk):
     [asked] = await talk.start(view.link)
     for place in (0, 1):
         [reply] = await talk.press(asked, place, OTHER_CHAT)
-        assert reply.text == talk.text("link_invalid")
+        assert reply.text == talk.text(("link_invalid", "question_over")[place])
     assert await status(talk, view) == "pending"
     await talk.press(asked, 0)
     assert await status(talk, view) == "linked"
@@ -142,9 +140,10 @@ async def test_another_chat_cannot_confirm_or_decline(talk):
 async def test_a_second_press_links_nothing_again(talk):
     view = await talk.invite()
     [asked] = await talk.start(view.link)
-    await talk.press(asked, 0)
-    [reply] = await talk.press(asked, 0)
-    assert reply.text == talk.text("link_invalid")
+    [linked] = await talk.press(asked, 0, message_id="55")
+    for place in (0, 1):
+        [again] = await talk.press(asked, place, message_id="55")
+        assert (again.text, again.replaces) == (linked.text, "55")
     assert [name for name, _, _ in await talk.events()] == ["subscriber.created", "subscriber.linked"]
 
 
@@ -154,14 +153,24 @@ async def test_who_declines_is_not_linked_and_cannot_confirm_any_more(talk):
     [declined] = await talk.press(asked, 1)
     about = {"brand": "Shop & Söhne", "account": KINDS["telegram"]("user-42").masked}
     assert declined.text == talk.text("declined", **about)
+    [again] = await talk.press(asked, 1)
+    assert (again.text, again.replaces) == (talk.text("question_over"), None)
     [reply] = await talk.press(asked, 0)
     assert reply.text == talk.text("link_invalid")
 
 
-@pytest.mark.parametrize("data", ["yes:", "yes:sub_none", "no:sub_none", "no:"])
-async def test_forged_buttons_do_nothing(talk, data):
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("yes:", "link_invalid"),
+        ("yes:sub_none", "link_invalid"),
+        ("no:sub_none", "question_over"),
+        ("no:", "question_over"),
+    ],
+)
+async def test_forged_buttons_do_nothing(talk, data, said):
     [reply] = await talk.say(text=data, press="p1")
-    assert reply.text == talk.text("link_invalid")
+    assert reply.text == talk.text(said)
 
 
 async def test_who_was_forgotten_can_link_again(talk):

@@ -18,7 +18,7 @@ def people(database, clock, sealer, hasher, texts) -> People:
     ("canceled", "language", "said", "lock"),
     [
         (True, "en", "is canceled", "Lock codes for one hour"),
-        (True, "de", "ist abgebrochen", "Codes eine Stunde lang sperren"),
+        (True, "de", "gilt nicht mehr", "Codes eine Stunde lang sperren"),
         (False, "en", "was over already", "Lock codes for one hour"),
         (False, "de", "galt schon nicht mehr", "Codes eine Stunde lang sperren"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.delivery.locales import PLAIN, fallbacks, normalize, written
+from gateway.delivery.locales import PLAIN, choices, fallbacks, normalize, written
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,18 @@ def test_no_text_makes_the_fallback_raise_or_lose_the_plain_files(tag):
 def test_case_and_separator_do_not_count(tag):
     assert fallbacks(tag.upper().replace("-", "_")) == fallbacks(tag.lower().replace("_", "-"))
     assert fallbacks(written(normalize(tag))) == fallbacks(tag)
+
+
+@pytest.mark.parametrize(
+    ("wished", "expected"),
+    [
+        (("fr", "de-AT"), ("fr", "de-at", "de", "")),
+        (("en", "de"), ("en", "")),
+        (("en-GB", "de"), ("en-gb", "en", "")),
+        (("", "de"), ("de", "")),
+        (("fr", "en"), ("fr", "en", "")),
+        ((), ("",)),
+    ],
+)
+def test_wishes_are_tried_in_order_and_the_plain_files_are_english(wished, expected):
+    assert choices(*wished) == expected

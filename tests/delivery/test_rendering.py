@@ -71,6 +71,21 @@ def test_only_where_presses_are_heard_a_message_can_be_reported(render, texts):
     assert render(a_message(locale="fr"), Talker("sms", ["phone"]), 300.0).report == not_me(texts, "en")
 
 
+@pytest.mark.parametrize(
+    ("locale", "word"), [("fr", "Minuten"), ("de-AT", "Minuten"), ("en", "minutes"), ("en-GB", "minutes")]
+)
+def test_in_a_chat_a_language_that_nobody_wrote_for_gives_way_to_the_services(templates, texts, locale, word):
+    render = code_renderer({"shop": ServiceSettings(channels=["bot"], locale="de")}, {"shop": templates}, texts)
+    in_chat = render(a_message(locale=locale), Talker("sms", ["phone"]), 300.0)
+    assert word in in_chat.parts["body.txt"]
+    assert in_chat.report == not_me(texts, "de" if word == "Minuten" else "en")
+
+
+def test_elsewhere_a_locale_falls_back_to_the_plain_files(templates, texts):
+    render = code_renderer({"shop": ServiceSettings(channels=["sms"], locale="de")}, {"shop": templates}, texts)
+    assert "minutes" in render(a_message(locale="fr"), Scripted("sms", ["phone"]), 300.0).parts["body.txt"]
+
+
 def test_a_service_that_is_gone_has_no_words(render):
     with pytest.raises(TemplateError, match="bank is not configured any more"):
         render(a_message("bank"), Scripted("sms", ["phone"]), 300.0)

@@ -46,6 +46,7 @@ async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, setting
         async with client:
             client.headers["Authorization"] = f"Bearer {key}"
             link = await by_link(client, sandbox)
+            link_in, challenge = await by_challenge(client, sandbox, answers)
             for channel, to, address in (
                 ("sms", {"phone": PHONE}, PHONE),
                 ("email", {"email": EMAIL}, EMAIL),
@@ -71,6 +72,7 @@ async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, setting
             await with_faults(client, sandbox, answers)
     events.close()
     secrets = [PHONE, PHONE[1:], EMAIL, NAME, key, key[14:], sandbox.telegram.token, sandbox.twilio.auth_token, link]
+    secrets += [link_in, challenge, challenge.replace("-", "")]
     texts = {"the log": log.getvalue(), "standard streams": "".join(capfd.readouterr())}
     texts |= {f"answer {place}": answer.text + str(answer.headers) for place, answer in enumerate(answers)}
     for where, text in texts.items():
@@ -109,6 +111,25 @@ async def by_link(client: httpx.AsyncClient, sandbox: Sandbox) -> str:
         step()
         await sandbox.inbox.wait("4242", timeout=10, count=answered + 1)
     return token
+
+
+async def by_challenge(client: httpx.AsyncClient, sandbox: Sandbox, answers: list[httpx.Response]) -> tuple[str, str]:
+    """Have the person type a challenge and approve it; return the link's token and the challenge."""
+    asked = {"to": {"phone": PHONE}, "channels": ["telegram"], "mode": "inbound"}
+    made = (await client.post("/v1/verifications", json=asked)).json()
+    path, person = f"/v1/verifications/{made['id']}", sandbox.telegram.person(4242, NAME)
+    answered = len(sandbox.inbox.to("4242"))
+    person.write(made["challenge"])
+    await sandbox.inbox.wait("4242", timeout=10, count=answered + 1)
+    [question] = sandbox.telegram.chat(4242)[-1:]
+    [[confirm, *_]] = question["reply_markup"]["inline_keyboard"]
+    person.press(question["message_id"], confirm["callback_data"])
+    async with asyncio.timeout(10):
+        while (await client.get(path)).json()["status"] != "approved":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    answers.append(await client.get(path))
+    answers.append(await client.post(f"{path}/check", json={"code": made["challenge"].replace("-", "")[:10]}))
+    return str(made["link"].partition("?start=")[2]), str(made["challenge"])
 
 
 async def code_to(sandbox: Sandbox, address: str) -> str:

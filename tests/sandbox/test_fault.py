@@ -40,6 +40,13 @@ def test_a_recipient_can_be_kept_out_of_the_default():
     assert [faults.take("a").fault, faults.take("b").fault] == [Fault.NONE, Fault.STALL]
 
 
+def test_how_an_address_is_written_may_be_left_out():
+    faults = Faults()
+    faults.by_address = {"a": Planned(Fault.STALL)}.get
+    faults.set(Fault.DEFER)
+    assert faults.take("a", by_address=False).fault is Fault.DEFER
+
+
 def test_a_step_that_asks_for_one_fault_leaves_another_untouched():
     faults = Faults()
     faults.set(Fault.DEFER, times=1)

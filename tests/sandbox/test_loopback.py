@@ -31,6 +31,15 @@ def test_another_address_is_bound_only_where_that_is_allowed():
         listening_address("0.0.0.0", allow_remote=False)
 
 
+def test_what_it_accepts_answers_without_waiting_for_acknowledgements():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 async def test_a_sandbox_that_may_listens_to_everybody():
     async with Sandbox(host="0.0.0.0", allow_remote=True) as sandbox:
         assert {sandbox.smtp.host, sandbox.twilio.host, sandbox.telegram.host} == {"0.0.0.0"}

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from gateway.sandbox import Sandbox, magic
 from gateway.sandbox.fault import Fault, Planned
 
+#: A button that copies a code.
+CODE = {"text": "Copy code", "copy_text": {"text": "123456"}}
+
 
 @pytest.fixture
 async def sandbox():
@@ -84,11 +87,12 @@ async def test_a_limited_number_says_when_to_come_again(sandbox, http):
         assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
 
 
-def chat(http: aiohttp.ClientSession, sandbox: Sandbox, ending: str):
+def chat(http: aiohttp.ClientSession, sandbox: Sandbox, ending: str, button: object = CODE):
     number = int(f"70{ending}")
     sandbox.telegram.person(number, "Ann")
     url = f"{sandbox.telegram.base_url}/bot{sandbox.telegram.token}/sendMessage"
-    return http.post(url, json={"chat_id": number, "text": "Code"})
+    markup = {"inline_keyboard": [[button]]}
+    return http.post(url, json={"chat_id": number, "text": "Text", "reply_markup": markup})
 
 
 @pytest.mark.parametrize(("ending", "status"), [(magic.DELIVERED, 200), (magic.UNDELIVERED, 403), (magic.LIMITED, 429)])
@@ -101,6 +105,12 @@ async def test_a_chat_answers_as_its_number_says(sandbox, http, ending, status):
 async def test_a_chat_of_timeouts_is_never_answered(sandbox, http):
     with pytest.raises(TimeoutError):
         await chat(http, sandbox, magic.TIMEOUT)
+
+
+@pytest.mark.parametrize("ending", [magic.UNDELIVERED, magic.TIMEOUT, magic.LIMITED])
+async def test_what_is_no_code_arrives_in_every_chat_so_that_its_person_can_link(sandbox, http, ending):
+    async with chat(http, sandbox, ending, {"text": "Yes, connect", "callback_data": "yes:1"}) as answer:
+        assert answer.status == 200
 
 
 async def mail(sandbox: Sandbox, ending: str, seconds: float = 10):

@@ -81,7 +81,7 @@ async def test_an_expired_code_stays_expired(world, sent, clock):
 
 async def test_of_presses_at_once_one_is_written_down(world, sent):
     answers = await asyncio.gather(*(pressed(world, sent.id) for _ in range(8)))
-    assert [answer.canceled for answer in answers].count(True) == 1
+    assert [answer.canceled for answer in answers] == [True] * 8
     events = await world.events(sent)
     assert (events.count("verification.reported"), events.count("verification.canceled")) == (1, 1)
 

@@ -361,8 +361,8 @@ async def test_saying_no_cancels_and_tells_the_service(world):
     view = await asked(world)
     await opened(world, token(view))
     assert await of(world, "decline", view.id, OTHER) is None
-    assert await of(world, "decline", view.id, CHAT) == Reported("shop", canceled=True)
-    assert await of(world, "decline", view.id, CHAT) == Reported("shop", canceled=False)
+    for _ in range(2):
+        assert await of(world, "decline", view.id, CHAT) == Reported("shop", canceled=True)
     assert await answered(world, view) is Verdict.GONE
     assert await world.events(view) == ["verification.created", "verification.reported", "verification.canceled"]
 

@@ -478,6 +478,35 @@ async def test_a_resend_into_a_chat_that_muted_the_service_is_refused(with_bot, 
     assert (await world.look(view)).channel == "sms"
 
 
+async def test_a_resend_into_a_chat_that_is_no_longer_the_persons_is_refused(with_bot, clock, hasher):
+    asked: list[tuple[object, ...]] = []
+
+    async def is_theirs(_, *what):
+        asked.append(what)
+        return False
+
+    world = with_bot({"phone": Reach("4242")}, is_theirs=is_theirs)
+    view = await world.start()
+    clock.advance(30)
+    with pytest.raises(RecipientRefused) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    assert caught.value.detail == "the person has left that chat; start a new verification"
+    assert asked == [(hasher.hash("chat", "4242"), hasher.hash("phone", PHONE), "shop")]
+    await world.verifications.resend("shop", view.id, "sms")
+    assert (await world.look(view)).channel == "sms"
+
+
+async def test_who_blocked_the_bot_is_sent_to_by_other_channels_and_never_invited(with_bot):
+    async def invite(*_: object) -> str:
+        raise AssertionError("whoever opened that link would take the person's place")
+
+    world = with_bot({"telegram": Reach(blocked=True)}, invite=invite)
+    assert (await world.start({"telegram": "user-42", "email": EMAIL})).channel == "email"
+    with pytest.raises(RecipientRefused) as caught:
+        await world.start({"telegram": "user-42"})
+    assert caught.value.detail == "the person has blocked the bot"
+
+
 async def test_what_waits_for_a_link_may_be_sent_again(with_bot, clock):
     world = with_bot()
     view = await world.start({"telegram": "user-42"})

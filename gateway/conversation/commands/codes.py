@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from channels.chat import Reply
+from gateway.conversation import chats
 from gateway.conversation.commands.choosing import BEFORE, brand
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
 from gateway.delivery.lifecycle import VerificationStatus
@@ -36,9 +37,13 @@ async def codes(turn: Turn) -> Outcome:
     """Say what was asked for, the latest first."""
     found = await turn.connection.fetch(_LAST, chat_hash=turn.chat_hash, before=BEFORE)
     if not found:
-        return Outcome((turn.say("codes_none"),))
+        return Outcome((turn.say("codes_none" if await _is_connected(turn) else "nothing_linked"),))
     said = [turn.say("codes"), *(_line(turn, record) for record in found)]
     return Outcome((Said(Reply("\n\n".join(item.reply.text for item in said))),))
+
+
+async def _is_connected(turn: Turn) -> bool:
+    return (turn.known is not None and turn.known["phone_hash"] is not None) or bool(await chats.services(turn))
 
 
 def _line(turn: Turn, record: Record) -> Said:

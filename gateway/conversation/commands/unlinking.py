@@ -9,7 +9,6 @@ from typing import Final
 from channels.chat import Button
 from gateway.conversation import chats, people
 from gateway.conversation.commands.choosing import brand, named, rows
-from gateway.conversation.commands.general import unknown
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
 from gateway.storage.unit import Record
 
@@ -47,7 +46,8 @@ async def choose(turn: Turn) -> Outcome:
         return Outcome((turn.say("unlinked", brand=phone, replaces=True),))
     record = await chats.unlink(turn, turn.argument)
     if record is None:
-        return await unknown(turn)
+        # Pressed twice: what the first press said stays.
+        return Outcome((turn.say("question_over"),))
     return Outcome((turn.say("unlinked", service=record["service"], replaces=True),))
 
 

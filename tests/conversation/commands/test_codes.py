@@ -11,8 +11,17 @@ NONE = "No code has been asked for"
 
 
 async def test_there_may_be_none(people):
+    await people.link()
     [reply] = await people.command("codes")
     assert NONE in reply.text
+    await people.share(chat=OTHER_CHAT)
+    [reply] = await people.command("codes", chat=OTHER_CHAT)
+    assert NONE in reply.text
+
+
+async def test_where_nothing_is_connected_that_is_said(people):
+    [reply] = await people.command("codes")
+    assert "No service is connected" in reply.text
 
 
 async def test_a_code_is_shown_with_its_service_time_place_and_end(people):
@@ -44,7 +53,7 @@ async def test_the_place_is_the_reference_else_the_address_of_the_network(people
     ("status", "english", "german"),
     [
         ("approved", "used", "benutzt"),
-        ("canceled", "canceled", "abgebrochen"),
+        ("canceled", "canceled", "zurückgezogen"),
         ("expired", "expired", "abgelaufen"),
         ("failed", "not delivered", "nicht zugestellt"),
         ("max_attempts_reached", "too many wrong tries", "zu oft falsch eingegeben"),
@@ -128,6 +137,7 @@ async def test_other_chats_see_nothing_of_it(people):
     await people.share()
     await people.asked("telegram", "user-42")
     await people.asked("phone", PHONE)
+    await people.link("bank", chat=OTHER_CHAT)
     [reply] = await people.command("codes", chat=OTHER_CHAT)
     assert NONE in reply.text
 
@@ -137,7 +147,7 @@ async def test_after_a_stop_nothing_is_shown(people):
     await people.asked("telegram", "user-42")
     await people.press("stop:yes")
     [reply] = await people.command("codes")
-    assert NONE in reply.text
+    assert "No service is connected" in reply.text
 
 
 async def test_what_a_service_asks_for_is_shown_while_it_is_open_and_after(talk):

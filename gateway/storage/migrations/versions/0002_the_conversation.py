@@ -60,6 +60,17 @@ def upgrade() -> None:
     op.create_index("ix_challenge_verification_id", "challenge", ["verification_id"], unique=False)
     op.create_index("ix_challenge_expires_at", "challenge", ["expires_at"], unique=False)
 
+    # Anybody may press and write at any time: what a chat was asked is found without reading the table.
+    for table in ("challenge", "subscriber"):
+        op.create_index(
+            f"ix_{table}_asked_chat_hash",
+            table,
+            ["asked_chat_hash"],
+            unique=False,
+            sqlite_where=sa.text("asked_chat_hash IS NOT NULL"),
+            postgresql_where=sa.text("asked_chat_hash IS NOT NULL"),
+        )
+
     op.create_table(
         "heard",
         sa.Column("channel", sa.Text(), nullable=False),
@@ -85,6 +96,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_index("ix_subscriber_asked_chat_hash", "subscriber")
     for table in ("reply", "heard", "challenge", "mute", "chat"):
         op.drop_table(table)
     op.drop_index("ix_message_revise_channel_at", "message")
