@@ -33,8 +33,10 @@ async def open(turn: Turn) -> Outcome | None:  # noqa: A001 - as a link is opene
 async def again(turn: Turn) -> list[Said]:
     """Return the questions that waited for the phone number the person has just proved."""
     # The turn's own row is from before the proof.
-    known = await chats.known(turn.connection, turn.chat_hash)
-    return [_asked(turn, question) for question in await _opened(turn, known)]
+    before = await _opened(turn, turn.known)
+    waited = {question.verification_id for question in before if question.needs_phone}
+    now = await _opened(turn, await chats.known(turn.connection, turn.chat_hash))
+    return [_asked(turn, question) for question in now if question.verification_id in waited]
 
 
 def resembles_challenge(text: str) -> bool:

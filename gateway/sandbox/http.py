@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.sandbox.fault import Fault, Faults, Planned
@@ -85,11 +86,32 @@ class _Server(uvicorn.Server):
             await server.wait_closed()
 
 
+class _NotForSites:
+    """Refuses what a web site has a browser send: no provider's client is a browser.
+
+    Any site somebody looks at could otherwise act as a bot's owner here (Fetch Metadata, w3.org/TR/fetch-metadata).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
+        sites = {value for name, value in scope.get("headers", ()) if name == b"sec-fetch-site"}
+        if sites <= {b"same-origin", b"none"}:
+            await self._app(scope, receive, send)
+        else:
+            await Response(status_code=403)(scope, receive, send)
+
+
 class HttpSandbox:
     """An HTTP API on a loopback port that can be told to misbehave. Open it with ``async with``.
 
     Raises ``ValueError`` for a host that is not loopback, unless with ``allow_remote``.
     """
+
+    #: Whether people come with a browser; it then says itself what it takes from one.
+    browsed: ClassVar[bool] = False
 
     def __init__(self, routes: Sequence[Route], *, host: str, port: int, allow_remote: bool = False) -> None:
         self.host = listening_address(host, allow_remote=allow_remote)
@@ -97,7 +119,8 @@ class HttpSandbox:
         self.port = port
         #: How the server is told to misbehave.
         self.faults = Faults()
-        self._app = Starlette(routes=list(routes), exception_handlers={RequestTooLargeError: _too_large})
+        app = Starlette(routes=list(routes), exception_handlers={RequestTooLargeError: _too_large})
+        self._app: ASGIApp = app if self.browsed else _NotForSites(app)
 
     @property
     def base_url(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from importlib import resources
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
@@ -76,6 +77,8 @@ class Site(HttpSandbox):
 
     Raises ``ValueError`` for a host that is not loopback, unless with ``allow_remote``.
     """
+
+    browsed: ClassVar[bool] = True
 
     def __init__(self, scenes: Scenes, *, host: str = "127.0.0.1", port: int = 0, allow_remote: bool = False) -> None:
         reads: dict[str, _Handler] = {

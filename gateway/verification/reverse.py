@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.delivery.payload import Owner, Stop, seal_route
-from gateway.delivery.person import Question, Reported, Verdict
+from gateway.delivery.person import Question, Reach, Reported, Verdict
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
 from gateway.events.event import EventName, event, recorded
@@ -199,17 +199,21 @@ class Reverse:
     ) -> bool:
         """Whether every address asked for is the chat's person's, as far as anybody knows.
 
-        A phone must be the one they proved. A reference that nobody has linked is anybody's; it is not linked by this.
+        A phone must be the one they proved; beside it a reference must not be another chat's. Alone, a reference must be
+        linked to this very chat: whoever sees the link could approve it otherwise, and at a sign-in that is whoever
+        asked for it.
         """
-        stops = opened_route(self._sealer, record)
-        hashes = [bytes.fromhex(stop.hash) for stop in stops]
-        if PHONE in orjson.loads(record["to_masked"]) and phone_hash not in hashes:
+        hashes = [bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)]
+        proved = PHONE in orjson.loads(record["to_masked"])
+        if not hashes or (proved and phone_hash not in hashes):
             return False
         for hashed in hashes:
             values = {"service": record["service"], "hash": hashed, "chat_hash": chat_hash}
             if await connection.fetch(sql.LINKED_ELSEWHERE, **values):
                 return False
-        return bool(stops)
+            if not proved and not await connection.fetch(sql.LINKED_HERE, **values):
+                return False
+        return True
 
     def _move(self, draft: _Draft, token_hash: bytes, challenge_hash: bytes) -> Move:
         owner, now, first = draft.owner, draft.created_at, draft.route[0]
@@ -253,6 +257,19 @@ class Reverse:
 
     def _hash(self, challenge: str) -> bytes:
         return self._hasher.hash("challenge", challenge)
+
+
+def refuse_unlinked(reaches: Mapping[str, Reach]) -> None:
+    """Refuse to ask in the chat for references alone of which nobody knows whose they are.
+
+    Whoever opened the link would be taken for that person. Raises ``InvalidRequest``.
+    """
+    if PHONE in reaches:
+        return
+    for kind, reach in reaches.items():
+        if reach.chat is None and not reach.blocked:
+            detail = "nobody has linked this; link it first, or give the phone that the person is to prove"
+            raise InvalidRequest.field(f"/to/{kind}", detail)
 
 
 def _refuse_code(asked: Asked) -> None:

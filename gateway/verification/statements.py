@@ -100,6 +100,11 @@ OPENED_ONE = f"""UPDATE verification SET checks = checks WHERE id = :id AND id I
 LINKED_ELSEWHERE = """SELECT 1 FROM subscriber WHERE service = :service AND reference_hash = :hash
     AND chat_hash IS NOT NULL AND chat_hash <> :chat_hash"""
 
+#: Whether a reference is linked to this chat.
+LINKED_HERE = (
+    """SELECT 1 FROM subscriber WHERE service = :service AND reference_hash = :hash AND chat_hash = :chat_hash"""
+)
+
 #: Challenges whose time is over, in small bites.
 FORGET_CHALLENGES = """DELETE FROM challenge WHERE hash IN
     (SELECT hash FROM challenge WHERE expires_at <= :now LIMIT 500) RETURNING hash"""

@@ -24,7 +24,7 @@ from gateway.verification import codes, cooldown, refusing, starting
 from gateway.verification import statements as sql
 from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
-from gateway.verification.reverse import Reverse
+from gateway.verification.reverse import Reverse, refuse_unlinked
 from gateway.verification.starting import Draft, Prepared
 from gateway.verification.view import VerificationView
 
@@ -102,6 +102,7 @@ class Verifications:
         route = route_of(asked, settings, self._channels)
         reaches = await self._reaches(service, to) if self._chat_kinds else _NOBODY
         if asked.mode == "inbound":
+            refuse_unlinked(reaches)
             return await self._reverse.prepare(service, asked, to)
         steps, link = self._plan(route, to, reaches), None
         if reaches:

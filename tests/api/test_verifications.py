@@ -294,7 +294,7 @@ async def test_a_repeated_request_leaves_the_first_link_alive(client, world):
 
 
 async def test_a_challenge_is_shown_once_and_nothing_is_sent(client, world):
-    body = await started(client, {"telegram": "user-42"}, mode="inbound")
+    body = await started(client, {"phone": PHONE}, mode="inbound", channels=["telegram"])
     assert re.fullmatch("[2-9CFGHJMPQRVWX]{4}-[2-9CFGHJMPQRVWX]{4}", body["challenge"])
     assert body["link"].startswith("https://t.me/example_bot?start=")
     assert (body["channel"], body["messages"], body["checks_left"], world.sent) == ("telegram", [], 0, [])

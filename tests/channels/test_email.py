@@ -54,9 +54,9 @@ class _CountingFaults(Faults):
 
     asked = 0
 
-    def take(self, *recipients: str, only: Fault | None = None) -> Planned:
+    def take(self, *recipients: str, only: Fault | None = None, by_address: bool = True) -> Planned:
         self.asked += bool(recipients)
-        return super().take(*recipients, only=only)
+        return super().take(*recipients, only=only, by_address=by_address)
 
 
 class SmtpProvider:

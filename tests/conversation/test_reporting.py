@@ -39,6 +39,7 @@ async def test_the_answer_leaves_the_codes_message_to_be_put_right(people):
 
 
 async def test_the_offered_lock_locks(people):
+    await people.link("shop")
     people.core.reported = Reported("shop", canceled=True)
     [reply] = await people.press("not:ver_1")
     [locked] = await people.press(data(reply)[0])

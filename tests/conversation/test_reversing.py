@@ -120,6 +120,7 @@ async def test_a_number_is_proved_without_a_code_and_only_once(talk):
 
 
 async def test_a_no_ends_it_and_a_second_one_changes_nothing_more(talk):
+    await talk.link()
     view = await talk.world.start({"telegram": "user-42"}, channels=["bot"], mode="inbound")
     [question] = await talk.start(view.link)
     [declined] = await talk.press(question, 1)

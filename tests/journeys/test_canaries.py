@@ -7,6 +7,7 @@ import io
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,9 @@ def settings(sandbox, tmp_path):
 
 
 async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, settings, tmp_path, capfd):
-    log, answers, codes = io.StringIO(), [], []
+    log = io.StringIO()
+    answers: list[Any] = []
+    codes: list[str] = []
     events = configure("json", "debug", log)
     async with running(settings, on_commit=events) as gateway:
         key = await gateway.keys.create("default", "canary")

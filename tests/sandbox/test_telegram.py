@@ -515,3 +515,11 @@ async def test_a_slow_answer_comes_late(server, bot, ann):
     server.faults.set(Fault.SLOW, delay=0.05, recipient="sendMessage")
     assert (await bot.send_message(ANN, "Code")).text == "Code"
     assert len(server.inbox.letters) == 1
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("none", 200), (None, 200)])
+async def test_no_web_site_acts_as_the_bots_owner(server, http, site, status):
+    """A browser says which site a request comes from; no provider's client is a browser."""
+    headers = {} if site is None else {"Sec-Fetch-Site": site}
+    async with http.get(f"{server.base_url}/bot{server.token}/getMe", headers=headers) as answer:
+        assert answer.status == status

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from channels.base import Address
 from channels.kinds import KINDS
 from gateway.clock import rfc3339
 from gateway.config import ServiceSettings
@@ -48,9 +49,16 @@ def service() -> ServiceSettings:
     return ServiceSettings(name="Shop", channels=("bot", "sms"))
 
 
+async def someone(_service: str, address: Address) -> Reach:
+    """The reference of these tests is linked, everybody else is a stranger."""
+    return Reach(chat="4242") if address.value == REFERENCE["telegram"] else Reach()
+
+
 @pytest.fixture
-def world(database, clock, sealer, hasher, service) -> World:
-    return World(database, clock, sealer, hasher, channels(), service=service)
+async def world(database, clock, sealer, hasher, service) -> World:
+    world = World(database, clock, sealer, hasher, channels(), service=service, resolve=someone)
+    await link_reference(world, CHAT)
+    return world
 
 
 @pytest.fixture
@@ -82,10 +90,15 @@ def answered(world, view, chat=CHAT, phone=None):
 
 
 async def link_reference(world, chat_hash, status="linked"):
-    """Link the reference to a chat."""
+    """Link the reference to a chat, and to no other."""
+    await unlink_reference(world)
     hashed = world.hasher.hash("telegram", "user-42")
     row = ("sub_1", "shop", hashed, b"", status, None, chat_hash, None, None, None, None, 0.0, None)
     await world.database.write(Move(None, [(insert_into(models.Subscriber), row)]))
+
+
+async def unlink_reference(world):
+    await world.database.run(lambda connection: connection.fetch("DELETE FROM subscriber RETURNING id"))
 
 
 # Starting
@@ -154,7 +167,7 @@ async def test_what_means_nothing_without_a_message_is_refused_by_name(world, mo
 
 @pytest.mark.parametrize("bot", [Deaf, Nameless])
 async def test_a_bot_that_hears_nobody_or_cannot_be_opened_is_refused(database, clock, sealer, hasher, service, bot):
-    world = World(database, clock, sealer, hasher, channels(bot), service=service)
+    world = World(database, clock, sealer, hasher, channels(bot), service=service, resolve=someone)
     with pytest.raises(InvalidRequest) as caught:
         await asked(world)
     assert [fault.pointer for fault in caught.value.errors] == ["/mode"]
@@ -171,7 +184,7 @@ async def test_who_has_locked_codes_is_not_asked_either(database, clock, sealer,
 
 
 async def test_a_challenge_that_somebody_has_is_not_given_to_another(database, clock, sealer, hasher, service):
-    world = World(database, clock, sealer, hasher, channels(), service=service)
+    world = World(database, clock, sealer, hasher, channels(), service=service, resolve=someone)
     reverse = Reverse(
         database=database,
         sealer=sealer,
@@ -218,7 +231,9 @@ async def test_another_chat_opens_it_by_neither(world, first):
 
 async def test_of_chats_at_once_one_opens_it(world, make_engine, clock, sealer, hasher):
     async with Database(make_engine()) as database:
-        other = World(database, clock, sealer, hasher, channels(), node="node-b", service=world.service)
+        other = World(
+            database, clock, sealer, hasher, channels(), node="node-b", service=world.service, resolve=someone
+        )
         for _ in range(5):
             view = await asked(world)
             ways = (view.challenge, token(view))
@@ -327,16 +342,31 @@ async def test_a_reference_of_another_chat_is_not_approved(world, status):
 
 
 async def test_a_reference_of_this_chat_is_approved(world):
-    await link_reference(world, CHAT)
     view = await asked(world)
     await opened(world, token(view))
     assert await answered(world, view) is Verdict.APPROVED
 
 
-async def test_a_reference_that_nobody_linked_is_approved_and_not_linked(world, database):
+async def test_a_reference_that_nobody_linked_is_not_asked_for_alone(world):
+    """Whoever sees the link could approve it, and at a sign-in that is whoever asked for it."""
+    with pytest.raises(InvalidRequest) as refused:
+        await asked(world, {"telegram": "stranger"})
+    assert [fault.pointer for fault in refused.value.errors] == ["/to/telegram"]
+
+
+async def test_a_reference_whose_link_was_taken_back_meanwhile_is_nobodys(world):
     view = await asked(world)
     await opened(world, token(view))
-    assert await answered(world, view) is Verdict.APPROVED
+    await unlink_reference(world)
+    assert await answered(world, view) is Verdict.WRONG_PERSON
+    assert (await world.look(view)).status == "pending"
+
+
+async def test_beside_a_proved_phone_a_reference_may_be_unlinked_and_stays_so(world, database, phone_hash):
+    await unlink_reference(world)
+    view = await asked(world, {"telegram": "stranger", "phone": PHONE})
+    await opened(world, token(view))
+    assert await answered(world, view, phone=phone_hash) is Verdict.APPROVED
     assert await database.fetch("SELECT id FROM subscriber") == []
 
 

@@ -15,7 +15,10 @@ LOCK = 3600.0
 
 
 async def lock(turn: Turn) -> Outcome:
-    """Lock, or prolong the lock, and say until when."""
+    """Lock, or prolong the lock, and say until when; where there is nothing to lock, say that."""
+    proved = turn.known is not None and turn.known["phone_hash"] is not None
+    if not proved and not await chats.services(turn):
+        return Outcome((turn.say("nothing_linked"),))
     until = turn.now + LOCK
     await chats.lock(turn, until)
     # The next full minute: at the time that is named it has ended.

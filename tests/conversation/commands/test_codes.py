@@ -30,16 +30,16 @@ async def test_a_code_is_shown_with_its_service_time_place_and_end(people):
     [reply] = await people.command("codes")
     assert reply.text.splitlines()[-2:] == [
         "2026-05-04 10:40 UTC · <b>Shop &lt;b&gt;&amp;&#34;</b>",
-        "Ann&#39;s phone · used",
+        "<code>Ann&#39;s phone</code> · used",
     ]
 
 
 @pytest.mark.parametrize(
     ("columns", "place"),
     [
-        ({"client_reference": None, "client_ip": "203.0.113.9"}, "203.0.113.9"),
+        ({"client_reference": None, "client_ip": "203.0.113.9"}, "<code>203.0.113.9</code>"),
         ({"client_reference": "", "client_ip": None}, "unknown place"),
-        ({"client_reference": "<a>\nb"}, "&lt;a&gt; b"),
+        ({"client_reference": "<a>\nb"}, "<code>&lt;a&gt; b</code>"),
     ],
 )
 async def test_the_place_is_the_reference_else_the_address_of_the_network(people, columns, place):
@@ -82,8 +82,8 @@ async def test_the_last_five_are_shown_the_latest_first(people, clock):
         clock.advance(60)
         await people.asked("telegram", "user-42", client_reference=f"place {number}")
     [reply] = await people.command("codes")
-    shown = [line.partition(" · ")[0] for line in reply.text.splitlines() if line.startswith("place")]
-    assert shown == ["place 6", "place 5", "place 4", "place 3", "place 2"]
+    shown = [line.partition(" · ")[0] for line in reply.text.splitlines() if line.startswith("<code>")]
+    assert shown == [f"<code>place {number}</code>" for number in (6, 5, 4, 3, 2)]
 
 
 async def test_codes_to_a_proved_number_are_shown_whatever_the_service(people):
