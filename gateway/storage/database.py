@@ -130,14 +130,18 @@ class Database:
         return done
 
     async def _write_batches(self) -> None:
+        busy = False
         while not (self._closing and not self._waiting):
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long.
-            await asyncio.sleep(0)
-            await self._write_batch(self._gather())
+            if busy:
+                # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long.
+                await asyncio.sleep(0)
+            batch = self._gather()
+            busy = len(batch) > 1
+            await self._write_batch(batch)
 
     def _gather(self) -> list[_Waiting]:
         """Take what waits, less what would write a row of this batch twice: that is for the next."""
