@@ -44,7 +44,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-#: The modules of the page's script, each named for what it shows or does; ``page`` is where it begins.
+#: The page's scripts, each named for what it shows or does: ``page`` is where the modules begin, ``theme`` is none of them.
 _MODULES = (
     "acts",
     "app",
@@ -58,6 +58,7 @@ _MODULES = (
     "people",
     "phone",
     "sms",
+    "theme",
     "verification",
     "words",
 )
