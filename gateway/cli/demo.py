@@ -16,8 +16,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from gateway.cli.running import run
-from gateway.cli.sandboxing import Caller, sandboxed
-from gateway.config import Settings, load_settings, shipped
+from gateway.cli.sandboxing import Caller, sandboxed, settings_of
+from gateway.config import Settings
 from gateway.events.log import configure
 from gateway.sandbox import Sandbox
 from gateway.sandbox.inbox import Letter
@@ -25,7 +25,6 @@ from gateway.sandbox.scenes import Answered
 from gateway.sandbox.shapes import code_of
 from gateway.serving import bind, until_stopped
 
-_PREFIX = "OTP_GATEWAY_"
 _PORT, _PAGE_PORT = 8080, 8090
 #: Seconds a message may take to arrive in the demo; it takes milliseconds.
 _PATIENCE = 20.0
@@ -47,7 +46,8 @@ async def _demo(port: int, *, once: bool) -> None:
     console = Console(highlight=False)
     with configure("json", "error"), tempfile.TemporaryDirectory(prefix="otp-gateway-demo-") as folder:
         async with Sandbox(magic_addresses=True) as sandbox:
-            settings = _settings(sandbox, Path(folder), _free(port), _free(_PAGE_PORT if port else 0))
+            ports = _free(port), _free(_PAGE_PORT if port else 0)
+            settings = settings_of(sandbox, Path(folder) / "demo.db", *ports)
             async with sandboxed(settings, sandbox, bind(settings.server)) as page:
                 console.print(Text.assemble("\nSee it all at ", (page.url, "bold"), ", the sandbox's page."))
                 await _first_round(console, settings, sandbox, page.caller)
@@ -159,31 +159,6 @@ def _show(console: Console, letter: Letter) -> None:
     title = {"smtp": "E-mail", "twilio": "SMS", "telegram": "Telegram"}[letter.protocol]
     console.print()
     console.print(Panel(Text(letter.text.strip()), title=f"{title} to {letter.to}", title_align="left", width=72))
-
-
-def _settings(sandbox: Sandbox, folder: Path, port: int, page_port: int) -> Settings:
-    values = {
-        "SERVER__PORT": str(port),
-        "SANDBOX__PORT": str(page_port),
-        "DATABASE__URL": f"sqlite:///{folder / 'demo.db'}",
-        "SERVICES__DEFAULT__NAME": "Example Shop",
-        "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',
-        "SERVICES__DEFAULT__LIMITS__COOLDOWN": "5",
-        "CHANNELS__SMS__ADAPTER": "sms",
-        "CHANNELS__SMS__ACCOUNT_SID": sandbox.twilio.account_sid,
-        "CHANNELS__SMS__AUTH_TOKEN": sandbox.twilio.auth_token,
-        "CHANNELS__SMS__FROM": "+15005550006",
-        "CHANNELS__SMS__BASE_URL": sandbox.twilio.base_url,
-        "CHANNELS__EMAIL__ADAPTER": "email",
-        "CHANNELS__EMAIL__HOST": sandbox.smtp.host,
-        "CHANNELS__EMAIL__PORT": str(sandbox.smtp.port),
-        "CHANNELS__EMAIL__TLS": "none",
-        "CHANNELS__EMAIL__FROM": "codes@example.com",
-        "CHANNELS__TELEGRAM__ADAPTER": "telegram",
-        "CHANNELS__TELEGRAM__TOKEN": sandbox.telegram.token,
-        "CHANNELS__TELEGRAM__BASE_URL": sandbox.telegram.base_url,
-    }
-    return load_settings(shipped("config.toml"), {_PREFIX + name: value for name, value in values.items()})
 
 
 def _free(port: int) -> int:

@@ -6,12 +6,13 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 
 from gateway.app import Gateway, running
-from gateway.config import SandboxSettings, Settings
+from gateway.config import SandboxSettings, Settings, load_settings, shipped
 from gateway.errors import ConfigError
 from gateway.sandbox import Sandbox
 from gateway.sandbox.feed import Feed
@@ -25,6 +26,32 @@ SERVICE = "default"
 PATIENCE = 20.0
 
 _T = TypeVar("_T")
+
+
+def settings_of(sandbox: Sandbox, database: Path, port: int, page_port: int) -> Settings:
+    """Return the settings of a gateway on ``port`` that reaches people by every channel, each at the sandbox."""
+    values = {
+        "SERVER__PORT": str(port),
+        "SANDBOX__PORT": str(page_port),
+        "DATABASE__URL": f"sqlite:///{database}",
+        "SERVICES__DEFAULT__NAME": "Example Shop",
+        "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',
+        "SERVICES__DEFAULT__LIMITS__COOLDOWN": "5",
+        "CHANNELS__SMS__ADAPTER": "sms",
+        "CHANNELS__SMS__ACCOUNT_SID": sandbox.twilio.account_sid,
+        "CHANNELS__SMS__AUTH_TOKEN": sandbox.twilio.auth_token,
+        "CHANNELS__SMS__FROM": "+15005550006",
+        "CHANNELS__SMS__BASE_URL": sandbox.twilio.base_url,
+        "CHANNELS__EMAIL__ADAPTER": "email",
+        "CHANNELS__EMAIL__HOST": sandbox.smtp.host,
+        "CHANNELS__EMAIL__PORT": str(sandbox.smtp.port),
+        "CHANNELS__EMAIL__TLS": "none",
+        "CHANNELS__EMAIL__FROM": "codes@example.com",
+        "CHANNELS__TELEGRAM__ADAPTER": "telegram",
+        "CHANNELS__TELEGRAM__TOKEN": sandbox.telegram.token,
+        "CHANNELS__TELEGRAM__BASE_URL": sandbox.telegram.base_url,
+    }
+    return load_settings(shipped("config.toml"), {f"OTP_GATEWAY_{name}": value for name, value in values.items()})
 
 
 class Caller:

@@ -204,14 +204,13 @@ class Reverse:
         asked for it.
         """
         hashes = [bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)]
-        proved = PHONE in orjson.loads(record["to_masked"])
-        if not hashes or (proved and phone_hash not in hashes):
+        by_phone = PHONE in orjson.loads(record["to_masked"])
+        if not hashes or (by_phone and phone_hash not in hashes):
             return False
         for hashed in hashes:
             values = {"service": record["service"], "hash": hashed, "chat_hash": chat_hash}
-            if await connection.fetch(sql.LINKED_ELSEWHERE, **values):
-                return False
-            if not proved and not await connection.fetch(sql.LINKED_HERE, **values):
+            found = await connection.fetch(sql.LINKED_ELSEWHERE if by_phone else sql.LINKED_HERE, **values)
+            if bool(found) is by_phone:
                 return False
         return True
 

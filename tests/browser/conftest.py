@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from gateway.cli.sandboxing import sandboxed
-from gateway.config import Settings, load_settings, shipped
+from gateway.cli.sandboxing import sandboxed, settings_of
 from gateway.events.log import configure
 from gateway.sandbox import Sandbox
 from tests.browser.chromium import Chromium, installed
@@ -43,7 +41,7 @@ async def sandbox():
 async def url(sandbox, tmp_path):
     """Where the page of a running gateway is."""
     listener = socket.create_server(("127.0.0.1", 0))
-    settings = _settings(sandbox, tmp_path, listener.getsockname()[1])
+    settings = settings_of(sandbox, tmp_path / "gateway.db", listener.getsockname()[1], 0)
     with configure("json", "error"):
         async with sandboxed(settings, sandbox, listener) as page:
             yield page.url
@@ -66,28 +64,3 @@ async def page(chromium, url):
 async def live(page: Page) -> None:
     """Wait until the page has shown what there is."""
     await page.shows("#live[data-state=live]", "Live at")
-
-
-def _settings(sandbox: Sandbox, folder: Path, port: int) -> Settings:
-    values = {
-        "SERVER__PORT": str(port),
-        "SANDBOX__PORT": "0",
-        "DATABASE__URL": f"sqlite:///{folder / 'gateway.db'}",
-        "SERVICES__DEFAULT__NAME": "Example Shop",
-        "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',
-        "SERVICES__DEFAULT__LIMITS__COOLDOWN": "5",
-        "CHANNELS__SMS__ADAPTER": "sms",
-        "CHANNELS__SMS__ACCOUNT_SID": sandbox.twilio.account_sid,
-        "CHANNELS__SMS__AUTH_TOKEN": sandbox.twilio.auth_token,
-        "CHANNELS__SMS__FROM": "+15005550006",
-        "CHANNELS__SMS__BASE_URL": sandbox.twilio.base_url,
-        "CHANNELS__EMAIL__ADAPTER": "email",
-        "CHANNELS__EMAIL__HOST": sandbox.smtp.host,
-        "CHANNELS__EMAIL__PORT": str(sandbox.smtp.port),
-        "CHANNELS__EMAIL__TLS": "none",
-        "CHANNELS__EMAIL__FROM": "codes@example.com",
-        "CHANNELS__TELEGRAM__ADAPTER": "telegram",
-        "CHANNELS__TELEGRAM__TOKEN": sandbox.telegram.token,
-        "CHANNELS__TELEGRAM__BASE_URL": sandbox.telegram.base_url,
-    }
-    return load_settings(shipped("config.toml"), {f"OTP_GATEWAY_{name}": value for name, value in values.items()})
