@@ -17,7 +17,7 @@ MAX_BODY: Final = 16 * 1024
 #: Seconds in which a body must have arrived.
 BODY_SECONDS: Final = 15.0
 
-#: Set in the ASGI scope by a server that hands a request on only when its body has arrived whole.
+#: Set in the ASGI scope by our server (``slow_clients``) once a request's body has arrived whole.
 WHOLE: Final = "otp_gateway.whole"
 
 #: Names under which people send keys where they do not belong.
