@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-browser screenshots check lint types bench lock clean
+.PHONY: help demo test test-browser screenshots check lint types bench bench-scale chaos chaos-long lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ types: $(READY)
 
 bench: $(READY) ## Measure against yardsticks in the same run; rewrites docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+bench-scale: $(READY) ## Measure several nodes on one PostgreSQL; rewrites docs/scaling.md
+	@$(BIN)/python -m benchmarks scale
+
+chaos: $(READY) ## Inject every fault there is, sampled (20 minutes at most); rewrites docs/reliability.md
+	@$(BIN)/python -m tests.faults
+
+chaos-long: $(READY) ## The same at length: a hundred kills, and a soak
+	@$(BIN)/python -m tests.faults --long
 
 lock: ## Compile the dependencies' versions and hashes (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

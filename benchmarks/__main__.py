@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure everything and write docs/benchmarks.md."""
+"""``python -m benchmarks``: measure everything and write docs/benchmarks.md; ``scale`` is a run of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from benchmarks.children import ChildError
 from benchmarks.machine import described, postgresql
 from benchmarks.report import document, number
 from benchmarks.rounds import Budget, Sample, Samples, measure, tell
+from benchmarks.scale import command as several_nodes
 from benchmarks.served import Prepared, prepare
 
 _DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -53,6 +54,8 @@ QUICK = Scale(rounds=2, budget=110, seconds=1.5, warm_up=0.3, mails=1000, reques
 
 def main() -> int:
     """Run the benchmarks; return the exit code."""
+    if sys.argv[1:2] == ["scale"]:
+        return several_nodes.main(sys.argv[2:])
     asked = _asked()
     scale = FULL if asked.full else QUICK if asked.quick else NORMAL
     # A plain "stop" unwinds everything that is open, as Ctrl-C does.

@@ -95,7 +95,7 @@ async def measure_round(opened: Mapping[str, Table], number: int, repeats: int) 
 
 async def _claim(table: Table) -> float:
     began_at = time.perf_counter()
-    claimed = await table.queue.claim(_CHANNEL, CLAIM)
+    claimed = await table.queue.claim(_CHANNEL, {"default": CLAIM})
     seconds = time.perf_counter() - began_at
     if len(claimed) != CLAIM:
         raise RuntimeError(f"{table.name}: a claim found {len(claimed)} messages")

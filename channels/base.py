@@ -44,7 +44,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     #: The provider cannot be reached or answers with a fault of its own.
     UNAVAILABLE = "unavailable"
-    #: Our credentials, sender or settings are wrong; every message of the channel would fail.
+    #: Our credentials, sender or settings are wrong; every message of the channel would fail, so it is stopped.
     MISCONFIGURED = "misconfigured"
     #: The code died before it could be handed over.
     EXPIRED = "expired"
@@ -140,6 +140,9 @@ class Envelope:
     lifetime: float
     #: What the person presses if they did not ask for it; ``None`` where nobody hears presses.
     report: Button | None = None
+    #: Seconds this attempt may take, where that is less than the channel's timeout; ``None`` where it is not. An adapter
+    #: that keeps to it can say whether anything had left when the time was up; one that is cut off cannot.
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,8 @@ class Channel(ABC):
     needs_subscriber: ClassVar[bool] = False
     #: Whether it may only run where ``public_url`` is loopback.
     loopback_only: ClassVar[bool] = False
+    #: Seconds between two sends to one recipient; 0 where the provider sets no such limit.
+    recipient_pause: ClassVar[float] = 0.0
 
     def __init__(self, name: str, settings: ChannelSettings, *, callback_url: str | None = None) -> None:
         """``callback_url`` is the public URL of ``/callbacks/<name>``; ``None`` asks for no callbacks."""
@@ -227,6 +232,15 @@ class Channel(ABC):
     @abstractmethod
     async def deliver(self, envelope: Envelope) -> Receipt:
         """Hand one message to the provider, in one call. Raises ``DeliveryError``."""
+
+    def time_for(self, envelope: Envelope) -> float:
+        """Return the seconds an attempt may take. Raises ``TransientError`` where none are left."""
+        seconds = self.settings.timeout
+        if envelope.deadline is not None:
+            seconds = min(seconds, envelope.deadline)
+        if not seconds > 0:
+            raise TransientError(Reason.TIMEOUT)
+        return seconds
 
     def report(self, request: CallbackRequest) -> Report | None:
         """Read a provider's callback; ``None`` where it says nothing of an attempt.
@@ -245,6 +259,11 @@ class Channel(ABC):
     async def link(self, token: str) -> str | None:
         """Return the URL by which a person opens the bot with ``token``; ``None`` if it has no bot."""
         return None
+
+    @property
+    def reports(self) -> bool:
+        """Whether the provider tells later what became of a delivery, with these settings."""
+        return False
 
     @property
     def listens(self) -> bool:

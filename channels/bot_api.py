@@ -6,10 +6,10 @@ what our client raised is kept as their ``__cause__`` and asked here.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import orjson
 from telegram import (
     Bot,
     InlineKeyboardButton,
@@ -26,7 +26,7 @@ from telegram.request import BaseRequest, RequestData
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
 from channels.chat import Button, Reply
-from channels.http import MAX_RETRY_AFTER, AnswerLostError, ConnectError, HttpClient, StatusError
+from channels.http import MAX_RETRY_AFTER, HttpClient, HttpError, StatusError, failure_of, retry_after
 from channels.updates import ALLOWED_UPDATES, readable
 
 #: Loggers of the library: they print the token at DEBUG and INFO, and what people wrote in their errors.
@@ -38,8 +38,11 @@ POLL_LIMIT: Final = 20
 #: Telegram would fetch a link's page to show it.
 NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
 
-#: Success, and the failures python-telegram-bot has a class for or tells apart by the answer's body.
-_NAMED: Final = frozenset({200, 400, 401, 403, 404, 409, 429})
+#: The refusals python-telegram-bot has a class for. Every other status is classified here.
+_NAMED: Final = frozenset({400, 401, 403, 404, 409})
+#: Statuses that every call would meet: a redirect is followed nowhere, so ``base_url`` is wrong; 401, 403 and 404 that
+#: are not the Bot API's come from a proxy that lets nothing through, or from another server.
+_ELSEWHERE: Final = frozenset({*range(300, 400), 401, 403, 404})
 #: Descriptions of a 400 that are about the chat; any other is about the request.
 _NO_CHAT: Final = ("chat not found", "user not found", "peer_id_invalid")
 #: Exceptions that mean one thing, whatever their text.
@@ -94,9 +97,31 @@ class Requests(BaseRequest):
             data=request_data.url_encoded_parameters().encode() if request_data else None,
             timeout=float(read_timeout) if isinstance(read_timeout, int | float) else None,
         )
-        if answer.status not in _NAMED:
-            raise StatusError(answer.status)
+        if answer.status == 200:
+            return answer.status, answer.body
+        refusal = _refusal(answer.body)
+        if answer.status not in _NAMED or refusal is None:
+            wait = _wait(refusal, answer.headers) if answer.status == 429 else None
+            raise StatusError(answer.status, retry_after=wait)
         return answer.status, answer.body
+
+
+def _refusal(body: bytes) -> dict[str, Any] | None:
+    """Return a refusal as the Bot API writes one, ``None`` for what it did not write."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) and found.get("ok") is False else None
+
+
+def _wait(refusal: dict[str, Any] | None, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a 429 asks to wait: by its ``parameters``, else by its header; ``None`` for no such number."""
+    parameters = (refusal or {}).get("parameters")
+    asked_for = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    if isinstance(asked_for, int | float) and not isinstance(asked_for, bool):
+        return min(max(float(min(asked_for, MAX_RETRY_AFTER)), 0.0), MAX_RETRY_AFTER)
+    return retry_after(headers.get("retry-after"))
 
 
 class Polls(Requests):
@@ -132,8 +157,13 @@ class Fetch:
             raise
 
 
-async def sent(bot: Bot, chat: str, text: str, shown: Markup, *, protect: bool | None = None) -> str:
-    """Send HTML and return the message's id; a protected message cannot be forwarded."""
+async def sent(
+    bot: Bot, chat: str, text: str, shown: Markup, *, protect: bool | None = None, seconds: float | None = None
+) -> str:
+    """Send HTML and return the message's id; a protected message cannot be forwarded.
+
+    The call may take so many ``seconds``, by default the client's.
+    """
     message = await bot.send_message(
         chat,
         text,
@@ -141,6 +171,7 @@ async def sent(bot: Bot, chat: str, text: str, shown: Markup, *, protect: bool |
         protect_content=protect,
         link_preview_options=NO_PREVIEW,
         reply_markup=shown,
+        read_timeout=BaseRequest.DEFAULT_NONE if seconds is None else seconds,
     )
     return str(message.message_id)[:64]
 
@@ -205,11 +236,6 @@ async def _without(call: Awaitable[object], refusal: str) -> None:
 
 def _classified(error: Exception) -> DeliveryError:
     """Say what a failure means. The order matters: ``BadRequest`` is a ``NetworkError`` too."""
-    if isinstance(error, errors.RetryAfter):
-        wait = error.retry_after
-        seconds = wait.total_seconds() if isinstance(wait, dt.timedelta) else float(wait)
-        # Telegram's limit is usually one chat's (about one message a second), so the others go on.
-        return TransientError(Reason.RATE_LIMITED, retry_after=min(seconds, MAX_RETRY_AFTER), provider_code="429")
     for kind, failure, reason, code in _CLEAR:
         if isinstance(error, kind):
             return failure(reason, provider_code=code)
@@ -221,13 +247,23 @@ def _classified(error: Exception) -> DeliveryError:
 
 def _by_cause(cause: BaseException | None) -> DeliveryError:
     if isinstance(cause, StatusError):
-        failure = PermanentError if 300 <= cause.status < 500 else AmbiguousError
-        return failure(Reason.UNAVAILABLE, provider_code=str(cause.status))
-    if isinstance(cause, ConnectError):
-        return TransientError(Reason.UNAVAILABLE)
-    if isinstance(cause, AnswerLostError):
-        return AmbiguousError(Reason.TIMEOUT if cause.timed_out else Reason.UNAVAILABLE)
-    if cause is None or isinstance(cause, errors.TelegramError):
-        # Of the statuses let through to the library, only a 429 without parameters ends as a plain NetworkError.
-        return TransientError(Reason.RATE_LIMITED, provider_code="429")
-    return AmbiguousError(Reason.UNKNOWN)
+        return _by_status(cause)
+    return failure_of(cause) if isinstance(cause, HttpError) else AmbiguousError(Reason.UNKNOWN)
+
+
+def _by_status(answer: StatusError) -> DeliveryError:
+    status, code = answer.status, str(answer.status)
+    if status == 429:
+        # Telegram does not say whether one chat's limit was met or the bot's. A wait is one message's, but "usually
+        # other messages will also fail to send with the same retry_after" (tdlib's maintainer, github.com/tdlib/td,
+        # issue 1062); and no chat is written to faster than one takes, so one person cannot cause it.
+        wait = answer.retry_after
+        return TransientError(Reason.RATE_LIMITED, retry_after=wait, whole_channel=True, provider_code=code)
+    if status in _ELSEWHERE:
+        return PermanentError(Reason.MISCONFIGURED, provider_code=code)
+    if status == 408:
+        # The server did not get the whole request (RFC 9110 15.5.9).
+        return TransientError(Reason.UNAVAILABLE, provider_code=code)
+    if 400 <= status < 500:
+        return PermanentError(Reason.REJECTED, provider_code=code)
+    return AmbiguousError(Reason.UNAVAILABLE, provider_code=code)

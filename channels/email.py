@@ -1,12 +1,13 @@
 """The e-mail channel: one SMTP transaction per message over kept, exclusively held connections.
 
-What an answer means follows RFC 5321 (first digit) and RFC 3463 (enhanced code). Until the content is sent
-nothing can have been accepted; from then on a lost answer is ambiguous (RFC 1047).
+Until the content is sent nothing can have been accepted; from then on a lost answer is ambiguous (RFC 1047). What
+becomes of a mail later is told by delivery status notifications, which the mail server of the bounces' address posts here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 import ssl
 from collections.abc import Mapping
@@ -17,22 +18,28 @@ from pydantic import Field, FilePath, SecretStr, field_validator, model_validato
 
 from channels.base import (
     AmbiguousError,
+    CallbackRequest,
     Channel,
     ChannelSettings,
     DeliveryError,
     Envelope,
+    ForgedCallbackError,
     Inspection,
     Normalize,
     PermanentError,
     Reason,
     Receipt,
+    Report,
     TransientError,
     is_loopback,
 )
+from channels.dsn import MAX_LOCAL_PART, bounce_address, checked_token, read
 from channels.kinds import email as email_address
 from channels.kinds import email_utf8
 from channels.mime import Skeleton, inspect, split_mailbox
 from channels.smtp import LEAVING, MALFORMED, Connection, Letter, Phase
+from channels.smtp_answers import answer_code, refusal
+from channels.wire import client_tls, unproved
 
 
 class EmailSettings(ChannelSettings):
@@ -54,6 +61,12 @@ class EmailSettings(ChannelSettings):
     max_idle: float = Field(default=60.0, ge=0, le=280)
     #: Mails after which a connection is closed; many servers allow 100.
     max_mails_per_connection: int = Field(default=100, ge=1)
+    #: Whether the server is asked to report what became of each mail, where it offers that (RFC 3461).
+    dsn: bool = False
+    #: The address mails bounce to, as ``bounces+<token>@…``: the envelope's sender. Without it, the one in ``from``.
+    bounces: str | None = None
+    #: What bounced mails are posted with to ``/callbacks/<name>``; without it every one is refused.
+    bounce_token: SecretStr | None = Field(default=None, min_length=16)
     #: PEM file of the certificate authorities to trust instead of the system's.
     ca_certificates: FilePath | None = None
 
@@ -63,6 +76,26 @@ class EmailSettings(ChannelSettings):
         if value is not None:
             split_mailbox(value)
         return value
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        try:
+            value.encode("idna")
+        except UnicodeError:
+            # An empty label, or one over 63 characters: the resolver would refuse it with an error of its own.
+            raise ValueError("is no host name") from None
+        return value
+
+    @field_validator("bounces")
+    @classmethod
+    def _takes_a_token(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        address = email_address(value).value
+        if len(address.rpartition("@")[0]) > MAX_LOCAL_PART:
+            raise ValueError(f"has more than {MAX_LOCAL_PART} characters before its @")
+        return address
 
     @field_validator("ca_certificates")
     @classmethod
@@ -82,70 +115,18 @@ class EmailSettings(ChannelSettings):
         return self
 
 
-# --- What an answer means ------------------------------------------------------------------------------------
-
-_ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\d)")
-#: Our credentials (RFC 4954 6, RFC 4422), our sender (RFC 3463 X.1.7, X.1.8), our SPF, DKIM and DNS (RFC 7372,
-#: RFC 7505): every mail of the channel would fail.
-_OURS: Final = re.compile(r"(530|534|535|538)\b.*|\d+ 5\.(7\.(8|9|11|2[0-7])|1\.[78])")
-#: The rest by basic and enhanced code, first match wins.
-_PERMANENT: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
-    (re.compile(r"\d+ 5\.2\.2|552"), Reason.UNREACHABLE),  # mailbox full
-    (re.compile(r"\d+ 5\.(1\.\d+|2\.[01]|4\.1)|55[013]"), Reason.INVALID_RECIPIENT),
-    (re.compile(r"\d+ 5\.7\.\d+"), Reason.BLOCKED),
-)
-_TRANSIENT: Final[tuple[tuple[re.Pattern[str], Reason], ...]] = (
-    # 4.2.1 is what large providers say when one mailbox is written to too often; 4.7.28 when one sender writes.
-    (re.compile(r"\d+ 4\.(2\.1|7\.28)"), Reason.RATE_LIMITED),
-    (re.compile(r"\d+ 4\.(2\.\d+|7\.1)|450"), Reason.UNREACHABLE),
-)
-#: Seconds a greylisting server wants to wait at the least (RFC 6647 5: one minute to 24 hours). Longer than a
-#: route waits for one channel, so that another one takes over at once.
-_GREYLISTED: Final = 60.0
+# --- What a failure means ------------------------------------------------------------------------------------
 
 
-def _refusal(phase: Phase, code: int, text: str) -> DeliveryError:
-    """Return what the server's answer means. Only its codes are kept: its text may repeat the address."""
-    enhanced = _ENHANCED.match(text)
-    answer = f"{code} {enhanced[0]}" if enhanced else str(code)
-    match code // 100:
-        case 5:
-            return PermanentError(_permanent_reason(phase, answer), provider_code=answer)
-        case 4:
-            wait = _GREYLISTED if answer.endswith(" 4.7.1") else None
-            return TransientError(
-                _reason(_TRANSIENT, answer, Reason.UNAVAILABLE), retry_after=wait, provider_code=answer
-            )
-        case _ if phase is Phase.CONTENT:
-            return AmbiguousError(Reason.UNKNOWN)
-        case _:
-            return TransientError(Reason.UNAVAILABLE)
-
-
-def _permanent_reason(phase: Phase, answer: str) -> Reason:
-    if phase is Phase.OURS or _OURS.fullmatch(answer):
-        return Reason.MISCONFIGURED
-    if phase in {Phase.DATA, Phase.CONTENT} and " 5.1." not in answer and " 5.2." not in answer:
-        return Reason.REJECTED
-    return _reason(_PERMANENT, answer, Reason.REJECTED)
-
-
-def _reason(table: tuple[tuple[re.Pattern[str], Reason], ...], answer: str, default: Reason) -> Reason:
-    return next((reason for pattern, reason in table if pattern.fullmatch(answer)), default)
-
-
-def _breakdown(phase: Phase, error: Exception) -> DeliveryError:
+def _breakdown(letter: Letter, error: Exception) -> DeliveryError:
     """Return what it means that a connection failed or could not be made."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        return _refusal(phase, error.code, error.message)
+        return refusal(letter.phase, error.code, error.message, ascii_only=letter.recipient.isascii())
     reason = Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.UNAVAILABLE
-    if phase is Phase.CONTENT:
+    if letter.phase is Phase.CONTENT:
         return AmbiguousError(reason)
-    # aiosmtplib wraps what TLS says of a certificate in a connection error when TLS comes first.
-    causes = (error, error.__cause__)
-    tls = any(isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError) for cause in causes)
     # The bare class: STARTTLS or AUTH asked for and not offered.
-    if tls or type(error) is aiosmtplib.SMTPException:
+    if unproved(error) or type(error) is aiosmtplib.SMTPException:
         return PermanentError(Reason.MISCONFIGURED)
     return TransientError(reason)
 
@@ -153,6 +134,14 @@ def _breakdown(phase: Phase, error: Exception) -> DeliveryError:
 def _is_answer(error: Exception) -> bool:
     """Tell whether an error is the server's word on what it was asked, and not the end of the connection."""
     return isinstance(error, aiosmtplib.SMTPResponseException) and error.code not in {LEAVING, MALFORMED}
+
+
+def _is_sessions_end(letter: Letter, error: Exception) -> bool:
+    """Tell whether a refusal may be this connection's alone: its login has lapsed, or it has carried enough mails.
+
+    Said over a new connection as well, it is the channel's, and stops that.
+    """
+    return letter.phase is Phase.OURS and isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 500
 
 
 # --- Connections ---------------------------------------------------------------------------------------------
@@ -169,25 +158,33 @@ class _Pool:
         self._closed = False
         self.slots = asyncio.Semaphore(settings.concurrency)
 
-    async def submit(self, letter: Letter) -> aiosmtplib.SMTPResponse:
-        """Hand one message to the server, over a kept connection where there is one.
+    async def submit(self, letter: Letter, seconds: float) -> aiosmtplib.SMTPResponse:
+        """Hand one message to the server within so many seconds, over a kept connection where there is one.
 
         Raises aiosmtplib's or the system's errors for what ``_breakdown`` reads, ``DeliveryError`` for what is clear.
         """
         kept = self._take()
         if kept is not None:
             try:
-                return await self._use(kept, letter)
+                # One that answers nothing may be dead without a word: it gets half of the time, a new one the other.
+                return await self._use(kept, letter, seconds / 2)
             except (aiosmtplib.SMTPException, OSError) as error:
-                # The server had closed it, which says nothing of this message: asked again, once, on a new one.
-                if letter.phase is Phase.CONTENT or _is_answer(error):
+                # Where that says nothing of this message it is asked again, once, on a new one.
+                if letter.phase is Phase.CONTENT or (_is_answer(error) and not _is_sessions_end(letter, error)):
                     raise
         letter.phase = Phase.OURS
-        return await self._use(await self._connect(), letter)
+        return await self._use(await self._connect(), letter, None)
 
-    async def _use(self, connection: Connection, letter: Letter) -> aiosmtplib.SMTPResponse:
+    async def _use(self, connection: Connection, letter: Letter, patience: float | None) -> aiosmtplib.SMTPResponse:
+        """Run a transaction; the server has ``patience`` seconds to let it come to the content."""
         try:
-            return await connection.submit(letter)
+            async with asyncio.timeout(patience):
+                await connection.begin(letter)
+            return await connection.finish(letter)
+        except aiosmtplib.SMTPException as error:
+            if _is_sessions_end(letter, error):
+                connection.discard()
+            raise
         finally:
             # A canceled or broken transaction leaves an answer under way that the next one would take for its own.
             if connection.ready:
@@ -273,9 +270,7 @@ class EmailChannel(Channel):
     async def __aenter__(self) -> Self:
         tls = None
         if self._settings.tls != "none":
-            # Reading the system's certificates takes some ten milliseconds.
-            tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._settings.ca_certificates)
-            tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            tls = await asyncio.to_thread(client_tls, self._settings.ca_certificates)
         self._pool = _Pool(self._settings, self._sender, tls)
         return self
 
@@ -289,15 +284,41 @@ class EmailChannel(Channel):
         pool = self._pool
         if pool is None:
             raise RuntimeError("the channel is not open")
-        letter = Letter(envelope.address, self._skeleton.fill(envelope))
-        async with pool.slots:
-            try:
-                async with asyncio.timeout(self._settings.timeout):
-                    response = await pool.submit(letter)
-            except (aiosmtplib.SMTPException, OSError) as error:
-                # Without its cause: aiosmtplib's errors repeat the server's text, and servers repeat the address.
-                raise _breakdown(letter.phase, error) from None
+        letter, seconds = self._letter(envelope), self.time_for(envelope)
+        try:
+            async with asyncio.timeout(seconds), pool.slots:
+                response = await pool.submit(letter, seconds)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            # Without its cause: aiosmtplib's errors repeat the server's text, and servers repeat the address.
+            raise _breakdown(letter, error) from None
         return _receipt(response)
+
+    def _letter(self, envelope: Envelope) -> Letter:
+        letter = Letter(envelope.address, self._skeleton.fill(envelope))
+        if self._settings.dsn:
+            letter.envelope_id = checked_token(envelope.attempt_token)
+        if self._settings.bounces is not None:
+            letter.sender = bounce_address(self._settings.bounces, envelope.attempt_token)
+        return letter
+
+    @property
+    def reports(self) -> bool:
+        """Whether reports are asked for, and can prove where they come from."""
+        asked_for = self._settings.dsn or self._settings.bounces is not None
+        return asked_for and self._settings.bounce_token is not None
+
+    def report(self, request: CallbackRequest) -> Report | None:
+        """Read a mail that came back, as its mail server posts it: the mail is the body, ``bounce_token`` the bearer's.
+
+        ``None`` for a mail that says nothing of an attempt. Raises ``ForgedCallbackError``.
+        """
+        token = self._settings.bounce_token
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if token is None or request.method != "POST" or scheme.lower() != "bearer":
+            raise ForgedCallbackError
+        if not hmac.compare_digest(given.encode(errors="replace"), token.get_secret_value().encode()):
+            raise ForgedCallbackError
+        return read(request.body, self._settings.bounces)
 
     @classmethod
     def inspect(cls, parts: Mapping[str, str]) -> Inspection:
@@ -307,6 +328,5 @@ class EmailChannel(Channel):
 
 def _receipt(response: aiosmtplib.SMTPResponse) -> Receipt:
     matched = _QUEUE_ID.match(response.message)
-    enhanced = _ENHANCED.match(response.message)
-    code = f"{response.code} {enhanced[0]}" if enhanced else str(response.code)
+    code = answer_code(response.code, response.message)
     return Receipt(provider_id=matched["id"] if matched else None, provider_code=code)

@@ -4,15 +4,20 @@ A provider that was never reached may be asked again at once; one whose answer w
 message. Every failure therefore says which::
 
     HttpError
-    ├── ConnectError      no connection, nothing was sent: safe to repeat
-    ├── AnswerLostError   the request left and no whole answer came back: ambiguous
-    └── StatusError       an answer that a library in between cannot carry; the client never raises it
+    ├── ConnectError          no connection, nothing was sent: safe to repeat
+    │   └── WrongServerError  and none to be had: no URL, no TLS, or a certificate that proves nothing
+    ├── AnswerLostError       the request left and no whole answer came back: ambiguous
+    └── StatusError           an answer that a library in between cannot carry; the client never raises it
+
+``failure_of`` puts the first three into the port's words.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +29,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from pydantic import AfterValidator
+
+from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
+from channels.wire import client_tls, keep_alive, unproved
 
 #: The longest answer that is read, in bytes. A message's answer has about 1 KiB.
 MAX_BODY: Final = 256 * 1024
@@ -46,6 +54,15 @@ class HttpError(Exception):
 class ConnectError(HttpError):
     """No connection could be made, so nothing was sent: safe to repeat."""
 
+    def __init__(self, sort: str, *, timed_out: bool = False) -> None:
+        super().__init__(sort)
+        #: Whether the time was up, as opposed to a host without an address or one that refused.
+        self.timed_out = timed_out
+
+
+class WrongServerError(ConnectError):
+    """The URL leads nowhere, or to a server that does not prove to be the one meant; nothing was sent."""
+
 
 class AnswerLostError(HttpError):
     """The request was sent, at least in part, and no whole answer came back: it may have been acted upon."""
@@ -59,9 +76,24 @@ class AnswerLostError(HttpError):
 class StatusError(HttpError):
     """An answer of a status that a provider's library has no exception for: raised through it by an adapter."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, *, retry_after: float | None = None) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
+        #: Seconds the answer asks to wait.
+        self.retry_after = retry_after
+
+
+def failure_of(error: HttpError) -> DeliveryError:
+    """Return what a request without an answer means for the message it carried.
+
+    A ``StatusError`` is an answer, which only its adapter can read: ambiguous here.
+    """
+    if isinstance(error, WrongServerError):
+        return PermanentError(Reason.MISCONFIGURED)
+    if isinstance(error, ConnectError):
+        return TransientError(Reason.TIMEOUT if error.timed_out else Reason.UNAVAILABLE)
+    timed_out = isinstance(error, AnswerLostError) and error.timed_out
+    return AmbiguousError(Reason.TIMEOUT if timed_out else Reason.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +131,11 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        tls = await asyncio.to_thread(client_tls)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=tls, socket_factory=_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # An answer that unpacks to a gigabyte would pass a limit counted on the wire.
             headers={"Accept-Encoding": "identity"},
@@ -140,8 +175,11 @@ class HttpClient:
                 body = await self._read(response)
                 return HttpAnswer(response.status, _lowered(response.headers.items()), body)
         # The library's errors hold the URL, and with it a bot's token: the chain is cut in every case.
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            raise ConnectError(type(error).__name__) from None
+        except aiohttp.ConnectionTimeoutError as error:
+            raise ConnectError(type(error).__name__, timed_out=True) from None
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+            wrong = isinstance(error, aiohttp.InvalidURL) or unproved(error)
+            raise (WrongServerError if wrong else ConnectError)(type(error).__name__) from None
         except TimeoutError as error:
             raise AnswerLostError(type(error).__name__, timed_out=True) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -162,6 +200,12 @@ class HttpClient:
                 raise AnswerLostError("body too large")
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    made = socket.socket(*address[:3])
+    keep_alive(made)
+    return made
 
 
 def _lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -199,7 +243,8 @@ def clean_base_url(value: str) -> str:
         raise ValueError(message)
     try:
         parts = urlsplit(value)
-        usable = bool(parts.hostname) and parts.port != 0
+        # What cannot be looked up (an empty label, one over 63 characters) would fail there with an error of its own.
+        usable = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:

@@ -31,17 +31,16 @@ from channels.base import (
     ForgedCallbackError,
     Inspection,
     Normalize,
-    PermanentError,
     Reason,
     Receipt,
     Report,
     ReportedStatus,
-    TransientError,
     is_loopback,
 )
-from channels.http import AnswerLostError, BaseUrl, ConnectError, HttpClient, retry_after, silence
+from channels.http import BaseUrl, HttpClient, HttpError, failure_of, retry_after, silence
 from channels.kinds import phone
 from channels.segments import avoidable, measure
+from channels.twilio_codes import CODES, by_status, checked, code_of, failure, verdict
 
 #: Loggers of the SDK: at INFO they print account and headers, at WARNING what a forger put into a header.
 QUIET_LOGGERS: Final = ("twilio",)
@@ -49,58 +48,6 @@ QUIET_LOGGERS: Final = ("twilio",)
 VALIDITY_MAX: Final = 36_000
 #: Form fields of one status callback that are read; Twilio sends about 20 and adds new ones unannounced.
 CALLBACK_FIELDS_MAX: Final = 200
-#: Digits of an error code; today's have five.
-CODE_DIGITS_MAX: Final = 6
-
-#: What a Twilio error code means: the kind of failure and its reason, in the notation of the ``codes`` setting.
-#: Sources: twilio.com/docs/api/errors and /docs/messaging/guides/error-codes. Twilio splits codes over time,
-#: so every code that is not here is judged by its HTTP status.
-CODES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "20003": "permanent:misconfigured",  # authentication failed
-        "21603": "permanent:misconfigured",  # a sender is required
-        "21606": "permanent:misconfigured",  # the sender cannot send SMS
-        "21609": "permanent:misconfigured",  # the status callback's URL is not valid
-        "21659": "permanent:misconfigured",  # the sender is not one of the account's
-        "21660": "permanent:misconfigured",  # sender and account do not match
-        "21703": "permanent:misconfigured",  # the messaging service has no sender
-        "30002": "permanent:misconfigured",  # account suspended
-        "30034": "permanent:misconfigured",  # sender not registered for the United States
-        "63007": "permanent:misconfigured",  # no channel with this sender
-        "21408": "permanent:rejected",  # no permission for this region: others may still be served
-        "21211": "permanent:invalid_recipient",
-        "21612": "permanent:invalid_recipient",  # no route from this sender to this number
-        "21614": "permanent:invalid_recipient",  # not a mobile number
-        "21635": "permanent:invalid_recipient",  # a landline
-        "30005": "permanent:invalid_recipient",  # unknown handset
-        "30006": "permanent:invalid_recipient",  # landline or unreachable carrier
-        "63003": "permanent:invalid_recipient",
-        "63024": "permanent:invalid_recipient",
-        "21610": "permanent:blocked",  # the person answered STOP
-        "30004": "permanent:blocked",
-        "30450": "permanent:blocked",  # held back as fraud for 15 to 30 minutes
-        "30453": "permanent:blocked",  # held back as fraud for hours
-        "30007": "permanent:rejected",  # filtered by a carrier
-        "63016": "permanent:rejected",  # only a template may be sent
-        "30036": "permanent:expired",  # the validity period ran out
-        "20429": "transient:rate_limited",
-        "21611": "transient:rate_limited",  # the sender's queue is full
-        "30001": "transient:rate_limited",  # the account's queue is full
-        "63018": "transient:rate_limited",
-        "30410": "transient:unavailable",  # a carrier did not answer Twilio
-        "30003": "transient:unreachable",  # handset off or out of reach
-        "30008": "transient:unknown",
-    }
-)
-_STATUSES: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        401: "permanent:misconfigured",
-        403: "permanent:misconfigured",
-        404: "permanent:misconfigured",  # no such account, or a base_url that leads elsewhere
-        429: "transient:rate_limited",
-        503: "transient:unavailable",  # refused before anything was done; other 5xx may follow an acceptance
-    }
-)
 _REPORTED: Final[Mapping[str, ReportedStatus]] = MappingProxyType(
     {
         "sent": ReportedStatus.SENT,
@@ -110,25 +57,6 @@ _REPORTED: Final[Mapping[str, ReportedStatus]] = MappingProxyType(
         "failed": ReportedStatus.UNDELIVERED,
     }
 )
-_KINDS: Final[Mapping[str, type[DeliveryError]]] = MappingProxyType(
-    {"transient": TransientError, "permanent": PermanentError, "ambiguous": AmbiguousError}
-)
-
-
-def _verdict(value: str) -> tuple[type[DeliveryError], Reason]:
-    """Read ``kind:reason``. Raises ``ValueError``."""
-    kind, _, reason = value.partition(":")
-    if kind not in _KINDS or reason not in list(Reason):
-        raise ValueError("a code means kind:reason, such as transient:unreachable")
-    return _KINDS[kind], Reason(reason)
-
-
-def _checked(codes: dict[str, str]) -> dict[str, str]:
-    for code, value in codes.items():
-        if not (code.isascii() and code.isdigit()):
-            raise ValueError("a Twilio error code is a number, such as 30003")
-        _verdict(value)
-    return codes
 
 
 class SmsSettings(ChannelSettings):
@@ -153,7 +81,7 @@ class SmsSettings(ChannelSettings):
     #: Have Twilio mask the numbers it keeps; needs a feature of the account.
     obfuscate_address: bool = False
     #: What error codes mean, over the built-in table: ``{"30003" = "transient:unreachable"}``.
-    codes: Annotated[dict[str, str], AfterValidator(_checked)] = Field(default_factory=dict)
+    codes: Annotated[dict[str, str], AfterValidator(checked)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -178,9 +106,10 @@ class _Call(AsyncHttpClient):  # type: ignore[misc]  # the SDK has no types
     The SDK's own client waits forever, logs every header and keeps the last message's text in memory.
     """
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: HttpClient, seconds: float) -> None:
         super().__init__(logger=None, is_async=True)
         self._http = http
+        self._seconds = seconds
         self.status = 0
         self.retry_after: float | None = None
 
@@ -192,13 +121,14 @@ class _Call(AsyncHttpClient):  # type: ignore[misc]  # the SDK has no types
         data: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the client has the channel's
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the attempt has its own
         allow_redirects: bool = False,  # noqa: ARG002 - redirects are never followed
     ) -> Response:
         fields = dict(headers or {})
         if auth is not None:
             fields["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
-        answer = await self._http.request(method, uri, headers=fields, data=urlencode(data or {}).encode())
+        form = urlencode(data or {}).encode()
+        answer = await self._http.request(method, uri, headers=fields, data=form, timeout=self._seconds)
         self.status = answer.status
         self.retry_after = retry_after(answer.headers.get("retry-after"))
         return Response(answer.status, answer.body.decode("utf-8", "replace"), answer.headers)
@@ -235,24 +165,22 @@ class SmsChannel(Channel):
 
     async def deliver(self, envelope: Envelope) -> Receipt:
         """Create one message at Twilio. Raises ``DeliveryError``."""
-        call = _Call(self._http)
+        call = _Call(self._http, self.time_for(envelope))
         client = self._client(call)
         fields = self._fields(envelope)
-        failure: DeliveryError
+        failed: DeliveryError
         try:
             return self._receipt(await client.messages.create_async(**fields))
         except DeliveryError as error:
-            failure = error
-        except ConnectError:
-            failure = TransientError(Reason.UNAVAILABLE)
-        except AnswerLostError as error:
-            failure = AmbiguousError(Reason.TIMEOUT if error.timed_out else Reason.UNAVAILABLE)
+            failed = error
+        except HttpError as error:
+            failed = failure_of(error)
         except (TwilioRestException, TwilioServiceException) as error:
-            failure = self._refused(error.code, call)
+            failed = self._refused(error.code, call)
         except Exception:  # noqa: BLE001 - whatever the SDK makes of an answer it cannot read, the message may be out
-            failure = AmbiguousError(Reason.UNKNOWN)
+            failed = AmbiguousError(Reason.UNKNOWN)
         # Raised outside the handlers: the SDK's exceptions hold the number, and a traceback would print them.
-        raise failure
+        raise failed
 
     def _client(self, call: _Call) -> Client:
         user, password = self.settings.credentials()
@@ -287,27 +215,23 @@ class SmsChannel(Channel):
         if not isinstance(message.sid, str) or not message.sid or not isinstance(message.status, str):
             raise AmbiguousError(Reason.UNKNOWN)
         if _REPORTED.get(message.status) is ReportedStatus.UNDELIVERED:
-            raise self._failure(message.error_code, "permanent:rejected")
+            code = code_of(message.error_code)
+            raise failure(code, self._meaning(code) or "permanent:rejected")
         return Receipt(provider_id=message.sid[:64], provider_code=message.status[:64])
 
-    def _refused(self, code: object, call: _Call) -> DeliveryError:
-        return self._failure(code, _by_status(call.status), call.retry_after)
-
-    def _failure(self, code: object, default: str, wait: float | None = None) -> DeliveryError:
-        provider_code = _code(code)
-        kind, reason = _verdict(self._meaning(provider_code) or default)
-        if kind is TransientError:
-            # Twilio's limits are the account's or the sender's, never a recipient's.
-            return TransientError(
-                reason,
-                retry_after=wait,
-                whole_channel=reason is Reason.RATE_LIMITED,
-                provider_code=provider_code,
-            )
-        return kind(reason, provider_code=provider_code)
+    def _refused(self, given: object, call: _Call) -> DeliveryError:
+        code = code_of(given)
+        # The SDK puts the status in the place of a code that is missing.
+        coded = code is not None and code != str(call.status)
+        return failure(code, self._meaning(code) or by_status(call.status, coded=coded), retry_after=call.retry_after)
 
     def _meaning(self, code: str | None) -> str | None:
         return None if code is None else self.settings.codes.get(code, CODES.get(code))
+
+    @property
+    def reports(self) -> bool:
+        """Whether Twilio is asked to tell what became of a message."""
+        return self._reports_to is not None
 
     def report(self, request: CallbackRequest) -> Report | None:
         """Read a status callback; ``None`` for a status on the way. Raises ``ForgedCallbackError``."""
@@ -316,10 +240,10 @@ class SmsChannel(Channel):
         status = _REPORTED.get(fields.get("MessageStatus", ""))
         if status is None or len(attempts) != 1:
             return None
-        code = _code(fields.get("ErrorCode"))
+        code = code_of(fields.get("ErrorCode"))
         reason = None
         if status is ReportedStatus.UNDELIVERED:
-            reason = _verdict(self._meaning(code) or "permanent:unknown")[1]
+            reason = verdict(self._meaning(code) or "permanent:unknown")[1]
         return Report(
             attempt_token=attempts[0],
             status=status,
@@ -371,19 +295,6 @@ def _fixed_fields(settings: SmsSettings) -> dict[str, Any]:
         # The templates are linted for GSM-7 here; a text is sent as it was rendered.
         "smart_encoded": False,
     }
-
-
-def _code(value: object) -> str | None:
-    """Return an error code as text; anything longer than a code is none, for it could hold a number or a text."""
-    text = str(value)
-    return text if text.isascii() and text.isdigit() and len(text) <= CODE_DIGITS_MAX else None
-
-
-def _by_status(status: int) -> str:
-    if status >= 500:
-        return _STATUSES.get(status, "ambiguous:unavailable")
-    # A redirect is followed nowhere, so its base_url is wrong; any other 4xx is about this message.
-    return _STATUSES.get(status, "permanent:misconfigured" if status < 400 else "permanent:rejected")
 
 
 def _form(body: bytes) -> dict[str, str]:

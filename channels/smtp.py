@@ -16,6 +16,7 @@ from typing import Final, cast
 import aiosmtplib
 
 from channels.base import PermanentError, Reason
+from channels.wire import keep_alive
 
 
 class Phase(StrEnum):
@@ -39,6 +40,10 @@ class Letter:
     #: Every line ends with CRLF, the last one too.
     content: bytes = field(repr=False)
     phase: Phase = Phase.OURS
+    #: Where it bounces to, if not to the connection's sender.
+    sender: str | None = field(default=None, repr=False)
+    #: What the server is to call it in its reports (RFC 3461 4.4), without spaces; ``None`` asks for none.
+    envelope_id: str | None = field(default=None, repr=False)
 
 
 #: An answer: its code, and its lines without it.
@@ -75,9 +80,10 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         #: Transactions begun.
         self.mails = 0
-        self._mail = f"MAIL FROM:<{sender}>".encode()
+        self._sender = sender
         self._pipelining = client.supports_extension("pipelining")
         self._smtputf8 = client.supports_extension("smtputf8")
+        self._dsn = client.supports_extension("dsn")
         # Whether the server awaits the beginning of a transaction, and whether RSET must come first.
         self._settled, self._reset_needed = True, False
         # Why there will be no more answers. Made when raised: kept, it would keep the letter through its traceback.
@@ -94,6 +100,8 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are none by class, only by what they do.
         self._transport = cast("asyncio.Transport", client.transport)
         self._transport.set_protocol(self)
+        if (connected := self._transport.get_extra_info("socket")) is not None:
+            keep_alive(connected)
 
     @property
     def ready(self) -> bool:
@@ -103,17 +111,25 @@ class Connection(asyncio.Protocol):
     # -- a transaction
 
     async def submit(self, letter: Letter) -> aiosmtplib.SMTPResponse:
-        """Run one mail transaction and return the server's last answer, which is an acceptance.
+        """Run one mail transaction, ``begin`` and ``finish``, and return the server's last answer, an acceptance."""
+        await self.begin(letter)
+        return await self.finish(letter)
 
-        Raises ``SMTPResponseException`` with the first answer that is none, which ``letter.phase`` says what it is
+    async def begin(self, letter: Letter) -> None:
+        """Say what comes before the content; returns once the server waits for that. Nothing is accepted before.
+
+        Raises ``SMTPResponseException`` with the first answer that is a refusal, which ``letter.phase`` says what it is
         about, or with the code ``MALFORMED``; ``SMTPServerDisconnected`` where the connection was lost;
-        ``PermanentError`` where the server cannot be told the address; ``ValueError`` where it has line breaks.
+        ``PermanentError`` where the server cannot be told the address; ``ValueError`` where an address has line breaks.
         """
         self.mails += 1
-        commands = self._commands(letter.recipient)
+        commands = self._commands(letter)
         letter.phase = Phase.OURS
         self._settled = False
         await self._open(letter, commands)
+
+    async def finish(self, letter: Letter) -> aiosmtplib.SMTPResponse:
+        """Hand over the content, after ``begin``. Raises what ``begin`` does, but for the last two."""
         # From here on the server may take the mail, whatever becomes of its answer.
         letter.phase = Phase.CONTENT
         answers = await self._ask(dot_stuffed(letter.content) + b".\r\n", 1)
@@ -127,16 +143,21 @@ class Connection(asyncio.Protocol):
         self._reset_needed = False
         return aiosmtplib.SMTPResponse(code, text.decode(errors="replace"))
 
-    def _commands(self, recipient: str) -> list[bytes]:
-        if "\r" in recipient or "\n" in recipient:
-            raise ValueError("the address holds line breaks")
-        parameters = b""
-        if not recipient.isascii():
+    def _commands(self, letter: Letter) -> list[bytes]:
+        mail = f"MAIL FROM:<{letter.sender or self._sender}>"
+        recipient = f"RCPT TO:<{letter.recipient}>"
+        if not letter.recipient.isascii():
             if not self._smtputf8:
                 raise PermanentError(Reason.INVALID_RECIPIENT)
             # RFC 6531 3.4 and 3.6.
-            parameters = b" SMTPUTF8 BODY=8BITMIME"
-        return [self._mail + parameters + b"\r\n", f"RCPT TO:<{recipient}>\r\n".encode(), b"DATA\r\n"]
+            mail += " SMTPUTF8 BODY=8BITMIME"
+        if letter.envelope_id is not None and self._dsn:
+            # Headers alone come back, without the code (RFC 3461 4.3). Nobody asks for delays: a code is dead by then.
+            mail += f" RET=HDRS ENVID={letter.envelope_id}"
+            recipient += " NOTIFY=SUCCESS,FAILURE"
+        if any(sign in mail + recipient for sign in "\r\n"):
+            raise ValueError("an address holds line breaks")
+        return [f"{mail}\r\n".encode(), f"{recipient}\r\n".encode(), b"DATA\r\n"]
 
     async def _open(self, letter: Letter, commands: list[bytes]) -> None:
         """Say what comes before the content. Returns once the server waits for it, raises where it does not."""

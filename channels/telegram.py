@@ -11,14 +11,12 @@ import hashlib
 import hmac
 import logging
 import re
-import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import ClassVar, Final, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal, Self
 
 import telegram
-from pydantic import SecretStr, field_validator
-from telegram import BotCommandScopeAllPrivateChats, CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup, Update
+from pydantic import Field, SecretStr, field_validator
+from telegram import BotCommandScopeAllPrivateChats, CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import ParseMode
 from telegram.helpers import create_deep_linked_url
 
@@ -54,20 +52,13 @@ from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import HandleInbound, Inbound, Menu, Reply
 from channels.http import BaseUrl, HttpClient, silence
 from channels.kinds import phone, reference
+from channels.polling import HANDLE_SECONDS, Pause, Polling, until_done
 
 #: Connections for everything but codes and polls. Answers and edits share them, so that none holds up a code.
 TALK_CONNECTIONS: Final = 2
 #: The longest answer to a poll, in bytes: as many of the longest messages as one asks for, with what they reply to,
 #: stay far below it. An answer over it could not be read and would be fetched again for ever.
 POLL_MAX_BODY: Final = 8 * 1024 * 1024
-#: The longest pause between calls that fail, in seconds; the first is one second, each next one twice as long.
-PAUSE_MAX: Final = 30.0
-#: The same between polls while updates cannot be handled. Whoever writes meanwhile waits no longer than this.
-STUCK_PAUSE_MAX: Final = 5.0
-#: How often the first update that cannot be handled is tried before the ones after it are.
-TRIES: Final = 3
-#: Seconds one handling may take: what everybody else writes waits behind it.
-HANDLE_SECONDS: Final = 30.0
 #: Seconds that answers to presses get at the end. All they do is take the clock off a button.
 LINGER: Final = 1.0
 #: The header by which Telegram proves itself (https://core.telegram.org/bots/api#setwebhook), in lower case.
@@ -76,7 +67,6 @@ SECRET_HEADER: Final = "x-telegram-bot-api-secret-token"  # noqa: S105 - a heade
 WEBHOOK_CONNECTIONS: Final = 40
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 
 class TelegramSettings(ChannelSettings):
@@ -88,6 +78,8 @@ class TelegramSettings(ChannelSettings):
     #: How updates arrive: asked for, sent to ``/callbacks/<name>``, or not at all. Only with them can people link
     #: their chats.
     updates: Literal["polling", "webhook", "off"] = "polling"
+    #: Messages per second: about what Telegram lets one bot send (https://core.telegram.org/bots/faq, on limits).
+    rate: float = Field(default=30.0, ge=0)
 
     @field_validator("token")
     @classmethod
@@ -105,6 +97,8 @@ class TelegramChannel(Channel):
     kinds: ClassVar[Mapping[str, Normalize]] = {"telegram": reference, "phone": phone}
     parts: ClassVar[tuple[str, ...]] = ("body.html", "copy.txt")
     needs_subscriber: ClassVar[bool] = True
+    #: Telegram takes about one message a second into one chat (the same page).
+    recipient_pause: ClassVar[float] = 1.0
 
     settings: TelegramSettings
 
@@ -114,7 +108,7 @@ class TelegramChannel(Channel):
         settings: ChannelSettings,
         *,
         callback_url: str | None = None,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Pause = asyncio.sleep,
         handle_seconds: float = HANDLE_SECONDS,
         linger: float = LINGER,
     ) -> None:
@@ -171,7 +165,8 @@ class TelegramChannel(Channel):
         rows = [[InlineKeyboardButton(envelope.parts["copy.txt"].strip(), copy_text=copy_text)]]
         if envelope.report is not None:
             rows.append([button(envelope.report)])
-        sending = sent(self._codes, chat, envelope.parts["body.html"], InlineKeyboardMarkup(rows), protect=True)
+        text, shown = envelope.parts["body.html"], InlineKeyboardMarkup(rows)
+        sending = sent(self._codes, chat, text, shown, protect=True, seconds=self.time_for(envelope))
         return Receipt(provider_id=await asked(sending), delivered=True)
 
     async def revise(self, address: str, provider_id: str, reply: Reply) -> None:
@@ -293,9 +288,10 @@ class TelegramChannel(Channel):
         that lasts, for other nodes live on it. No failure of Telegram ends it.
         """
         if self.settings.updates == "polling":
-            await self._poll(handle)
+            fetch = Fetch(self._talk)
+            await Polling(self.name, fetch, self._acknowledge, self._pause, self._handle_seconds).run(handle)
         elif self.settings.updates == "webhook":
-            await self._until_done(self._hook)
+            await until_done(self._hook, self.name, self._pause)
             await asyncio.Event().wait()
 
     async def _hook(self) -> None:
@@ -305,68 +301,6 @@ class TelegramChannel(Channel):
             allowed_updates=updates.ALLOWED_UPDATES,
             max_connections=WEBHOOK_CONNECTIONS,
         )
-
-    async def _poll(self, handle: HandleInbound) -> None:
-        offset: int | None = None
-        stuck = 0
-        fetch = Fetch(self._talk)
-        while True:
-            found = await self._until_done(partial(fetch, offset))
-            if not found:
-                continue
-            first_stuck = await self._pass_on(found, handle)
-            offset = found[-1].update_id + 1 if first_stuck is None else first_stuck
-            stuck = 0 if first_stuck is None else stuck + 1
-            if stuck:
-                await self._pause(min(2.0 ** min(stuck - 1, 10), STUCK_PAUSE_MAX))
-
-    async def _until_done(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Make a repeatable call until it succeeds."""
-        failures = 0
-        while True:
-            try:
-                return await repeatable(call())
-            except DeliveryError as error:
-                wait = min(2.0 ** min(failures, 10), PAUSE_MAX)
-                failures += 1
-                if isinstance(error, TransientError) and error.retry_after is not None:
-                    wait = max(wait, error.retry_after)
-                _log.warning("channel %s: no updates: %s; next try in %.0f s", self.name, error, wait)
-            await self._pause(wait)
-
-    async def _pass_on(self, found: Sequence[Update], handle: HandleInbound) -> int | None:
-        """Have updates handled, in order; return the number of the first that must come again, ``None`` for none.
-
-        One that fails comes again for as long as all of them do: it is the database that is away. It is skipped
-        where it fails once more right after another one succeeded, or it would hold up everybody for ever.
-        """
-        stuck: list[Inbound] = []
-        for update in found:
-            inbound = updates.inbound(update)
-            if inbound is None:
-                continue
-            self._acknowledge(inbound)
-            if not await self._handled(handle, inbound, tries=1 if stuck else TRIES):
-                stuck.append(inbound)
-                continue
-            for other in stuck:
-                if not await self._handled(handle, other, tries=1):
-                    _log.error("channel %s: update %d is skipped", self.name, other.update_id)
-            stuck.clear()
-        return stuck[0].update_id if stuck else None
-
-    async def _handled(self, handle: HandleInbound, inbound: Inbound, *, tries: int) -> bool:
-        for number in range(tries):
-            if number:
-                await self._pause(2.0 ** (number - 1))
-            try:
-                async with asyncio.timeout(self._handle_seconds):
-                    await handle(inbound)
-            except Exception as error:  # noqa: BLE001 - one person's update must not end everybody's
-                _log.warning("channel %s: cannot handle update %d: %s", self.name, inbound.update_id, _where(error))
-            else:
-                return True
-        return False
 
     def _acknowledge(self, inbound: Inbound) -> None:
         """Take the clock off a pressed button, whatever becomes of the press; nothing waits for that."""
@@ -392,9 +326,3 @@ def _message(provider_id: str) -> int:
     if not re.fullmatch(r"[0-9]{1,19}", provider_id):
         raise PermanentError(Reason.REJECTED)
     return int(provider_id)
-
-
-def _where(error: Exception) -> str:
-    """Say what failed and where, without the text of an exception that may quote what a person wrote."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {frame.name}:{frame.lineno}"

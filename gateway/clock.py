@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+#: Seconds by which the machine's clock may move against the seconds since boot between two looks: a clock that is
+#: slewed moves by 0.03 s a minute at most (adjtimex(2), 500 ppm), whatever moves more was stepped.
+STEP = 2.0
 
 
 class Clock(Protocol):
@@ -20,20 +28,31 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
-    """The machine's clock, set once at start and then carried by monotonic time.
+def _elapsed() -> Callable[[], float]:
+    # What time.monotonic() counts stops while a machine sleeps, and a sleeping machine's codes must die in time.
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
 
-    A machine's clock may be stepped while codes are alive; ``now`` follows the monotonic clock from the
-    moment it was made (or last ``set``), so that no code dies early or lives longer than promised.
+
+class SystemClock:
+    """The machine's clock, set once at start and then carried by a clock that is never stepped.
+
+    A machine's clock may be stepped while codes are alive; ``now`` follows the seconds since boot from the
+    moment it was made (or last ``set``), so that no code dies early or lives longer than promised. Seconds in which
+    the machine was suspended count where the system has such a clock (Linux: ``CLOCK_BOOTTIME``).
     Whole milliseconds, so that what is shown of two times adds up.
+    ``wall`` is the machine's clock, ``elapsed`` seconds that are never stepped; tests pass their own.
     """
 
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+    def __init__(self, *, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] | None = None) -> None:
+        self._wall = wall
+        self._elapsed = elapsed or _elapsed()
+        self._offset = wall() - self._elapsed()
 
     def now(self) -> float:
         """Return seconds since the Unix epoch (UTC)."""
-        return int((time.monotonic() + self._offset) * 1000) / 1000
+        return int((self._elapsed() + self._offset) * 1000) / 1000
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
@@ -41,7 +60,33 @@ class SystemClock:
 
     def set(self, now: float) -> None:
         """Take over another clock's time (the database's, where nodes share one)."""
-        self._offset = now - time.monotonic()
+        self._offset = now - self._elapsed()
+
+    def drift(self) -> float:
+        """Return by how many seconds the machine's clock is ahead of ``now``."""
+        return self._wall() - (self._elapsed() + self._offset)
+
+    def ahead(self) -> float:
+        """Return by how many seconds the machine's clock is ahead of the seconds since boot.
+
+        It changes when the machine's clock is stepped, whatever ``set`` was given meanwhile.
+        """
+        return self._wall() - self._elapsed()
+
+
+class Steps:
+    """Watches the machine's clock and tells when it was stepped. ``now`` is not misled by that, but others may be."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._ahead = clock.ahead()
+
+    async def look(self) -> None:
+        """Log a warning if the machine's clock was stepped by more than ``STEP`` seconds since the last look."""
+        ahead = self._clock.ahead()
+        step, self._ahead = ahead - self._ahead, ahead
+        if abs(step) > STEP:
+            _log.warning("the machine's clock was stepped by %+.1f s; codes live as long as promised", step)
 
 
 @lru_cache(maxsize=1024)

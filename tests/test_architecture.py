@@ -51,6 +51,11 @@ LEAVES = (
     "channels.segments",
     "channels.mime",
     "channels.smtp",
+    "channels.smtp_answers",
+    "channels.dsn",
+    "channels.polling",
+    "channels.twilio_codes",
+    "channels.wire",
     "channels.bot_api",
     "channels.updates",
 )

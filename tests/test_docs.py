@@ -20,7 +20,8 @@ import typer
 
 from channels.base import Reason
 from channels.email import EmailSettings
-from channels.sms import CODES, SmsSettings
+from channels.sms import SmsSettings
+from channels.twilio_codes import CODES
 from channels.telegram import TelegramSettings
 from gateway.api import examples, openapi, shapes
 from gateway.api.intake import NOT_YET
@@ -47,7 +48,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 #: The first word of every kind of diagram that mermaid draws and these pages use.
-DIAGRAMS = {"flowchart", "sequenceDiagram", "stateDiagram-v2"}
+DIAGRAMS = {"flowchart", "sequenceDiagram", "stateDiagram-v2", "xychart-beta"}
 #: A folder of somebody's own machine.
 SOMEBODYS = re.compile(r"(?<![\w.$}:/])/(?:home|root|tmp|work|Users)/\w")
 

@@ -15,6 +15,7 @@ from gateway.delivery.dispatcher import GRACE, Dispatcher
 from gateway.delivery.message import Message
 from gateway.delivery.person import Reach
 from gateway.delivery.queue import Queue, nobody
+from gateway.delivery.receipts import never, unobserved
 from gateway.delivery.rendering import Rendered
 from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
@@ -135,6 +136,8 @@ class World:
     hasher: Any
     channels: Mapping[str, Scripted]
     node: str = "node-a"
+    #: The service's.
+    name: str = "shop"
     service: ServiceSettings = field(
         default_factory=lambda: ServiceSettings(
             name="Shop", channels=("sms", "email"), code=CodeSettings(), limits=LimitSettings(cooldown=30)
@@ -145,8 +148,14 @@ class World:
     is_theirs: Any = unmoved
     invite: Any = unknown_person
     on_blocked: Any = nobody
+    confirm_within: Any = never
+    on_sent: Any = unobserved
+    on_delivered: Any = unobserved
     has_room: bool = True
     grace: float = GRACE
+    admission: Any = None
+    #: Further options of the dispatcher: ``sleep``, ``paces``, ``write``, ``backlog``.
+    dispatching: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.handed_over: list[Message] = []
@@ -160,6 +169,9 @@ class World:
             revising={name for name, channel in self.channels.items() if isinstance(channel, Revising)},
             chats={name for name, channel in self.channels.items() if channel.needs_subscriber},
             on_blocked=self.on_blocked,
+            confirm_within=self.confirm_within,
+            on_sent=self.on_sent,
+            on_delivered=self.on_delivered,
         )
         self.reverse = Reverse(
             database=self.database,
@@ -168,7 +180,7 @@ class World:
             queue=self.queue,
             clock=self.clock,
             channels=self.channels,
-            services={"shop": self.service},
+            services={self.name: self.service},
         )
         self.reporting = Reporting(self.sealer, self.queue)
         self.checking = Checking(self.database, self.queue, self.sealer, self.clock)
@@ -178,9 +190,8 @@ class World:
             self.channels,
             lambda message, channel, lifetime: Rendered("Shop", {"body.txt": f"{message.code} is your code"}),
             self.clock,
-            jitter=lambda: 1.0,
-            sleep=instantly,
-            grace=self.grace,
+            (self.name,),
+            **{"jitter": lambda: 1.0, "sleep": instantly, "grace": self.grace, **self.dispatching},
         )
         self.verifications = Verifications(
             database=self.database,
@@ -188,23 +199,26 @@ class World:
             sealer=self.sealer,
             hasher=self.hasher,
             clock=self.clock,
-            services={"shop": self.service},
+            services={self.name: self.service},
             channels=self.channels,
             kinds=KINDS,
             hand_over=self.handed_over.append,
-            has_room=lambda _: self.has_room,
+            has_room=lambda *_: self.has_room,
             resolve=self.resolve,
             locked=self.locked,
             is_theirs=self.is_theirs,
             invite=self.invite,
             reverse=self.reverse,
+            admission=self.admission,
         )
 
     async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:
         await self.checking.on_route_end(connection, verification_id, now)
 
     async def start(self, to: Mapping[str, str] | None = None, **asked: Any) -> VerificationView:
-        prepared = await self.verifications.prepare("shop", Asked(to={"phone": PHONE} if to is None else to, **asked))
+        prepared = await self.verifications.prepare(
+            self.name, Asked(to={"phone": PHONE} if to is None else to, **asked)
+        )
         return await self.verifications.start(prepared)
 
     async def attempt(self) -> None:
@@ -215,12 +229,12 @@ class World:
 
     async def claim(self, channel: str) -> int:
         """Take what is due in the database."""
-        messages = await self.queue.claim(channel, 100)
+        messages = await self.queue.claim(channel, {self.name: 100})
         self.handed_over.extend(messages)
         return len(messages)
 
     async def look(self, view: VerificationView) -> VerificationView:
-        return await self.reading.one("shop", view.id)
+        return await self.reading.one(self.name, view.id)
 
     async def statuses(self, view: VerificationView) -> list[tuple[str, str]]:
         """The channel and status of each message, oldest first."""

@@ -15,6 +15,7 @@ from gateway.api.authentication import Authentication
 from gateway.api.callbacks import CallbackRoutes
 from gateway.api.docs import CONTENT_SECURITY_POLICY, page
 from gateway.api.health import HealthRoutes
+from gateway.api.metrics import MetricsRoute, counted
 from gateway.api.openapi import document
 from gateway.api.parts import Parts
 from gateway.api.resource import Endpoint, Resource, nowhere
@@ -30,30 +31,33 @@ def create_api(parts: Parts) -> Paths:
     authenticate = Authentication(parts.keys, parts.services)
     codes = VerificationRoutes(parts, authenticate, base)
     people = SubscriberRoutes(parts, authenticate, base)
-    health = HealthRoutes(parts)
+
+    def at(path: str, **methods: Endpoint) -> Resource:
+        refused = parts.metrics.refused
+        return Resource(path, {name: counted(call, f"{name} {path}", refused) for name, call in methods.items()})
+
     one = f"{verifications.PATH}/{{id}}"
     # The busiest first: what has a pattern is tried in this order.
-    patterns = Router(
-        [
-            _route(f"{one}/check", POST=codes.check),
-            _route(one, GET=codes.one),
-            _route(f"{one}/resend", POST=codes.resend),
-            _route(f"{one}/cancel", POST=codes.cancel),
-            _route("/callbacks/{channel}", POST=CallbackRoutes(parts).report),
-            _route(f"{subscribers.PATH}/{{id}}", GET=people.one, DELETE=people.delete),
-        ],
-        redirect_slashes=False,
-        default=nowhere,
-    )
+    patterns = [
+        at(f"{one}/check", POST=codes.check),
+        at(one, GET=codes.one),
+        at(f"{one}/resend", POST=codes.resend),
+        at(f"{one}/cancel", POST=codes.cancel),
+        at("/callbacks/{channel}", POST=CallbackRoutes(parts).report),
+        at(f"{subscribers.PATH}/{{id}}", GET=people.one, DELETE=people.delete),
+    ]
+    health = HealthRoutes(parts)
     plain = [
-        Resource(verifications.PATH, {"POST": codes.create, "GET": codes.list}),
-        Resource(f"{verifications.PATH}/batch", {"POST": verifications.batch}),
-        Resource(subscribers.PATH, {"POST": people.create}),
-        Resource("/healthz", {"GET": health.alive}),
-        Resource("/readyz", {"GET": health.ready}),
+        at(verifications.PATH, POST=codes.create, GET=codes.list),
+        at(f"{verifications.PATH}/batch", POST=verifications.batch),
+        at(subscribers.PATH, POST=people.create),
+        at("/healthz", GET=health.alive),
+        at("/readyz", GET=health.ready),
+        at("/metrics", GET=MetricsRoute(parts).scrape),
         *_documentation(parts.public_url),
     ]
-    return Paths(plain, patterns)
+    routes = [Route(resource.path, resource) for resource in patterns]
+    return Paths(plain, Router(routes, redirect_slashes=False, default=nowhere))
 
 
 class Paths:
@@ -87,7 +91,3 @@ def _documentation(public_url: str) -> list[Resource]:
         return Answer(html, media_type="text/html; charset=utf-8", headers=headers)
 
     return [Resource("/openapi.json", {"GET": openapi}), Resource("/docs", {"GET": docs})]
-
-
-def _route(path: str, **methods: Endpoint) -> Route:
-    return Route(path, Resource(path, methods))

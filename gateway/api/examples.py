@@ -167,7 +167,7 @@ READY: Final[Json] = {
     "database": True,
     "migrations": True,
     "draining": False,
-    "channels": {"sms": "configured"},
+    "channels": {"sms": "ok", "email": "open"},
 }
 NOT_READY: Final[Json] = {**READY, "status": "unavailable", "draining": True}
 

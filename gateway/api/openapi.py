@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from gateway.api import examples, shapes
 from gateway.api.responses import JSON, PROBLEM
@@ -89,6 +91,7 @@ def _paths() -> Json:
         "/callbacks/{channel}": {"post": _callback()},
         "/healthz": {"get": _alive()},
         "/readyz": {"get": _ready()},
+        "/metrics": {"get": _metrics()},
         "/openapi.json": {"get": _open("openapi", "This document", JSON)},
         "/docs": {"get": _open("docs", "This document as a page", "text/html; charset=utf-8")},
     }
@@ -253,6 +256,20 @@ def _ready() -> Json:
         "responses": {
             "200": _answer("They should", "Health", examples.READY),
             "503": _answer("Not now", "Health", examples.NOT_READY),
+        },
+    }
+
+
+def _metrics() -> Json:
+    kinds = (CONTENT_TYPE_PLAIN_0_0_4, CONTENT_TYPE_LATEST)
+    return {
+        **_named("metrics", "Operation", "What Prometheus reads"),
+        "description": "In OpenMetrics where `Accept` asks for it. Open, unless `[metrics] token` is set: then that token "
+        "has to be shown as `Authorization: Bearer …`.",
+        "security": [],
+        "responses": {
+            "200": {"description": "The metrics", "content": {kind: {} for kind in kinds}},
+            **_problems(("unauthorized",)),
         },
     }
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
 
 from channels.base import Channel, Normalize
 from channels.chat import Inbound
 from gateway.api.keys import Keys
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.queue import Queue
+from gateway.events.metrics import Metrics
 from gateway.storage.answers import Answers
 from gateway.storage.sealing import Hasher
 from gateway.verification.checking import Checking
@@ -27,7 +30,8 @@ class Health:
     migrations: bool
     #: Whether this node is stopping: it takes no new work.
     draining: bool
-    #: A word about each channel; it decides nothing, for a dead channel is no reason to stop the others.
+    #: How each channel is, in the words of ``gateway.events.gauges.STATES``; it decides nothing, for a dead channel is no
+    #: reason to stop the others.
     channels: Mapping[str, str]
 
     @property
@@ -58,3 +62,7 @@ class Parts:
     public_url: str
     #: Takes in what a person wrote to the bot of a channel. Raises ``StorageError``: nothing was kept.
     hear: Callable[[str, Inbound], Awaitable[None]]
+    #: What ``/metrics`` shows, and what refusals are counted by.
+    metrics: Metrics = field(default_factory=Metrics)
+    #: What has to be shown for ``/metrics``; without one it is open.
+    metrics_token: SecretStr | None = None

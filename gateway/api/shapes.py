@@ -249,7 +249,10 @@ class HealthShape(Struct, frozen=True):
     database: bool
     migrations: bool
     draining: bool
-    channels: Annotated[dict[str, str], Meta(description="A word about each; it decides nothing.")]
+    channels: Annotated[
+        dict[str, str],
+        Meta(description="How each is: ok, open, probing, ramping, stopped or paused; it decides nothing."),
+    ]
 
 
 class AliveShape(Struct, frozen=True):

@@ -6,10 +6,13 @@ import typer
 
 from gateway.cli.config import check_config
 from gateway.cli.demo import demo
+from gateway.cli.dispatch import dispatch
 from gateway.cli.keys import app as keys
 from gateway.cli.logs import logs
 from gateway.cli.serve import migrate, serve
+from gateway.cli.stats import stats
 from gateway.cli.templates import app as templates
+from gateway.cli.webhooks import app as webhooks
 
 app = typer.Typer(
     name="otp-gateway",
@@ -21,11 +24,14 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(serve)
+app.command()(dispatch)
 app.command()(migrate)
 app.command("check-config")(check_config)
 app.add_typer(keys, name="keys")
 app.command()(logs)
+app.command()(stats)
 app.add_typer(templates, name="templates")
+app.add_typer(webhooks, name="webhooks")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from gateway.sandbox import Sandbox
 from gateway.sandbox.feed import Feed
 from gateway.sandbox.scenes import About, ActError, Answered, Scenes
 from gateway.sandbox.site import Site
+from gateway.sandbox.smtp_reports import ReportsTo
 from gateway.serving import serving
 
 #: The service whose key the page has.
@@ -47,6 +49,8 @@ def settings_of(sandbox: Sandbox, database: Path, port: int, page_port: int) -> 
         "CHANNELS__EMAIL__PORT": str(sandbox.smtp.port),
         "CHANNELS__EMAIL__TLS": "none",
         "CHANNELS__EMAIL__FROM": "codes@example.com",
+        "CHANNELS__EMAIL__DSN": "true",
+        "CHANNELS__EMAIL__BOUNCE_TOKEN": secrets.token_urlsafe(24),
         "CHANNELS__TELEGRAM__ADAPTER": "telegram",
         "CHANNELS__TELEGRAM__TOKEN": sandbox.telegram.token,
         "CHANNELS__TELEGRAM__BASE_URL": sandbox.telegram.base_url,
@@ -120,6 +124,7 @@ async def sandboxed(
         on_commit(notes)
         feed.hear(notes)
 
+    sandbox.smtp.reports_to = _reports_to(settings, _url(listener))
     async with (
         running(settings, on_commit=heard, sandbox=True) as gateway,
         serving(gateway, settings.server, listener),
@@ -145,6 +150,13 @@ async def page(settings: Settings, gateway: Gateway, sandbox: Sandbox, feed: Fee
         scenes = Scenes(sandbox, feed, caller, About(url, service.name, service.channels))
         site = Site(scenes, host=place.host, port=place.port, allow_remote=place.allow_remote)
         yield Page((await _entered(stack, site, place)).base_url, caller)
+
+
+def _reports_to(settings: Settings, url: str) -> ReportsTo | None:
+    """Return where the sandbox's mail server reports to; ``None`` where the gateway would take no report."""
+    mail = settings.channels.get("email")
+    token = mail and mail.options.get("bounce_token")
+    return ReportsTo(f"{url}/callbacks/email", token) if isinstance(token, str) else None
 
 
 async def _entered(stack: AsyncExitStack, server: AbstractAsyncContextManager[_T], settings: SandboxSettings) -> _T:

@@ -51,7 +51,7 @@ def migrate(config: ConfigOption = None) -> None:
 
 async def _serve(settings: Settings) -> None:
     listener = bind(settings.server)
-    log = configure(settings.log.format, settings.log.level, secrets=_secrets(settings))
+    log = configure(settings.log.format, settings.log.level, secrets=configured_secrets(settings))
     try:
         if settings.sandbox.enabled:
             await _serve_with_sandbox(settings, listener, log)
@@ -97,13 +97,17 @@ async def _migrate(settings: Settings) -> None:
     typer.echo(f"the schema is at revision {migrations.head()}")
 
 
-def _secrets(settings: Settings) -> list[str]:
+def configured_secrets(settings: Settings) -> list[str]:
     """Return every configured secret, for the log to mask should one ever get there."""
     from pydantic import SecretStr
 
     # With and without the key's id before it.
     keys = [key.get_secret_value() for key in settings.secrets.keys]
     found = [*keys, *(key.partition(":")[2] for key in keys), url_password(settings.database.url) or ""]
+    webhooks = [secret.get_secret_value() for service in settings.services.values() for secret in service.webhook_secret]
+    found += [*webhooks, *(secret.removeprefix("whsec_") for secret in webhooks)]
+    if settings.metrics.token is not None:
+        found.append(settings.metrics.token.get_secret_value())
     for _, options in check_channels(settings).values():
         values = (getattr(options, name) for name in type(options).model_fields)
         found += [value.get_secret_value() for value in values if isinstance(value, SecretStr)]

@@ -4,7 +4,7 @@
 ring. All three raise ``ConfigError`` with every fault named by the place it was written at; no fault and no
 ``repr`` holds a secret.
 
-In reading order: ``settings`` (every key, default and bound), ``loading`` (file, environment, inheritance),
+In reading order: ``settings`` and ``services`` (every key, default and bound), ``loading`` (file, environment, inheritance),
 ``environment``, ``adapters``, ``secrets``, ``overview`` (what ``check-config`` shows).
 """
 
@@ -16,18 +16,20 @@ from gateway.config.keyring import SealingKey, new_key, parse_key
 from gateway.config.loading import diagnose, load_settings
 from gateway.config.locations import shipped
 from gateway.config.secrets import ensure_secrets, secrets_file
+from gateway.config.services import CodeSettings, LimitSettings, ServiceSettings
 from gateway.config.settings import (
-    CodeSettings,
     DatabaseSettings,
-    LimitSettings,
     LogSettings,
+    MetricsSettings,
     RawChannel,
+    RetentionSettings,
     SandboxSettings,
     SecretSettings,
     ServerSettings,
-    ServiceSettings,
     Settings,
+    WebhookSettings,
 )
+from gateway.config.webhook_secret import parse_webhook_secret
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -35,20 +37,24 @@ __all__ = [
     "DatabaseSettings",
     "LimitSettings",
     "LogSettings",
+    "MetricsSettings",
     "RawChannel",
     "Ready",
+    "RetentionSettings",
     "SandboxSettings",
     "SealingKey",
     "SecretSettings",
     "ServerSettings",
     "ServiceSettings",
     "Settings",
+    "WebhookSettings",
     "check_channels",
     "diagnose",
     "ensure_secrets",
     "load_settings",
     "new_key",
     "parse_key",
+    "parse_webhook_secret",
     "secrets_file",
     "shipped",
     "variable_name",

@@ -17,10 +17,6 @@ from gateway.config.settings import RawChannel, Settings
 
 #: Keys of the documented file that no part of the gateway obeys yet: refused by name, never ignored.
 _NOT_YET: Sequence[KeyPath] = (
-    ("webhooks",),
-    ("metrics",),
-    ("services", "*", "webhook_url"),
-    ("services", "*", "webhook_secret"),
     *(
         ("services", "*", "limits", name)
         for name in (

@@ -6,21 +6,19 @@
     ├── server     ├── database   ├── secrets   ├── log
     ├── sandbox
     ├── channels   name → RawChannel (its adapter reads the rest)
-    └── services   name → ServiceSettings ── code, limits
+    ├── services   name → ServiceSettings ── code, limits, confirm_within
+    └── webhooks   ├── metrics    ├── retention
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     IPvAnyNetwork,
@@ -35,32 +33,14 @@ from channels.base import ChannelSettings, is_loopback
 from gateway.config.given import Given, KeyPath, Source
 from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
+from gateway.config.services import ServiceSettings
+from gateway.config.table import Name, Table, split_url
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_COUNTRY = re.compile(r"\*|[A-Z]{2}")
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
 
 
-def _checked_name(name: str) -> str:
-    # Names become parts of environment variables, where "__" parts keys and "_FILE" ends the name of a file.
-    if not _NAME.fullmatch(name) or name.endswith("_file"):
-        raise ValueError(
-            "a name is lower-case letters, digits and single underscores, starts with a letter and does not end in _file"
-        )
-    return name
-
-
-#: The name of a channel or a service.
-Name = Annotated[str, AfterValidator(_checked_name)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ServerSettings(_Table):
+class ServerSettings(Table):
     """``[server]``: where the gateway listens and how the world reaches it."""
 
     #: The address to listen on.
@@ -75,7 +55,7 @@ class ServerSettings(_Table):
     @field_validator("public_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = _split_url(url)
+        parts = split_url(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http:// or https:// URL with a host")
         if "@" in parts.netloc or parts.query or parts.fragment:
@@ -92,19 +72,7 @@ def _own_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _split_url(url: str) -> Any:
-    """Split a URL. Raises ``ValueError`` without the URL in its text: it may hold a password."""
-    if not url.isprintable() or " " in url:
-        raise ValueError("must have no spaces and no control characters")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # read for the error a bad port raises: what follows a stray "/" or "#" in a password
-    except ValueError:
-        raise ValueError("is not a valid URL") from None
-    return parts
-
-
-class DatabaseSettings(_Table):
+class DatabaseSettings(Table):
     """``[database]``: the one place everything is kept."""
 
     #: ``sqlite:///file`` (relative to the config file's folder; four slashes: absolute) or
@@ -124,7 +92,7 @@ class DatabaseSettings(_Table):
             return _checked_sqlite(url)
         if not url.startswith(_POSTGRESQL):
             raise ValueError(f"must start with {_SQLITE} or {_POSTGRESQL}; no other database works")
-        _split_url(url)
+        split_url(url)
         password = url_password(url)
         if password is not None and (fault := secret_fault(password)):
             raise ValueError(f"its password {fault}")
@@ -156,7 +124,7 @@ def _checked_sqlite(url: str) -> str:
     return url
 
 
-class SecretSettings(_Table):
+class SecretSettings(Table):
     """``[secrets]``: what seals addresses, codes and stored answers."""
 
     #: ``id:<base64 of 32 bytes>``: the first seals, every one opens.
@@ -188,96 +156,7 @@ class RawChannel(ChannelSettings):
         return [(name, getattr(self, name)) for name in RawChannel.model_fields]
 
 
-class CodeSettings(_Table):
-    """``[services.<name>.code]``: what a code is like and how long it lives."""
-
-    #: Whether codes of 4 and 5 digits may be configured.
-    allow_short: bool = False
-    #: Characters of a code; 6 at least (NIST SP 800-63B-4, 3.1.3.2) unless ``allow_short``.
-    length: int = Field(default=6, ge=4, le=10)
-    #: The characters codes are made of.
-    alphabet: str = "digits"
-    #: Seconds a code lives, from its making; 600 at most (NIST SP 800-63B-4, 3.1.3.2).
-    ttl: int = Field(default=300, ge=5, le=600)
-    #: Wrong checks one verification stands.
-    max_checks: int = Field(default=5, ge=1, le=10)
-    #: Whether a resend carries the same code or a new one.
-    resend: Literal["same", "new"] = "same"
-    #: Whether a caller may bring its own codes.
-    custom: bool = False
-
-    @field_validator("length")
-    @classmethod
-    def _check_length(cls, length: int, info: ValidationInfo) -> int:
-        if length < 6 and not info.data.get("allow_short", True):
-            raise ValueError(
-                "must be 6 or more; set allow_short = true to allow shorter codes, which are easy to guess"
-            )
-        return length
-
-    @field_validator("alphabet")
-    @classmethod
-    def _check_alphabet(cls, alphabet: str) -> str:
-        if alphabet != "digits":
-            raise ValueError('must be "digits"; no other alphabet is available yet')
-        return alphabet
-
-
-class LimitSettings(_Table):
-    """``[services.<name>.limits]``: how much is too much; 0 switches a limit off."""
-
-    #: Seconds between two sends to one recipient.
-    cooldown: int = Field(default=30, ge=0, le=86_400)
-
-
-class ServiceSettings(_Table):
-    """``[services.<name>]``: one application that triggers codes."""
-
-    #: The brand people read in a message.
-    name: str = Field(default="Example", min_length=1, max_length=100)
-    #: The route: channels in the order they are tried.
-    channels: tuple[str, ...] = Field(min_length=1)
-    #: A folder of templates that go before the shipped ones, absolute or relative to the config file's folder.
-    templates: Path | None = None
-    #: The language of messages where a request names none (BCP 47).
-    locale: str = "en"
-    #: Countries phones may be in (ISO 3166-1 alpha-2), ``*`` for every one.
-    countries: tuple[str, ...] = Field(default=("*",), min_length=1)
-    #: Sorts of numbers served although they are refused by default.
-    number_types: tuple[Literal["satellite", "premium_rate", "shared_cost", "pager", "personal_number"], ...] = ()
-    code: CodeSettings = CodeSettings()
-    limits: LimitSettings = LimitSettings()
-
-    @field_validator("channels")
-    @classmethod
-    def _check_route(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(channels)) < len(channels):
-            raise ValueError("must name a channel once only")
-        return channels
-
-    @field_validator("locale")
-    @classmethod
-    def _check_locale(cls, locale: str) -> str:
-        if not _LOCALE.fullmatch(locale):
-            raise ValueError('must be a language tag, like "de" or "de-AT"')
-        return locale
-
-    @field_validator("countries")
-    @classmethod
-    def _check_countries(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(_COUNTRY.fullmatch(country) for country in countries):
-            raise ValueError('must be two-letter country codes, like "DE", or "*"')
-        return countries
-
-    @field_validator("templates")
-    @classmethod
-    def _resolve_templates(cls, templates: Path | None, info: ValidationInfo) -> Path | None:
-        if templates is None or not isinstance(info.context, Source):
-            return templates
-        return info.context.folder / templates
-
-
-class LogSettings(_Table):
+class LogSettings(Table):
     """``[log]``: what is written to standard output."""
 
     #: ``auto`` is console on a terminal, else json.
@@ -286,7 +165,7 @@ class LogSettings(_Table):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class SandboxSettings(_Table):
+class SandboxSettings(Table):
     """``[sandbox]``: local servers in place of the providers', and the page on which their letters are read."""
 
     #: Whether ``serve`` starts it; ``demo`` always does.
@@ -308,7 +187,37 @@ class SandboxSettings(_Table):
         return self
 
 
-class Settings(_Table):
+class WebhookSettings(Table):
+    """``[webhooks]``: how applications are told."""
+
+    #: Whether a receiver may be on a private network or on this machine, and by http.
+    allow_private: bool = False
+
+
+class MetricsSettings(Table):
+    """``[metrics]``: who may read ``/metrics``."""
+
+    #: The bearer token they show; without one it is open to everybody who reaches the gateway.
+    token: SecretStr | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and (fault := secret_fault(token.get_secret_value())):
+            raise ValueError(fault)
+        return token
+
+
+class RetentionSettings(Table):
+    """``[retention]``: how long what is over is kept, in days."""
+
+    #: Verifications with their messages, attempts and events.
+    verifications: int = Field(default=30, ge=1, le=3650)
+    #: What applications were told, for ``webhooks replay``.
+    webhooks: int = Field(default=30, ge=4, le=3650)
+
+
+class Settings(Table):
     """Everything an operator can set. Made by ``load_settings``."""
 
     server: ServerSettings = Field(default_factory=ServerSettings)
@@ -318,7 +227,19 @@ class Settings(_Table):
     services: dict[Name, ServiceSettings] = Field(default_factory=dict)
     log: LogSettings = LogSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    retention: RetentionSettings = RetentionSettings()
     _source: Source | None = PrivateAttr(default=None)
+
+    @field_validator("services")
+    @classmethod
+    def _check_confirmed(cls, services: dict[str, ServiceSettings], info: ValidationInfo) -> dict[str, ServiceSettings]:
+        channels = info.data.get("channels", {})
+        for name, service in services.items():
+            if stray := sorted(set(service.confirm_within) - set(channels)):
+                raise ValueError(f"{name}.confirm_within: there is no channel {json.dumps(stray[0])}")
+        return services
 
     @field_validator("sandbox")
     @classmethod

@@ -12,6 +12,8 @@ from channels.base import AmbiguousError, DeliveryError, Reason, TransientError
 from channels.chat import Conversing
 from gateway.clock import Clock
 from gateway.conversation.replies import LEASE, Replies, Waiting
+from gateway.delivery.aside import Aside
+from gateway.delivery.pacing import Pacer, Sleep
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)
@@ -36,9 +38,11 @@ GRACE: Final = 5.0
 class _Lane:
     """What this node holds of one channel, by chat. A chat is served by one worker at a time."""
 
-    def __init__(self, channel: Conversing, buffer: int) -> None:
+    def __init__(self, channel: Conversing, buffer: int, pacer: Pacer, clock: Clock, sleep: Sleep) -> None:
         self.channel = channel
+        self.pacer = pacer
         self._buffer = buffer
+        self._clock = clock
         self.chats: dict[str, deque[Waiting]] = {}
         #: Chats with answers that nobody is sending.
         self.ready: deque[str] = deque()
@@ -46,7 +50,9 @@ class _Lane:
         self.under_way: set[str] = set()
         self.closing = False
         self._paused: dict[str, float] = {}
-        self._all_paused_until = 0.0
+        #: Chats that wait for their turn, and the turns that were taken: monotonic seconds.
+        self._aside = Aside(self._back, clock, sleep, name=f"reply:{pacer.channel} turns")
+        self._turns: dict[str, float] = {}
         self._filled = asyncio.Event()
 
     @property
@@ -75,18 +81,35 @@ class _Lane:
 
     def drain(self, chat: str) -> list[Waiting]:
         """Give up a chat; return what is left of it, in order."""
+        self._turns.pop(chat, None)
         return list(self.chats.pop(chat, ()))
 
-    def pause(self, chat: str, until: float, *, everybody: bool) -> None:
-        """Write to a chat, or to nobody, before a time in seconds since the Unix epoch."""
+    def pause(self, chat: str, until: float) -> None:
+        """Write nothing to a chat before a time in seconds since the Unix epoch."""
         self._paused[chat] = until
-        if everybody:
-            self._all_paused_until = max(self._all_paused_until, until)
 
     def paused_until(self, chat: str, now: float) -> float | None:
         """Return until when a chat cannot be written to; ``None`` where it can."""
-        until = max(self._paused.get(chat, 0.0), self._all_paused_until)
+        until = max(self._paused.get(chat, 0.0), now + self.pacer.holds(chat))
         return until if until > now else None
+
+    async def has_turn(self, chat: str) -> bool:
+        """Whether it is a chat's turn to be written to."""
+        at = self._turns.get(chat)
+        if at is None:
+            wait = await self.pacer.turn(chat)
+            at = self._turns[chat] = self._clock.monotonic() + wait
+        if at > self._clock.monotonic():
+            return False
+        del self._turns[chat]
+        return True
+
+    def steps_aside(self, chat: str) -> bool:
+        """Whether a chat waits for its turn: it then comes back by itself, and nobody waits with it."""
+        left = self._turns.get(chat, 0.0) - self._clock.monotonic()
+        if left > 0:
+            self._aside.put(chat, left)
+        return left > 0
 
     def forget_pauses(self, now: float) -> None:
         """Drop what is over."""
@@ -95,13 +118,19 @@ class _Lane:
     def close(self) -> None:
         """Start nothing more."""
         self.closing = True
+        self._aside.drain()
+        self._filled.set()
+
+    def _back(self, chat: str) -> None:
+        self.ready.append(chat)
         self._filled.set()
 
 
 class Replying:
     """One loop a channel. ``on_blocked`` hears of a chat's address where the person blocks the bot.
 
-    ``timeout`` and ``grace`` are in seconds: for one answer, and for those under way when the loop is canceled.
+    ``paces`` are the channels' pacers, which codes share; ``urgent`` says whether codes of a channel wait: they go
+    first. ``timeout`` and ``grace`` are in seconds: for one answer, and for those under way when the loop is canceled.
     ``buffer`` is how many chats of a channel may wait in memory.
     """
 
@@ -112,7 +141,9 @@ class Replying:
         clock: Clock,
         on_blocked: Callable[[str], Awaitable[None]],
         *,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        paces: Mapping[str, Pacer] | None = None,
+        urgent: Callable[[str], bool] = lambda _: False,
+        sleep: Sleep = asyncio.sleep,
         timeout: float = TIMEOUT,
         grace: float = GRACE,
         buffer: int = BUFFER,
@@ -123,7 +154,9 @@ class Replying:
         self._sleep = sleep
         self._timeout = timeout
         self._grace = grace
-        self._lanes = {name: _Lane(channel, buffer) for name, channel in channels.items()}
+        self._urgent = urgent
+        paces = paces or {name: Pacer(name, 0.0, 0.0, clock, sleep) for name in channels}
+        self._lanes = {name: _Lane(channel, buffer, paces[name], clock, sleep) for name, channel in channels.items()}
 
     def hand_over(self, waiting: Sequence[Waiting]) -> None:
         """Take answers that this node holds and that are committed."""
@@ -178,11 +211,13 @@ class Replying:
         try:
             while queue and not lane.closing:
                 until = lane.paused_until(chat, self._clock.now())
-                if until is None:
+                if until is not None:
+                    await self._replies.release(lane.drain(chat), until)
+                    return
+                if not lane.pacer.limited or await self._starts(lane, chat):
                     await self._send(lane, queue[0])
                     queue.popleft()
-                else:
-                    await self._replies.release(lane.drain(chat), until)
+                elif lane.steps_aside(chat):
                     return
         except Exception as error:  # noqa: BLE001 - whatever fails, the worker goes on with other chats
             # They lapse in the database, and are claimed from there.
@@ -192,6 +227,13 @@ class Replying:
         # Once given up, the chat may have new answers, which are for whoever takes it next.
         if not queue and lane.chats.get(chat) is queue:
             lane.drain(chat)
+
+    async def _starts(self, lane: _Lane, chat: str) -> bool:
+        """Wait until the next answer may be written; return whether it may: not where its chat's turn is later."""
+        if not await lane.has_turn(chat):
+            return False
+        started = await lane.pacer.wait(lambda: self._urgent(lane.pacer.channel))
+        return started and not lane.closing
 
     async def _send(self, lane: _Lane, waiting: Waiting) -> None:
         if not await self._replies.hold(waiting):
@@ -234,8 +276,13 @@ class Replying:
         if waiting.tries + 1 >= MAX_TRIES:
             await self._drop(waiting, f"{error.reason}, {MAX_TRIES} times")
             return
-        due_at = self._clock.now() + max(error.retry_after or 0.0, 2.0**waiting.tries)
-        lane.pause(waiting.chat, due_at, everybody=error.whole_channel)
+        wait = max(error.retry_after or 0.0, 2.0**waiting.tries)
+        due_at = self._clock.now() + wait
+        lane.pause(waiting.chat, due_at)
+        if error.whole_channel:
+            await lane.pacer.pause(wait)
+        elif error.retry_after and error.reason is Reason.RATE_LIMITED:
+            await lane.pacer.pause_recipient(waiting.chat, error.retry_after)
         await self._replies.again(waiting, due_at)
 
     async def _drop(self, waiting: Waiting, why: str) -> None:

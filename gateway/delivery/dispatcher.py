@@ -7,23 +7,34 @@ for what a full buffer left there, and for what a dead node held.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
-from channels.base import Channel, Envelope, Reason, TransientError
+from channels.base import Channel, Reason
 from gateway.clock import Clock
-from gateway.delivery.lane import LOW, Lane, Sleep
+from gateway.delivery.backlog import Backlog, Uncounted
+from gateway.delivery.breaker import Entry, State
+from gateway.delivery.calling import VERDICT_TIME, Caller, Lost
+from gateway.delivery.expecting import expected_wait
+from gateway.delivery.lane import Lane, woken
 from gateway.delivery.lifecycle import AttemptOutcome
-from gateway.delivery.message import Message
-from gateway.delivery.outcome import Accepted, Failed, failed, where
-from gateway.delivery.queue import LEASE, Queue
+from gateway.delivery.message import LEASE, Message
+from gateway.delivery.outages import Outages, Write, unwritten
+from gateway.delivery.outcome import Accepted, Failed, where
+from gateway.delivery.pacing import REFRESH, Pacer, Sleep, pacers
+from gateway.delivery.queue import Queue
 from gateway.delivery.rendering import Render
-from gateway.delivery.retry import CHANNEL_SHARE, MAX_TRIES, Budget, attempt_time
+from gateway.delivery.retry import CHANNEL_SHARE
+from gateway.delivery.settling import Settling
 from gateway.delivery.telling import Failure
+from gateway.delivery.triage import Triage
 from gateway.rhythm import every
 from gateway.storage.unit import StorageError, StorageUnavailableError
+
+__all__ = ["GRACE", "POLL", "SETTLE_PAUSES", "VERDICT_TIME", "Dispatcher"]
 
 T = TypeVar("T")
 
@@ -31,22 +42,20 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between looks for messages that nobody announced.
 POLL = 1.0
-#: Messages claimed by one statement at most.
-CLAIM = 100
-#: Seconds of a channel's pause that a message waits for in memory; a longer one it waits for in the database, so that
-#: those behind it, which may have another channel to go to, are not held up.
-SHORT_PAUSE = 1.0
 #: Seconds between tries to write down an attempt while the database is away: within the lease, all in all.
 SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-#: Seconds after a channel's own timeout before it is cut off. A canceled adapter cannot tell what had left; one that
-#: bounds itself by that timeout can, and says so in this time.
-VERDICT_TIME = 0.25
 #: Seconds that deliveries under way may take to end when the gateway stops.
 GRACE = 11.0
+#: Seconds it then takes at most to tell others what they would find out by themselves.
+FAREWELL = 1.0
 
 
 class Dispatcher:
-    """Walks messages through their channels. Run it with ``start`` and ``stop``."""
+    """Walks messages through their channels. Run it with ``start`` and ``stop``.
+
+    ``services`` are those whose messages are claimed. ``paces`` are the channels' pacers, shared with who else sends
+    by them; ``write`` is the database's, for what becomes of a channel; ``backlog`` counts what is due there.
+    """
 
     def __init__(
         self,
@@ -54,33 +63,43 @@ class Dispatcher:
         channels: Mapping[str, Channel],
         render: Render,
         clock: Clock,
+        services: Collection[str],
         *,
+        paces: Mapping[str, Pacer] | None = None,
+        write: Write = unwritten,
+        backlog: Backlog | None = None,
         jitter: Callable[[], float] = random.random,
         sleep: Sleep = asyncio.sleep,
         grace: float = GRACE,
     ) -> None:
         self._queue = queue
-        self._render = render
         self._clock = clock
-        self._jitter = jitter
+        self._services = services
+        self._backlog = backlog or Uncounted()
         self._sleep = sleep
         self._grace = grace
-        self._lanes = {name: Lane(channel, clock, sleep) for name, channel in channels.items()}
+        paces = paces or pacers(channels, clock, sleep=sleep)
+        self._lanes = {name: Lane(channel, clock, sleep, paces[name]) for name, channel in channels.items()}
+        self._caller = Caller(render, clock)
+        self._outages = Outages(write, clock)
+        self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
+        self._settling = Settling(queue, clock, self._outages, jitter, self._follow, self._leased)
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
-        self._busy: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[object]] = set()
         self._stopping = False
 
     def start(self) -> None:
         """Begin to work, on the running loop."""
-        for lane in self._lanes.values():
-            count = lane.channel.settings.concurrency
-            self._workers += [
-                asyncio.create_task(self._work(lane), name=f"{lane.channel.name} {n}") for n in range(count)
-            ]
-            self._tasks.append(asyncio.create_task(self._look(lane), name=f"{lane.channel.name} claims"))
+        for name, lane in self._lanes.items():
+            slots = range(lane.channel.settings.concurrency)
+            self._workers += [asyncio.create_task(self._work(lane), name=f"{name} {n}") for n in slots]
+            self._tasks.append(asyncio.create_task(self._look(lane), name=f"{name} claims"))
+            self._tasks.append(asyncio.create_task(self._keep_pace(lane), name=f"{name} pace"))
+            self._tasks.append(asyncio.create_task(every(POLL, self._measuring(lane)), name=f"{name} measure"))
         self._tasks.append(asyncio.create_task(every(LEASE / 4, self._renew), name="lease renewal"))
         self._tasks.append(asyncio.create_task(every(POLL, self._rescue), name="rescue"))
+        self._tasks.append(asyncio.create_task(every(POLL, self._confirm), name="confirmations"))
 
     async def stop(self) -> None:
         """Stop taking messages, let what is under way end, give the rest back."""
@@ -96,18 +115,26 @@ class Dispatcher:
         await _cancel([*self._workers, *renewal])
         # What followed from the last attempts.
         await self._release_buffered()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._outages.told()
+                await asyncio.gather(*(self._give_share(lane) for lane in self._lanes.values()))
 
     @property
     def held(self) -> int:
         """How many messages this node holds in memory."""
         return sum(lane.held for lane in self._lanes.values())
 
-    def has_room(self, channel: str) -> bool:
-        """Whether a fresh message of that channel may be born in this node's hands."""
+    def has_room(self, channel: str, service: str) -> bool:
+        """Whether a fresh message of that channel and service may be born in this node's hands."""
+        if self._stopping:
+            return False
         lane = self._lanes[channel]
-        if lane.room <= 0:
-            lane.behind = True
-        return not self._stopping and lane.room > 0
+        if service not in lane.behind and lane.room(service) > 0:
+            return True
+        # What is due in the database already goes first, or it would wait for ever behind what comes.
+        lane.behind[service] = lane.behind.get(service, 0) + 1
+        return False
 
     def hand_over(self, message: Message) -> None:
         """Take a message that this node has leased."""
@@ -121,25 +148,50 @@ class Dispatcher:
     def busy(self, channel: str) -> bool:
         """Whether codes of that channel wait, or it rests: what is less urgent than they are waits as well."""
         lane = self._lanes[channel]
-        return lane.waiting > 0 or lane.paused_for > 0
+        return lane.waiting > 0 or lane.pacer.paused_for > 0 or lane.breaker.refuses(self._clock.monotonic())
+
+    def urgent(self, channel: str) -> bool:
+        """Whether codes of that channel wait to be sent."""
+        return self._lanes[channel].waiting > 0
+
+    def states(self) -> dict[str, str]:
+        """Return how each channel is for this node: ``ok open probing ramping stopped paused``."""
+        return {name: self._state(lane).value for name, lane in self._lanes.items()}
+
+    def usable(self, channel: str) -> bool:
+        """Whether a message with another channel to go to would be sent by this one, and not passed on at once."""
+        lane = self._lanes[channel]
+        return not lane.breaker.refuses(self._clock.monotonic()) and lane.pacer.paused_for <= CHANNEL_SHARE
+
+    def expected_wait(self, channel: str, service: str) -> float:
+        """Return the seconds after which a fresh message of the service may start; 0 while nothing waits."""
+        lane = self._lanes[channel]
+        if lane.idle:
+            return 0.0
+        return expected_wait(lane, service, self._clock.monotonic())
+
+    def pause_told(self, channel: str) -> None:
+        """Say that a provider asked a node to pause that channel."""
+        if channel in self._lanes:
+            self._lanes[channel].told.set()
 
     async def look_once(self, channel: str) -> int:
         """Claim what is due of one channel, as far as there is room; return how many there were."""
         lane = self._lanes[channel]
-        number = min(CLAIM, lane.room)
-        if number <= 0 or lane.held > LOW:
+        rooms = lane.rooms(self._services)
+        if not rooms:
             return 0
-        claimed = await self._queue.claim(channel, number)
-        lane.behind = len(claimed) == number
-        for message in claimed:
-            lane.put(message)
+        claimed = await self._queue.claim(channel, rooms)
+        lane.claimed(rooms, claimed)
         return len(claimed)
 
     async def attempt(self, message: Message) -> None:
         """Make one attempt at a message this node holds, and settle it. Whatever goes wrong is logged."""
         lane = self._lanes[message.channel]
         try:
-            await self._attempt(lane, message)
+            entry = await self._triage.enter(lane, message)
+            if entry is not Entry.REFUSED:
+                await self._attempt(lane, message, probe=entry is Entry.PROBE)
         except StorageError as error:
             # Nothing was settled: the lease lapses and the message is rescued, here or on another node.
             _log.warning("a message could not be settled", extra={"message_id": message.id, "error": str(error)})
@@ -149,9 +201,13 @@ class Dispatcher:
             lane.done(message)
 
     async def _work(self, lane: Lane) -> None:
-        worker = _current()
+        worker = asyncio.current_task()
+        assert worker is not None
+        await lane.ready.wait()
         while not self._stopping:
             message = await lane.take()
+            # From here a stop waits: what is begun must be told how it ended.
+            self._busy.add(worker)
             try:
                 await self.attempt(message)
             finally:
@@ -165,41 +221,71 @@ class Dispatcher:
                 found = await self.look_once(lane.channel.name)
             except Exception as error:  # noqa: BLE001 - the same: without its claims a channel never retries
                 _log.warning("claiming failed: %s", where(error), extra={"channel": lane.channel.name})
-            if found < CLAIM:
-                await _wait(lane.wake, lane.until_next(POLL))
+            if not (found and lane.wants_more):
+                await woken(lane.wake, lane.until_next(POLL))
 
-    async def _attempt(self, lane: Lane, message: Message) -> None:
-        if not await self._may_begin(lane, message) or not await self._paced(lane, message):
+    async def _keep_pace(self, lane: Lane) -> None:
+        while True:
+            lane.told.clear()
+            try:
+                await lane.pacer.refresh()
+                lane.ready.set()
+            except Exception as error:  # noqa: BLE001 - the same: without its share a channel sends nothing
+                _log.warning("a channel's pace is not known: %s", where(error), extra={"channel": lane.channel.name})
+            await woken(lane.told, REFRESH)
+
+    async def _attempt(self, lane: Lane, message: Message, *, probe: bool) -> None:
+        """Make an attempt and settle it. Raises ``StorageError``."""
+        sent = None
+        try:
+            sent = await self._sent(lane, message)
+        finally:
+            if probe and sent is None:
+                # All others wait for it: the next message's attempt may be the probe.
+                lane.breaker.abandon(self._clock.monotonic())
+        if sent is None:
             return
-        # From here to the settled outcome a stop waits: what was begun must be told how it ended.
-        self._busy.add(_current())
-        begun = await self._written(lambda: self._queue.begin(message))
-        if begun is None:
-            self._follow(await self._queue.drop(message, Reason.UNKNOWN, leased=self._leased))
-            return
-        message, token = begun
-        if self._stopping:
-            await self._queue.give_back(message)
-            return
-        outcome = await self._deliver_or_return(lane, message, token)
+        message, outcome = sent
+        self._settling.hear(lane, outcome, probe=probe)
+        if isinstance(outcome, Failed):
+            await self._settling.slow_down(lane, message, outcome)
         # The provider has answered: forgetting that would send the message twice.
-        await self._written(lambda: self._settle(lane, message, outcome))
+        await self._written(lambda: self._settling.settle(lane, message, outcome))
 
-    async def _may_begin(self, lane: Lane, message: Message) -> bool:
-        """Whether an attempt may be made now; else the message goes where it can wait, or to the next channel."""
-        if message.tries >= MAX_TRIES:
-            self._follow(await self._queue.drop(message, Reason.UNKNOWN, leased=self._leased))
-            return False
-        pause = lane.paused_for
-        if pause > self._patience(message):
-            self._follow(await self._queue.drop(message, Reason.RATE_LIMITED, leased=self._leased))
-            return False
-        if pause > SHORT_PAUSE:
-            due_at = self._clock.now() + pause
-            if await self._queue.release(message, due_at):
-                lane.expect(due_at)
-            return False
-        return True
+    async def _sent(self, lane: Lane, message: Message) -> tuple[Message, Accepted | Failed] | None:
+        """Begin an attempt and call the channel; return the message as begun and its outcome, if that was done."""
+        asked, begun = await self._begun(message)
+        if begun is None:
+            await self._triage.drop(message, Reason.UNKNOWN)
+            return None
+        message, token = begun
+        if self._stopping or lane.pacer.holds(message.address):
+            await self._queue.give_back(message)
+            return None
+        try:
+            return message, await self._called(lane, message, token, asked)
+        except Lost:
+            _log.warning("an attempt was given up: this node stood still", extra={"message_id": message.id})
+            await self._queue.give_back(message)
+            return None
+
+    async def _begun(self, message: Message) -> tuple[float, tuple[Message, str] | None]:
+        """Write an attempt down; return when that was asked for, in monotonic seconds, and what the queue said."""
+
+        async def begin() -> tuple[float, tuple[Message, str] | None]:
+            asked = self._clock.monotonic()
+            return asked, await self._queue.begin(message)
+
+        return await self._written(begin)
+
+    async def _called(self, lane: Lane, message: Message, token: str, asked: float) -> Accepted | Failed:
+        try:
+            return await self._caller.call(lane.channel, message, token, asked)
+        except asyncio.CancelledError:
+            # The stop waits no longer. Whether the request left is not known; who takes over need not wait for the lease.
+            failure = Failure(AttemptOutcome.UNKNOWN, Reason.TIMEOUT)
+            await self._queue.retry(message, failure, self._clock.now())
+            raise
 
     async def _written(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write something down, patiently: while the database is away, tries go on for most of a lease."""
@@ -210,97 +296,22 @@ class Dispatcher:
                 await self._sleep(pause)
         return await write()
 
-    async def _paced(self, lane: Lane, message: Message) -> bool:
-        try:
-            await lane.pace()
-        except asyncio.CancelledError:
-            await self._queue.release(message)
-            raise
-        if self._stopping:
-            await self._queue.release(message)
-        return not self._stopping
-
-    async def _deliver_or_return(self, lane: Lane, message: Message, token: str) -> Accepted | Failed:
-        try:
-            return await self._deliver(lane, message, token)
-        except asyncio.CancelledError:
-            # The stop waits no longer. Whether the request left is not known; who takes over need not wait for the lease.
-            failure = Failure(AttemptOutcome.UNKNOWN, Reason.TIMEOUT)
-            await self._queue.retry(message, failure, self._clock.now())
-            raise
-
-    async def _deliver(self, lane: Lane, message: Message, token: str) -> Accepted | Failed:
-        """Call the channel once and put what came of it into words. Nothing but a cancel gets past it."""
-        started = self._clock.monotonic()
-        try:
-            envelope = self._envelope(lane.channel, message, token)
-            limit = attempt_time(
-                timeout=lane.channel.settings.timeout + VERDICT_TIME,
-                now=self._clock.now(),
-                expires_at=message.expires_at,
-                share_ends_at=_share_ends_at(message),
-            )
-            if limit <= 0:
-                # A timeout of nothing would still let the call write its request.
-                return failed(TransientError(Reason.EXPIRED if envelope.lifetime <= 0 else Reason.TIMEOUT), 0.0)
-            async with asyncio.timeout(limit):
-                receipt = await lane.channel.deliver(envelope)
-        except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; every one is settled
-            return failed(error, (self._clock.monotonic() - started) * 1000)
-        return Accepted(receipt, (self._clock.monotonic() - started) * 1000)
-
-    def _envelope(self, channel: Channel, message: Message, token: str) -> Envelope:
-        lifetime = message.expires_at - self._clock.now()
-        rendered = self._render(message, channel, lifetime)
-        return Envelope(
-            message_id=message.id,
-            attempt_token=token,
-            address=message.address,
-            parts=rendered.parts,
-            code=message.code,
-            brand=rendered.brand,
-            locale=message.locale,
-            lifetime=lifetime,
-            report=rendered.report,
-        )
-
-    async def _settle(self, lane: Lane, message: Message, outcome: Accepted | Failed) -> None:
-        """Decide what follows: the one place where retrying is decided."""
-        if isinstance(outcome, Accepted):
-            if not await self._queue.accept(message, outcome.receipt, outcome.milliseconds):
-                _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
-            return
-        if outcome.whole_channel and outcome.retry_after:
-            lane.pause(outcome.retry_after)
-        failure = outcome.failure
-        budget = Budget(
-            now=self._clock.now(),
-            tries=message.tries,
-            expires_at=message.expires_at,
-            ttl=message.ttl,
-            share_ends_at=_share_ends_at(message),
-        )
-        due_at = None
-        if failure.outcome is not AttemptOutcome.PERMANENT:
-            due_at = budget.next_try(jitter=self._jitter(), retry_after=outcome.retry_after)
-        if due_at is None:
-            self._follow(await self._queue.move_on(message, failure, alive=budget.alive, leased=self._leased))
-        elif await self._queue.retry(message, failure, due_at):
-            lane.expect(due_at)
-
-    @property
     def _leased(self) -> bool:
         # While stopping, the next channel's message is left to another node.
         return not self._stopping
 
     def _follow(self, following: Message | None) -> None:
-        if following is not None:
+        # One for a channel that this node does not have lapses, for a node that does.
+        if following is not None and following.channel in self._lanes:
             self.hand_over(following)
 
-    def _patience(self, message: Message) -> float:
-        """Seconds a message can wait for its channel before the next one, or its death, is nearer."""
-        left = message.expires_at - self._clock.now()
-        return min(left, CHANNEL_SHARE) if message.another_follows else left
+    def _state(self, lane: Lane) -> State:
+        lane.breaker.part(self._clock.monotonic())
+        state = lane.breaker.state
+        return State.PAUSED if state is State.OK and lane.pacer.paused_for else state
+
+    def _measuring(self, lane: Lane) -> Callable[[], Awaitable[None]]:
+        return lambda: lane.measure(self._backlog)
 
     async def _renew(self) -> None:
         await self._queue.renew([item for lane in self._lanes.values() for item in lane.held_ids])
@@ -310,6 +321,10 @@ class Dispatcher:
         if await self._queue.rescue(held):
             for lane in self._lanes.values():
                 lane.wake.set()
+
+    async def _confirm(self) -> None:
+        for following in await self._queue.unconfirmed():
+            self._follow(following)
 
     async def _release_buffered(self) -> None:
         left = [message for lane in self._lanes.values() for message in lane.drain()]
@@ -322,25 +337,12 @@ class Dispatcher:
             # Its lease lapses by itself within 20 s.
             _log.warning("a message could not be released", extra={"message_id": message.id, "error": str(error)})
 
-
-def _share_ends_at(message: Message) -> float | None:
-    if not message.another_follows or message.started_at is None:
-        return None
-    return message.started_at + CHANNEL_SHARE
-
-
-def _current() -> asyncio.Task[None]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
-
-
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    except TimeoutError:
-        return
+    async def _give_share(self, lane: Lane) -> None:
+        try:
+            await lane.pacer.give()
+        except StorageError as error:
+            # It lapses by itself within 6 s.
+            _log.warning("a share could not be given back: %s", error, extra={"channel": lane.channel.name})
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -4,8 +4,11 @@ Message::
 
     waiting ─→ queued ⇄ sending ─→ sent ─→ delivered
        │          │        │         ├──→ undelivered ─→ delivered   (a late receipt wins)
-       │          │        │         │
+       │          │        │
        └──────────┴────────┴─→ failed · expired · canceled
+
+    A provider's report of an attempt whose answer was lost, or is not there yet, takes a queued message, or one under
+    way, to sent, delivered or undelivered; ``delivered`` wins over every end.
 
 Verification::
 
@@ -91,9 +94,9 @@ MESSAGE_MOVES: Mapping[MessageStatus, frozenset[MessageStatus]] = {
     _M.WAITING: frozenset(),
     _M.QUEUED: frozenset({_M.WAITING, _M.SENDING}),
     _M.SENDING: frozenset({_M.QUEUED}),
-    _M.SENT: frozenset({_M.SENDING}),
+    _M.SENT: frozenset({_M.SENDING, _M.QUEUED}),
     _M.DELIVERED: frozenset({_M.SENDING, _M.QUEUED, _M.SENT, _M.UNDELIVERED, _M.FAILED, _M.EXPIRED, _M.CANCELED}),
-    _M.UNDELIVERED: frozenset({_M.SENT}),
+    _M.UNDELIVERED: frozenset({_M.SENT, _M.SENDING, _M.QUEUED}),
     _M.FAILED: frozenset({_M.SENDING, _M.QUEUED}),
     _M.EXPIRED: frozenset({_M.WAITING, _M.QUEUED, _M.SENDING}),
     _M.CANCELED: frozenset({_M.WAITING, _M.QUEUED, _M.SENDING}),

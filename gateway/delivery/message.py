@@ -7,6 +7,14 @@ from typing import ClassVar
 
 from gateway.value import Value
 
+#: Seconds a node holds a message before anybody may take it.
+LEASE = 20.0
+
+
+def topic(channel: str) -> str:
+    """Return the topic that is woken when a message of ``channel`` has become due in the database."""
+    return f"message.{channel}"
+
 
 class Message(Value, frozen=True):
     """One notice to one recipient on one channel. Its ``repr`` holds nothing that must not be logged."""
@@ -41,6 +49,8 @@ class Message(Value, frozen=True):
     address: str
     code: str
     params: Mapping[str, str]
+    #: Of its attempts, those whose answer was lost; a crash counts as none.
+    unknowns: int = 0
 
     @property
     def tries(self) -> int:

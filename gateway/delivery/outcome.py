@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, Receipt, TransientError
+from gateway.delivery.breaker import Verdict
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.telling import Failure
 from gateway.errors import TemplateError
@@ -29,10 +31,27 @@ class Failed(Value, frozen=True):
     retry_after: float | None = None
     #: Whether that wait is meant for the whole channel.
     whole_channel: bool = False
+    #: What it says of the channel.
+    verdict: Verdict = Verdict.SILENT
 
 
-def failed(error: Exception, milliseconds: float) -> Failed:
-    """Return what an exception that ended a delivery means. What is a fault of ours is logged, without values."""
+#: What a failure that another try may mend says of the channel; what is not named here is about the recipient, and
+#: shows that the provider answers.
+_SAYS: Mapping[Reason, Verdict] = {
+    Reason.UNAVAILABLE: Verdict.FAILED,
+    Reason.TIMEOUT: Verdict.FAILED,
+    Reason.UNKNOWN: Verdict.FAILED,
+    Reason.RATE_LIMITED: Verdict.SILENT,
+    Reason.EXPIRED: Verdict.SILENT,
+    Reason.MISCONFIGURED: Verdict.SILENT,
+}
+
+
+def failed(error: Exception, milliseconds: float, *, called: bool = True) -> Failed:
+    """Return what an exception that ended a delivery means. What is a fault of ours is logged, without values.
+
+    ``called`` is whether the channel was given its time; else it says nothing of the channel.
+    """
     retry_after, whole_channel = None, False
     match error:
         case TransientError():
@@ -52,7 +71,14 @@ def failed(error: Exception, milliseconds: float) -> Failed:
             kind, reason = AttemptOutcome.TRANSIENT, Reason.UNKNOWN
             _log.error("an adapter failed: %s", where(error))
     code = error.provider_code if isinstance(error, DeliveryError) else None
-    return Failed(Failure(kind, reason, code, milliseconds), retry_after, whole_channel)
+    verdict = _verdict(kind, reason) if called and not isinstance(error, TemplateError) else Verdict.SILENT
+    return Failed(Failure(kind, reason, code, milliseconds), retry_after, whole_channel, verdict)
+
+
+def _verdict(kind: AttemptOutcome, reason: Reason) -> Verdict:
+    if kind is not AttemptOutcome.PERMANENT:
+        return _SAYS.get(reason, Verdict.WORKED)
+    return Verdict.REFUSED if reason is Reason.MISCONFIGURED else Verdict.WORKED
 
 
 def where(error: Exception) -> str:

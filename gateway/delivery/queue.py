@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection, Container, Iterable
+from collections.abc import Awaitable, Collection, Container, Iterable, Mapping
 from typing import Protocol
 
 from msgspec.structs import replace
 
-from channels.base import Reason, Receipt, Report, ReportedStatus
+from channels.base import Reason, Receipt, Report
 from gateway.clock import Clock
 from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
-from gateway.delivery.message import Message
+from gateway.delivery.message import LEASE as LEASE  # noqa: PLC0414 - who runs the queue renews its leases
+from gateway.delivery.message import Message, topic
+from gateway.delivery.receipts import ConfirmWithin, Listeners, Observe, Receipts, never, unobserved
 from gateway.delivery.retry import min_life
-from gateway.delivery.rows import following, opened, row_of
+from gateway.delivery.rows import opened, row_of
+from gateway.delivery.succession import OnRouteEnd, Succession
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
 from gateway.randomness import random_bytes
@@ -25,18 +28,8 @@ from gateway.storage.unit import Connection, Move, Record, Write
 
 _log = logging.getLogger(__name__)
 
-#: Seconds a node holds a message before anybody may take it.
-LEASE = 20.0
 #: Seconds after which a message that can be changed is looked at, for an end that crossed its send.
 LOOK_AFTER = 5.0
-
-
-class OnRouteEnd(Protocol):
-    """What the owner of a message does when no channel is left to try. Runs in the queue's transaction."""
-
-    def __call__(self, connection: Connection, verification_id: str, now: float, /) -> Awaitable[None]:
-        """End what waits for the message."""
-        ...
 
 
 class OnBlocked(Protocol):
@@ -57,6 +50,8 @@ class Queue:
     ``node`` is this process's unguessable name; what it holds carries it, so no other process can settle it.
     ``several_nodes`` says whether others share the database. ``revising`` are the channels that can change what they
     sent, ``chats`` those whose addresses are chats with a bot: ``on_blocked`` hears of a chat that blocks it.
+    ``confirm_within`` tells how many seconds a service gives a channel to report a delivery. ``on_sent`` hears how many
+    seconds passed from a message's birth to its acceptance, ``on_delivered`` from there to the report of its delivery.
     """
 
     def __init__(
@@ -71,15 +66,21 @@ class Queue:
         revising: Collection[str] = (),
         chats: Container[str] = (),
         on_blocked: OnBlocked = nobody,
+        confirm_within: ConfirmWithin = never,
+        on_sent: Observe = unobserved,
+        on_delivered: Observe = unobserved,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._clock = clock
-        self._on_route_end = on_route_end
         self._revising = revising
         self._chats = chats
         self._on_blocked = on_blocked
-        self._claim = sql.CLAIM_POSTGRESQL if several_nodes else sql.CLAIM_SQLITE
+        self._on_sent = on_sent
+        self._several_nodes = several_nodes
+        self._succession = Succession(sealer, node, on_route_end)
+        listeners = Listeners(on_sent, on_delivered)
+        self._receipts = Receipts(database, sealer, clock, self._succession, confirm_within, listeners)
         self.node = node
 
     def enqueue(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
@@ -87,9 +88,7 @@ class Queue:
 
         ``leased``: born in this node's hands and due to others only when the lease lapses.
         """
-        due_at, lease = (now + LEASE, self.node) if leased else (now, "")
-        row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
-        return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
+        return self._succession.born(message, now, leased=leased)
 
     def hold_back(self, message: Message, now: float) -> tuple[Write, Event]:
         """Return the write and the event of a message whose recipient has yet to open the bot."""
@@ -128,21 +127,28 @@ class Queue:
             provider_code=receipt.provider_code,
             milliseconds=milliseconds,
         )
-        finish = (message.id, self.node, message.attempts, status, now, None, receipt.provider_id)
+        confirm_by = None if receipt.delivered else self._receipts.confirm_by(message, now)
+        finish = (message.id, self.node, message.attempts, status, now, None, receipt.provider_id, confirm_by)
+        guard: Write = (sql.FINISH, finish)
+        then: list[Write] = [(sql.END_ATTEMPT, end)]
         if message.channel in self._revising and receipt.provider_id is not None:
             look_at = min(now + LOOK_AFTER, message.expires_at)
             older = (message.id, message.verification_id, now)
-            guard, then = (sql.FINISH_REVISABLE, (*finish, look_at)), [(sql.END_ATTEMPT, end), (sql.SUPERSEDE, older)]
-            return await self._database.write(recorded(guard, then, [event]))
-        return await self._database.write(recorded((sql.FINISH, finish), [(sql.END_ATTEMPT, end)], [event]))
+            guard, then = (sql.FINISH_REVISABLE, (*finish, look_at)), [*then, (sql.SUPERSEDE, older)]
+        accepted = await self._database.write(recorded(guard, then, [event]))
+        if accepted:
+            self._on_sent(message.channel, max(0.0, now - message.created_at))
+        return accepted
 
     async def retry(self, message: Message, failure: Failure, due_at: float) -> bool:
         """Settle a failed attempt that another one follows at ``due_at`` on the same channel."""
+        unknowns = int(failure.outcome is AttemptOutcome.UNKNOWN)
         return await self._database.write(
             recorded(
-                (sql.REQUEUE, (message.id, self.node, message.attempts, due_at, 0)),
+                (sql.REQUEUE, (message.id, self.node, message.attempts, due_at, 0, unknowns)),
                 [self._end_attempt(message, failure)],
                 [self._failed(EventName.MESSAGE_RETRIED, message, failure)],
+                wakes=self._wakes(message.channel, due_at),
             )
         )
 
@@ -151,16 +157,18 @@ class Queue:
         failure = Failure(AttemptOutcome.SKIPPED, Reason.UNAVAILABLE)
         return await self._database.write(
             recorded(
-                (sql.REQUEUE, (message.id, self.node, message.attempts, self._clock.now(), 1)),
+                (sql.REQUEUE, (message.id, self.node, message.attempts, self._clock.now(), 1, 0)),
                 [self._end_attempt(message, failure)],
                 [self._failed(EventName.MESSAGE_RETURNED, message, failure)],
+                wakes=(topic(message.channel),),
             )
         )
 
     async def release(self, message: Message, due_at: float | None = None) -> bool:
         """Return a message this node holds and has not begun, due at once or at ``due_at``."""
-        row = (message.id, self.node, self._clock.now() if due_at is None else due_at)
-        return await self._database.write(recorded((sql.UNLEASE, row), [], []))
+        due = self._clock.now() if due_at is None else due_at
+        guard = (sql.UNLEASE, (message.id, self.node, due))
+        return await self._database.write(recorded(guard, [], [], wakes=self._wakes(message.channel, due)))
 
     async def move_on(self, message: Message, failure: Failure, *, alive: bool, leased: bool) -> Message | None:
         """Settle a failed attempt after which this channel is done with the message.
@@ -170,7 +178,7 @@ class Queue:
         """
         now = self._clock.now()
         status = MessageStatus.FAILED if alive or failure.outcome is AttemptOutcome.PERMANENT else MessageStatus.EXPIRED
-        finish = (message.id, self.node, message.attempts, status, now, failure.reason, None)
+        finish = (message.id, self.node, message.attempts, status, now, failure.reason, None, None)
         move = recorded(
             (sql.FINISH, finish),
             [self._end_attempt(message, failure)],
@@ -182,7 +190,7 @@ class Queue:
                 return None
             if failure.reason is Reason.BLOCKED and message.channel in self._chats:
                 await self._on_blocked(connection, message.address, now)
-            return await self._next_step(connection, message, now, alive=alive, leased=leased)
+            return await self._succession.step(connection, message, now, alive=alive, leased=leased)
 
         return await self._database.run(work)
 
@@ -195,32 +203,41 @@ class Queue:
         now = self._clock.now()
 
         async def work(connection: Connection) -> Message | None:
-            verification = await connection.fetch(sql.VERIFICATION, id=message.verification_id)
-            status = _ended_as(message, verification, now)
+            status = _ended_as(message, await connection.fetch(sql.STANDING, id=message.id), now)
             why = reason if status is MessageStatus.FAILED else None
             row = (message.id, self.node, status, now, why)
             event = told(ENDINGS[status], now, message, reason=why)
             if not await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
                 return None
-            if status is not MessageStatus.FAILED:
+            if status is MessageStatus.EXPIRED:
                 return None
-            alive = now + min_life(message.ttl) <= message.expires_at
-            return await self._next_step(connection, message, now, alive=alive, leased=leased)
+            # One that was canceled may have been the last that its verification waited for.
+            alive = status is MessageStatus.FAILED and now + min_life(message.ttl) <= message.expires_at
+            return await self._succession.step(connection, message, now, alive=alive, leased=leased)
 
         return await self._database.run(work)
 
-    async def claim(self, channel: str, number: int) -> list[Message]:
-        """Take up to ``number`` messages of ``channel`` that are due, the oldest first.
+    async def claim(self, channel: str, rooms: Mapping[str, int]) -> list[Message]:
+        """Take messages of ``channel`` that are due, up to so many of each service as ``rooms`` says, the oldest first.
 
         One that cannot be opened (its key has left the ring, its row was changed) ends as failed: nobody else
-        could open it either.
+        could open it either. Raises ``StorageError``.
         """
         now = self._clock.now()
+        rooms = {service: number for service, number in rooms.items() if number > 0}
+        if not rooms:
+            return []
 
         async def work(connection: Connection) -> list[Record]:
-            return await connection.fetch(
-                self._claim, node=self.node, until=now + LEASE, channel=channel, now=now, number=number
-            )
+            lease = {"node": self.node, "until": now + LEASE, "channel": channel, "now": now}
+            if self._several_nodes:
+                services, numbers = list(rooms), list(rooms.values())
+                return await connection.fetch(sql.CLAIM_POSTGRESQL, **lease, services=services, numbers=numbers)
+            claims = [
+                await connection.fetch(sql.CLAIM_SQLITE, **lease, service=service, number=number)
+                for service, number in rooms.items()
+            ]
+            return [record for claim in claims for record in claim]
 
         messages = []
         # A claim returns its rows in no order.
@@ -253,9 +270,14 @@ class Queue:
         return sum(await asyncio.gather(*(self._database.write(_rescued(record, now)) for record in lapsed)))
 
     async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:
-        """End every message of a verification that has not begun; called by what ended the verification."""
+        """End every message of a verification that has not begun; called by what ended the verification.
+
+        Called while it is pending (it is sent anew), this takes the place of its other messages: no channel follows
+        them, and they are not tried again.
+        """
         records = await connection.fetch(sql.CLOSE, verification_id=verification_id, status=status, now=now)
-        events = [told_of(ENDINGS[status], now, record) for record in records]
+        # The others are sent, or under way: they stand as they stood.
+        events = [told_of(ENDINGS[status], now, record) for record in records if record["status"] == status]
         await connection.apply(recorded(None, [], events))
 
     async def revise(self, connection: Connection, verification_id: str, now: float) -> None:
@@ -267,40 +289,24 @@ class Queue:
         """Queue what waited for a subscriber who has now linked; return the channels that got something."""
         records = await connection.fetch(sql.RELEASE, verification_id=verification_id, recipient=recipient, now=now)
         events = [told_of(EventName.MESSAGE_QUEUED, now, record) for record in records]
-        await connection.apply(recorded(None, [], events))
-        return {record["channel"] for record in records}
+        channels = {record["channel"] for record in records}
+        await connection.apply(recorded(None, [], events, wakes=[topic(channel) for channel in sorted(channels)]))
+        return channels
 
     async def report(self, report: Report) -> bool:
-        """Take in what a provider says of an attempt later. Repeated and unknown reports change nothing."""
-        now = self._clock.now()
-        if report.status is ReportedStatus.SENT:
-            return False
-        status = MessageStatus(report.status.value)
+        """Take in what a provider says of an attempt later; return whether it changed anything.
 
-        async def work(connection: Connection) -> bool:
-            for record in await connection.fetch(sql.REPORTED, token_hash=token_hash(report.attempt_token)):
-                row = (record["id"], status, now, report.reason, report.provider_id)
-                number, code = record["number"], report.provider_code
-                proof = (record["id"], number, now, report.provider_id, code)
-                event = told_of(ENDINGS[status], now, record, attempt=number, reason=report.reason, provider_code=code)
-                return await connection.apply(recorded((sql.REPORT, row), [(sql.PROVE_ATTEMPT, proof)], [event]))
-            return False
+        Repeated reports, overtaken ones and those of unknown attempts change nothing. Raises ``StorageError``.
+        """
+        return await self._receipts.report(report)
 
-        return await self._database.run(work)
+    async def unconfirmed(self, *, leased: bool = True) -> list[Message]:
+        """Have the next channels take over from what was sent and not reported as delivered in time.
 
-    async def _next_step(
-        self, connection: Connection, message: Message, now: float, *, alive: bool, leased: bool
-    ) -> Message | None:
-        if message.another_follows and alive:
-            for record in await connection.fetch(sql.VERIFICATION, id=message.verification_id):
-                if record["status"] == "pending" and record["generation"] == message.generation:
-                    successor = following(self._sealer, message, record, now)
-                    write, event = self.enqueue(successor, now, leased=leased)
-                    await connection.apply(recorded(None, [write], [event]))
-                    return successor if leased else None
-            return None
-        await self._on_route_end(connection, message.verification_id, now)
-        return None
+        Returns their messages, which are in this node's hands if ``leased``; each is made once, whichever node looks.
+        Some hundreds at a time. Raises ``StorageError``.
+        """
+        return await self._receipts.unconfirmed(leased=leased)
 
     async def _end_unreadable(self, record: Record, now: float) -> None:
         row = (record["id"], self.node, MessageStatus.FAILED, now, Reason.MISCONFIGURED)
@@ -308,9 +314,12 @@ class Queue:
 
         async def work(connection: Connection) -> None:
             if await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
-                await self._on_route_end(connection, record["verification_id"], now)
+                await self._succession.end(connection, record["verification_id"], now)
 
         await self._database.run(work)
+
+    def _wakes(self, channel: str, due_at: float) -> tuple[str, ...]:
+        return (topic(channel),) if due_at <= self._clock.now() else ()
 
     def _end_attempt(self, message: Message, failure: Failure) -> Write:
         now = self._clock.now()
@@ -335,15 +344,17 @@ def _rescued(record: Record, now: float) -> Move:
         (sql.RESCUE, (record["id"], record["lease"], number, now)),
         [(sql.ABANDON_ATTEMPT, (record["id"], number, now))],
         [event],
+        wakes=(topic(record["channel"]),),
     )
 
 
-def _ended_as(message: Message, verification: list[Record], now: float) -> MessageStatus:
+def _ended_as(message: Message, standing: list[Record], now: float) -> MessageStatus:
     if message.expires_at <= now:
         return MessageStatus.EXPIRED
-    for record in verification:
+    for record in standing:
         if record["status"] == "expired":
             return MessageStatus.EXPIRED
-        if record["status"] == "pending" and record["generation"] == message.generation:
+        wanted = record["status"] == "pending" and record["generation"] == message.generation
+        if wanted and record["followed_at"] is None:
             return MessageStatus.FAILED
     return MessageStatus.CANCELED

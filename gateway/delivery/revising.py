@@ -16,6 +16,7 @@ from channels.base import DeliveryError, PermanentError, Reason, TransientError
 from channels.chat import Reply, Revising
 from gateway.clock import Clock
 from gateway.delivery.outcome import where
+from gateway.delivery.pacing import Pacer
 from gateway.delivery.revisions import HOLD, Revision, Revisions, Step, decide, outcome
 from gateway.events.event import EventName
 from gateway.storage.unit import StorageError
@@ -39,10 +40,17 @@ MAX_TRIES: Final = 8
 MAX_AGE: Final = 47 * 3600.0
 #: Seconds between two tries at most.
 BACKOFF_CAP: Final = 300.0
+#: Seconds it waits in memory for a chat's turn; a later one it waits for in the database.
+TURN_WAIT: Final = 2.0
+#: Seconds the channel rests at least where the provider asks for fewer requests and does not say for how long.
+LEAST_REST: Final = 1.0
 
 
 class Reviser:
-    """Edits messages, or deletes them where that fails. ``busy`` tells whether codes wait for a channel."""
+    """Edits messages, or deletes them where that fails.
+
+    ``busy`` tells whether codes wait for a channel; ``paces`` are the channels' pacers, which codes share.
+    """
 
     def __init__(
         self,
@@ -52,6 +60,7 @@ class Reviser:
         busy: Callable[[str], bool],
         clock: Clock,
         *,
+        paces: Mapping[str, Pacer] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         timeout: float = TIME,
     ) -> None:
@@ -63,8 +72,7 @@ class Reviser:
         self._clock = clock
         self._sleep = sleep
         self._timeout = timeout
-        #: Until when a channel's provider asked for nothing more, in monotonic seconds.
-        self._rests: dict[str, float] = {}
+        self._paces = paces or {name: Pacer(name, 0.0, 0.0, clock, sleep) for name in channels}
 
     async def run(self, channel: str) -> None:
         """Look again and again, until canceled."""
@@ -92,7 +100,7 @@ class Reviser:
         return begun
 
     def _must_wait(self, channel: str) -> bool:
-        return self._busy(channel) or self._clock.monotonic() < self._rests.get(channel, 0.0)
+        return self._busy(channel) or self._paces[channel].paused_for > 0
 
     async def _work(self, channel: str, waiting: deque[Revision]) -> int:
         begun, goes_on = 0, True
@@ -115,6 +123,10 @@ class Reviser:
         if step is Step.WAIT:
             await self._revisions.wait(revision, revision.expires_at, tried=False)
             return True
+        wait = await self._turn(revision)
+        if wait is not None:
+            await self._revisions.wait(revision, self._clock.now() + wait, tried=False)
+            return True
         try:
             async with asyncio.timeout(self._timeout):
                 name = await self._changed(revision, step)
@@ -126,6 +138,19 @@ class Reviser:
             return False
         await self._revisions.settle(revision, name)
         return True
+
+    async def _turn(self, revision: Revision) -> float | None:
+        """Wait for a start and for the chat's turn; return in how many seconds to come back where that is too late."""
+        pacer = self._paces[revision.channel]
+        wait = pacer.rests_for(revision.address) or await pacer.turn(revision.address)
+        if wait > TURN_WAIT:
+            return wait
+        if not (wait or pacer.limited):
+            return None
+        await self._sleep(wait)
+        await pacer.wait()
+        late = self._must_wait(revision.channel) or self._clock.now() + TIME > revision.held
+        return 0.0 if late else None
 
     async def _changed(self, revision: Revision, step: Step) -> EventName:
         """Edit a message, or delete it: where it is in the way, or cannot be edited. Raises what the channel raises."""
@@ -151,7 +176,9 @@ class Reviser:
         now = self._clock.now()
         asked = (error.retry_after or 0.0) if isinstance(error, TransientError) else 0.0
         if isinstance(error, TransientError) and error.whole_channel:
-            self._rests[revision.channel] = self._clock.monotonic() + asked
+            await self._paces[revision.channel].pause(max(asked, LEAST_REST))
+        elif asked and isinstance(error, TransientError) and error.reason is Reason.RATE_LIMITED:
+            await self._paces[revision.channel].pause_recipient(revision.address, asked)
         if revision.revisions >= MAX_TRIES or now - revision.sent_at >= MAX_AGE:
             await self._revisions.settle(revision, EventName.MESSAGE_LEFT, _reason(error))
         else:

@@ -31,7 +31,7 @@ def row_of(message: Message, status: MessageStatus, *, due_at: float, lease: str
         message.created_at,
         message.expires_at,
         message.started_at,
-        *(None,) * 5,
+        *(None,) * 8,
     )
 
 
@@ -60,6 +60,7 @@ def opened(sealer: Sealer, record: Record) -> Message:
         address=stop.address or "",
         code=_code(sealer, owner, record),
         params=open_params(sealer, owner, record["params_sealed"]),
+        unknowns=record["unknowns"] or 0,
     )
 
 
@@ -76,6 +77,7 @@ def following(sealer: Sealer, message: Message, record: Record, now: float) -> M
         locale=stop.locale or record["locale"],
         attempts=0,
         skipped=0,
+        unknowns=0,
         created_at=now,
         started_at=None,
         recipient=stop.recipient,

@@ -1,6 +1,6 @@
 """The SQL of the queue: every statement that writes a message's status, each guarded by the status it leaves.
 
-Only ``queue.py`` runs them. A claim and a lease are one thing: ``due_at`` is when anybody may take the row, so a
+Only ``queue.py``, ``succession.py`` and ``receipts.py`` run them. A claim and a lease are one thing: ``due_at`` is when anybody may take the row, so a
 row that is held is simply due later, and a dead node's rows become due by themselves.
 """
 
@@ -13,6 +13,10 @@ from gateway.storage.statement import Statement, insert_into
 INSERT_MESSAGE = insert_into(models.Message)
 INSERT_ATTEMPT = insert_into(models.Attempt)
 
+#: Whether the code a message carries is still wanted.
+_WANTED = """EXISTS (SELECT 1 FROM verification v WHERE v.id = message.verification_id
+                    AND v.status = 'pending' AND v.generation = message.generation)"""
+
 #: An attempt begins, if this node still holds the message and its code may still be sent.
 BEGIN = Statement(
     "message.begin",
@@ -21,8 +25,8 @@ BEGIN = Statement(
         started_at = COALESCE(message.started_at, r.at)
     FROM r WHERE message.id = r.id AND message.status IN ({sources(MessageStatus.SENDING)})
         AND message.lease = r.node AND message.attempts = r.number - 1 AND message.expires_at > r.at
-        AND EXISTS (SELECT 1 FROM verification v WHERE v.id = message.verification_id
-                    AND v.status = 'pending' AND v.generation = message.generation)
+        AND message.followed_at IS NULL
+        AND {_WANTED}
     RETURNING message.id""",  # noqa: S608 - only names of our own are put in, values are bound
     key=(0,),
 )
@@ -35,9 +39,10 @@ _FINISH = {
     "at": "double precision",
     "reason": "text",
     "provider_id": "text",
+    "confirm_by": "double precision",
 }
 _FINISHED = """UPDATE message SET status = r.status, lease = '', finished_at = r.at, reason = r.reason,
-        provider_id = r.provider_id"""
+        provider_id = r.provider_id, confirm_by = r.confirm_by"""
 _IF_UNDER_WAY = """FROM r WHERE message.id = r.id AND message.status = 'sending'
         AND message.lease = r.node AND message.attempts = r.number
     RETURNING message.id"""
@@ -50,10 +55,8 @@ FINISH = Statement("message.finish", _FINISH, f"{_FINISHED} {_IF_UNDER_WAY}", ke
 FINISH_REVISABLE = Statement(
     "message.finish_revisable",
     {**_FINISH, "look_at": "double precision"},
-    f"""{_FINISHED}, revise_at = CASE WHEN EXISTS (
-            SELECT 1 FROM verification v WHERE v.id = message.verification_id
-            AND v.status = 'pending' AND v.generation = message.generation) THEN r.look_at ELSE r.at END
-    {_IF_UNDER_WAY}""",  # noqa: S608 - only names of our own are put in, values are bound
+    f"""{_FINISHED}, revise_at = CASE WHEN {_WANTED} THEN r.look_at ELSE r.at END
+    {_IF_UNDER_WAY}""",
     key=(0,),
 )
 
@@ -66,11 +69,20 @@ SUPERSEDE = Statement(
     FROM r WHERE message.verification_id = r.verification_id AND message.id < r.id AND message.revise_at IS NOT NULL""",
 )
 
-#: An attempt failed and another follows; or it is given back (``skipped`` = 1) before anything left.
+#: An attempt failed and another follows (``unknowns`` = 1: its answer was lost); or it is given back (``skipped`` = 1)
+#: before anything left.
 REQUEUE = Statement(
     "message.requeue",
-    {"id": "text", "node": "text", "number": "bigint", "due_at": "double precision", "skipped": "bigint"},
-    """UPDATE message SET status = 'queued', lease = '', due_at = r.due_at, skipped = message.skipped + r.skipped
+    {
+        "id": "text",
+        "node": "text",
+        "number": "bigint",
+        "due_at": "double precision",
+        "skipped": "bigint",
+        "unknowns": "bigint",
+    },
+    """UPDATE message SET status = 'queued', lease = '', due_at = r.due_at, skipped = message.skipped + r.skipped,
+        unknowns = COALESCE(message.unknowns, 0) + r.unknowns
     FROM r WHERE message.id = r.id AND message.status = 'sending'
         AND message.lease = r.node AND message.attempts = r.number
     RETURNING message.id""",
@@ -97,15 +109,63 @@ END_QUEUED = Statement(
     key=(0,),
 )
 
-#: What a provider reports later. ``delivered`` wins over everything; nothing else undoes an end.
+#: The next channel of the route takes over from a message, once: unless something newer has taken its place.
+FOLLOW = Statement(
+    "message.follow",
+    {"id": "text", "at": "double precision"},
+    f"""UPDATE message SET followed_at = r.at
+    FROM r WHERE message.id = r.id AND message.followed_at IS NULL AND {_WANTED}
+    RETURNING message.id""",  # noqa: S608 - only names of our own are put in, values are bound
+    key=(0,),
+)
+
+#: The same where a message was sent and no report of its delivery came in the time its service allows.
+UNCONFIRM = Statement(
+    "message.unconfirm",
+    {"id": "text", "at": "double precision"},
+    f"""UPDATE message SET followed_at = r.at, confirm_by = NULL
+    FROM r WHERE message.id = r.id AND message.status = 'sent' AND message.confirm_by <= r.at
+        AND message.followed_at IS NULL AND {_WANTED}
+    RETURNING message.id""",  # noqa: S608 - only names of our own are put in, values are bound
+    key=(0,),
+)
+
+#: Nothing follows a message whose report has not come in time: it came meanwhile, or the code is no longer wanted.
+CONFIRM_NO_MORE = Statement(
+    "message.confirm_no_more",
+    {"id": "text", "at": "double precision"},
+    """UPDATE message SET confirm_by = NULL FROM r WHERE message.id = r.id AND message.confirm_by <= r.at""",
+)
+
+#: Whether attempt ``r.number`` may have left and nobody knows it yet: its answer was lost, or is not there.
+_OPEN_QUESTION = """EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = message.id AND a.number = r.number
+            AND (a.outcome IS NULL OR a.outcome = 'unknown'))"""
+
+#: What a provider reports later. ``delivered`` wins over everything. ``sent`` settles an attempt nobody knew of, so that
+#: it is not made again. ``undelivered`` ends a message if nothing else of it may arrive: no other attempt was accepted,
+#: and none that was made later is open, or has failed and is to be repeated.
 REPORT = Statement(
     "message.report",
-    {"id": "text", "status": "text", "at": "double precision", "reason": "text", "provider_id": "text"},
+    {
+        "id": "text",
+        "number": "bigint",
+        "status": "text",
+        "at": "double precision",
+        "reason": "text",
+        "provider_id": "text",
+        "confirm_by": "double precision",
+    },
     f"""UPDATE message SET status = r.status, finished_at = r.at, lease = '', reason = r.reason,
-        provider_id = COALESCE(message.provider_id, r.provider_id)
+        provider_id = COALESCE(message.provider_id, r.provider_id), confirm_by = r.confirm_by
     FROM r WHERE message.id = r.id AND (
         (r.status = 'delivered' AND message.status IN ({sources(MessageStatus.DELIVERED)}))
-        OR (r.status = 'undelivered' AND message.status IN ({sources(MessageStatus.UNDELIVERED)})))
+        OR (r.status = 'sent' AND message.status IN ({sources(MessageStatus.SENT)}) AND {_OPEN_QUESTION})
+        OR (r.status = 'undelivered' AND message.status = 'sent'
+            AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = message.id AND a.number <> r.number
+                AND a.outcome = 'sent'))
+        OR (r.status = 'undelivered' AND message.status IN ('queued', 'sending') AND {_OPEN_QUESTION}
+            AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = message.id AND a.number > r.number
+                AND (a.outcome IS NULL OR a.outcome <> 'skipped'))))
     RETURNING message.id""",  # noqa: S608 - only names of our own are put in, values are bound
     key=(0,),
 )
@@ -124,10 +184,11 @@ END_ATTEMPT = Statement(
     },
     """UPDATE attempt SET finished_at = r.at, outcome = r.outcome, reason = r.reason, provider_id = r.provider_id,
         provider_code = r.provider_code
-    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number""",
+    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number AND attempt.outcome IS NULL""",
 )
 
-#: A provider's report proves that an attempt was accepted whose answer was lost, or has yet to be read.
+#: A provider's report proves that an attempt was accepted whose answer was lost, or has yet to be read. Another one under
+#: way is nobody's then: its message is no longer, so its answer cannot be written down.
 PROVE_ATTEMPT = Statement(
     "attempt.prove",
     {
@@ -137,11 +198,13 @@ PROVE_ATTEMPT = Statement(
         "provider_id": "text",
         "provider_code": "text",
     },
-    """UPDATE attempt SET outcome = 'sent', finished_at = COALESCE(attempt.finished_at, r.at), reason = NULL,
-        provider_id = COALESCE(attempt.provider_id, r.provider_id),
-        provider_code = COALESCE(r.provider_code, attempt.provider_code)
-    FROM r WHERE attempt.message_id = r.message_id AND attempt.number = r.number
-        AND (attempt.outcome IS NULL OR attempt.outcome = 'unknown')""",
+    """UPDATE attempt SET finished_at = COALESCE(attempt.finished_at, r.at),
+        outcome = CASE WHEN attempt.number = r.number THEN 'sent' ELSE 'unknown' END,
+        reason = CASE WHEN attempt.number = r.number THEN NULL ELSE 'unknown' END,
+        provider_id = CASE WHEN attempt.number = r.number THEN COALESCE(attempt.provider_id, r.provider_id) END,
+        provider_code = CASE WHEN attempt.number = r.number THEN COALESCE(r.provider_code, attempt.provider_code) END
+    FROM r WHERE attempt.message_id = r.message_id
+        AND (attempt.outcome IS NULL OR (attempt.outcome = 'unknown' AND attempt.number = r.number))""",
 )
 
 #: An attempt whose node died settles as unknown, once.
@@ -153,8 +216,8 @@ ABANDON_ATTEMPT = Statement(
 )
 
 #: What must be known of a message to send it, its verification's sealed columns included.
-_PAYLOAD = """id, verification_id, service, channel, step, generation, attempts, skipped, created_at, expires_at,
-    started_at, recipient,
+_PAYLOAD = """id, verification_id, service, channel, step, generation, attempts, skipped, unknowns, created_at,
+    expires_at, started_at, recipient,
     (SELECT v.purpose FROM verification v WHERE v.id = message.verification_id) AS purpose,
     (SELECT v.locale FROM verification v WHERE v.id = message.verification_id) AS locale,
     (SELECT v.expires_at - v.created_at FROM verification v WHERE v.id = message.verification_id) AS ttl,
@@ -162,14 +225,19 @@ _PAYLOAD = """id, verification_id, service, channel, step, generation, attempts,
     (SELECT v.params_sealed FROM verification v WHERE v.id = message.verification_id) AS params_sealed,
     (SELECT v.route_sealed FROM verification v WHERE v.id = message.verification_id) AS route_sealed"""
 
-_DUE = """SELECT id FROM message WHERE status = 'queued' AND channel = :channel AND due_at <= :now
-    ORDER BY due_at LIMIT CAST(:number AS bigint)"""
+_DUE = "SELECT id FROM message WHERE status = 'queued' AND channel = :channel"
 
-#: Take what is due of one channel, in one statement, as a lease.
-CLAIM_SQLITE = f"""UPDATE message SET lease = :node, due_at = :until WHERE id IN ({_DUE}) RETURNING {_PAYLOAD}"""  # noqa: S608 - only names of our own are put in, values are bound
+#: Take what is due of one service on one channel, the oldest first, as a lease.
+CLAIM_SQLITE = f"""UPDATE message SET lease = :node, due_at = :until WHERE id IN (
+        {_DUE} AND service = :service AND due_at <= :now ORDER BY due_at LIMIT CAST(:number AS bigint))
+    RETURNING {_PAYLOAD}"""  # noqa: S608 - only names of our own are put in, values are bound
 
-#: The same where others claim at the same time: what they hold is skipped, and the join goes by key.
-CLAIM_POSTGRESQL = f"""WITH due AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED)
+#: The same of several services in one statement, where others claim at the same time: what they hold is skipped, and
+#: the join goes by key. Each service's part is read off the index, however long the queue of another is.
+CLAIM_POSTGRESQL = f"""WITH due AS MATERIALIZED (
+        SELECT taken.id FROM unnest(CAST(:services AS text[]), CAST(:numbers AS bigint[])) AS room(service, number)
+        CROSS JOIN LATERAL ({_DUE} AND message.service = room.service AND due_at <= :now ORDER BY due_at
+            LIMIT room.number FOR UPDATE SKIP LOCKED) AS taken)
     UPDATE message SET lease = :node, due_at = :until WHERE id = ANY(ARRAY(SELECT id FROM due)) RETURNING {_PAYLOAD}"""  # noqa: S608 - only names of our own are put in, values are bound
 
 #: Prolong the lease on a message this node has in memory and has not lost.
@@ -183,14 +251,20 @@ RENEW = Statement(
 
 #: Attempts under way whose lease lapsed: their node died, or was paused for longer than a lease.
 LAPSED = """SELECT id, verification_id, service, channel, attempts, recipient, lease FROM message
-    WHERE status = 'sending' AND due_at <= :now ORDER BY due_at LIMIT 100"""
+    WHERE status = 'sending' AND due_at <= :now ORDER BY due_at LIMIT 500"""
 
-#: What must be known of a verification to go on along its route.
-VERIFICATION = "SELECT status, generation, expires_at, locale, route_sealed FROM verification WHERE id = :id"
+#: What must be known of a message's verification to go on along its route, or to say how the message ended.
+STANDING = """SELECT v.status, v.generation, v.locale, v.route_sealed, m.followed_at
+    FROM message m JOIN verification v ON v.id = m.verification_id WHERE m.id = :id"""
 
-#: The message an attempt's token belongs to.
-REPORTED = """SELECT m.id, m.verification_id, m.service, m.channel, m.recipient, a.number
-    FROM attempt a JOIN message m ON m.id = a.message_id WHERE a.token_hash = :token_hash"""
+#: The message an attempt's token belongs to, and the attempt.
+REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
+    (SELECT a.number FROM attempt a WHERE a.token_hash = :token_hash) AS number,
+    (SELECT a.started_at FROM attempt a WHERE a.token_hash = :token_hash) AS begun_at
+    FROM message WHERE id = (SELECT a.message_id FROM attempt a WHERE a.token_hash = :token_hash)"""  # noqa: S608 - only names of our own are put in, values are bound
+
+#: What was sent and has waited long enough for a report of its delivery.
+UNCONFIRMED = f"SELECT {_PAYLOAD} FROM message WHERE confirm_by <= :now ORDER BY confirm_by LIMIT 500"  # noqa: S608 - only names of our own are put in, values are bound
 
 RESCUE = Statement(
     "message.rescue",
@@ -202,11 +276,19 @@ RESCUE = Statement(
     key=(0,),
 )
 
-#: The open messages of a verification that ended. One under way is left to its attempt, which then finds no code.
-CLOSE = f"""UPDATE message SET status = CAST(:status AS text), lease = '', finished_at = :now
-    WHERE verification_id = :verification_id AND status IN ('waiting', 'queued')
+#: The messages of a verification that ended, or is sent anew, so far as they have not begun. One under way is left to
+#: its attempt, which then finds no code. Where the verification goes on (it is sent anew), what was sent or is under way
+#: has its place taken: no other channel follows it, and it is not tried again.
+CLOSE = f"""UPDATE message SET confirm_by = NULL,
+        status = CASE WHEN status IN ('waiting', 'queued') THEN CAST(:status AS text) ELSE status END,
+        finished_at = CASE WHEN status IN ('waiting', 'queued') THEN :now ELSE finished_at END,
+        lease = CASE WHEN status = 'sending' THEN lease ELSE '' END,
+        followed_at = CASE WHEN status IN ('sending', 'sent') THEN :now ELSE followed_at END
+    WHERE verification_id = :verification_id
         AND CAST(:status AS text) IN ('{MessageStatus.CANCELED}', '{MessageStatus.EXPIRED}')
-    RETURNING id, verification_id, service, channel, recipient"""  # noqa: S608 - only names of our own are put in, values are bound
+        AND (status IN ('waiting', 'queued') OR (status IN ('sending', 'sent') AND followed_at IS NULL AND EXISTS (
+            SELECT 1 FROM verification v WHERE v.id = message.verification_id AND v.status = 'pending')))
+    RETURNING id, verification_id, service, channel, recipient, status"""  # noqa: S608 - only names of our own are put in, values are bound
 
 #: What people see of a verification that ended is to be put right. Also where that is under way or overdue: whoever
 #: looks at it has not seen the end, which is not committed yet.

@@ -54,6 +54,8 @@ class EventName(StrEnum):
     MESSAGE_UNDELIVERED = "message.undelivered"
     #: No attempt succeeded and none is left.
     MESSAGE_FAILED = "message.failed"
+    #: No report of its delivery came in the time the service allows; the next channel takes over.
+    MESSAGE_UNCONFIRMED = "message.unconfirmed"
     #: Its code died first.
     MESSAGE_EXPIRED = "message.expired"
     #: Its verification ended first, or a newer message took its place.
@@ -80,6 +82,18 @@ class EventName(StrEnum):
     SUBSCRIBER_MUTED = "subscriber.muted"
     #: A person wants a service's codes in the chat again.
     SUBSCRIBER_UNMUTED = "subscriber.unmuted"
+    #: Too many of a channel's sends fail: nothing is sent by it for a while.
+    CHANNEL_OPENED = "channel.opened"
+    #: A channel's sends succeed again.
+    CHANNEL_CLOSED = "channel.closed"
+    #: A channel's credentials, sender or settings are refused: nothing is sent by it until one try a minute succeeds.
+    CHANNEL_STOPPED = "channel.stopped"
+    #: A channel that was stopped works again.
+    CHANNEL_RESUMED = "channel.resumed"
+    #: An application could not be told of a move, and will not be.
+    WEBHOOK_FAILED = "webhook.failed"
+    #: An application answered that it wants no webhooks there.
+    WEBHOOK_DISABLED = "webhook.disabled"
 
 
 class Event(Value, frozen=True):
@@ -150,6 +164,9 @@ def _row(item: Event) -> Row:
     )
 
 
-def recorded(guard: Write | None, then: Sequence[Write], events: Sequence[Event]) -> Move:
-    """Return the move that writes ``then`` and ``events`` if ``guard`` holds, and logs them once committed."""
-    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events))
+def recorded(guard: Write | None, then: Sequence[Write], events: Sequence[Event], *, wakes: Sequence[str] = ()) -> Move:
+    """Return the move that writes ``then`` and ``events`` if ``guard`` holds, and logs them once committed.
+
+    ``wakes`` are the topics that are woken then.
+    """
+    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events), wakes)

@@ -35,8 +35,8 @@ class Fault(StrEnum):
     UNAUTHORIZED = "unauthorized"
     #: All is well, but only after ``Planned.delay`` seconds. SMTP: after the final dot.
     SLOW = "slow"
-    #: Accepted, and later reported as not delivered: Twilio's ``undelivered`` with 30003. Where nothing is reported
-    #: later, as with mail and chats, it is as ``NONE``.
+    #: Accepted, and later reported as not delivered: Twilio's ``undelivered`` with 30003, a mail's DSN with 5.1.1. Where
+    #: nothing is reported later, as with chats and with mail whose sender asked for no report, it is as ``NONE``.
     LOSE = "lose"
 
 

@@ -11,10 +11,12 @@ import ssl
 import time
 from typing import Self
 
-from gateway.sandbox.fault import Faults
+from gateway.sandbox.fault import Fault, Faults
 from gateway.sandbox.inbox import Inbox, Letter
 from gateway.sandbox.loopback import listen, listening_address
 from gateway.sandbox.mail_text import plain_text, subject
+from gateway.sandbox.smtp_mail import Transaction
+from gateway.sandbox.smtp_reports import Reporter, ReportsTo
 from gateway.sandbox.smtp_session import Session
 
 #: Seconds a client is given to notice that it is being disconnected.
@@ -54,6 +56,7 @@ class SmtpSandbox:
         self.connections = 0
         #: DATA commands received, refused ones included.
         self.deliveries = 0
+        self._reporter = Reporter()
         self._server: asyncio.Server | None = None
         self._closing = False
         self._accepting: set[asyncio.Task[None]] = set()
@@ -78,6 +81,7 @@ class SmtpSandbox:
             accepting.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         await self._end(self._sessions.copy(), timeout=0)
+        await self._reporter.close()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -138,11 +142,26 @@ class SmtpSandbox:
         given = f"{user}\0{password}".encode()
         return hmac.compare_digest(given, "\0".join(self.require_auth).encode())
 
-    def keep(self, sender: str, recipients: list[str], raw: bytes) -> str:
-        """Put a mail into the inbox, once for each recipient, and return its queue id."""
+    @property
+    def reports_to(self) -> ReportsTo | None:
+        """Where is told what became of mails whose senders asked for that; ``None`` for nowhere."""
+        return self._reporter.to
+
+    @reports_to.setter
+    def reports_to(self, to: ReportsTo | None) -> None:
+        self._reporter.to = to
+
+    def keep(self, mail: Transaction, raw: bytes) -> str:
+        """Put a mail into the inbox, once for each recipient, and return its queue id.
+
+        One that is to be lost is not put there, if its sender can be told so.
+        """
         queue_id = secrets.token_hex(6).upper()
         text = plain_text(raw)
-        fields = {"mail_from": sender, "subject": subject(raw)}
-        for recipient in recipients:
-            self.inbox.add(Letter("smtp", recipient, text, raw, fields, time.time(), queue_id))
+        fields = {"mail_from": mail.sender, "subject": subject(raw)}
+        for recipient in mail.recipients:
+            lost = mail.planned.fault is Fault.LOSE and self._reporter.reports(mail, recipient, lost=True)
+            if not lost:
+                self.inbox.add(Letter("smtp", recipient, text, raw, fields, time.time(), queue_id))
+            self._reporter.tell(mail, recipient, lost=lost)
         return queue_id

@@ -12,6 +12,9 @@ MAX_MESSAGE = 25 * 1024 * 1024
 #: Recipients of one mail (RFC 5321 section 4.5.3.1.8).
 MAX_RECIPIENTS = 100
 
+_WISHES = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+#: xtext (RFC 3461 section 4), decoded at most 100 characters long.
+_ENVELOPE_ID = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2}){1,100}")
 _PATH = re.compile(r"(?i:(FROM|TO)):\s*<([^<>]*)>\s*(.*)", re.DOTALL)
 
 
@@ -24,6 +27,10 @@ class Transaction:
     recipients: list[str] = field(default_factory=list)
     #: The fault its end meets.
     planned: Planned = field(default_factory=Planned)
+    #: What the client calls it in reports (RFC 3461 section 4.4).
+    envelope_id: str | None = None
+    #: What is to be reported of each recipient: SUCCESS, FAILURE, DELAY.
+    notify: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 def read_path(word: str, rest: str) -> tuple[str, str] | None:
@@ -41,8 +48,23 @@ def begin(sender: str, parameters: str) -> Transaction | str:
         return "501 5.5.4 A parameter has no such value"
     if int(size) > MAX_MESSAGE:
         return "552 5.3.4 Message too big"
+    envelope_id = given.pop("ENVID", None) or None
+    if given.pop("RET", "HDRS").upper() not in {"FULL", "HDRS"} or not _ENVELOPE_ID.fullmatch(envelope_id or "-"):
+        return "501 5.5.4 A parameter has no such value"
     if given.keys() - {"SMTPUTF8", "AUTH"}:
         return "555 5.5.4 Parameter unrecognized"
     if not sender.isascii() and "SMTPUTF8" not in given:
         return "553 5.6.7 SMTPUTF8 is required"
-    return Transaction(sender, "SMTPUTF8" in given)
+    return Transaction(sender, "SMTPUTF8" in given, envelope_id=envelope_id)
+
+
+def asked_reports(parameters: str) -> frozenset[str] | str:
+    """Return what RCPT asks to be reported (RFC 3461 section 4.1), or the reply that refuses its parameters."""
+    given = {name.upper(): value for name, _, value in (item.partition("=") for item in parameters.split())}
+    given.pop("ORCPT", None)
+    wishes = frozenset(given.pop("NOTIFY", "FAILURE").upper().split(","))
+    if given:
+        return "555 5.5.4 Parameter unrecognized"
+    if wishes == {"NEVER"}:
+        return frozenset()
+    return wishes if wishes <= _WISHES else "501 5.5.4 A parameter has no such value"

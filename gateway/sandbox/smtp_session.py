@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, cast
 
 from gateway.sandbox.fault import Fault, Faults
 from gateway.sandbox.smtp_auth import MECHANISMS, Dialog, MalformedAuthError, prompt
-from gateway.sandbox.smtp_mail import MAX_MESSAGE, MAX_RECIPIENTS, Transaction, begin, read_path
+from gateway.sandbox.smtp_mail import MAX_MESSAGE, MAX_RECIPIENTS, Transaction, asked_reports, begin, read_path
 
 #: Bytes of one line that is not part of a mail: the limit RFC 4954 section 4 sets for AUTH, the longest command.
 MAX_LINE = 12_288
@@ -44,7 +44,7 @@ class Server(Protocol):
     def accepts(self, user: str, password: str) -> bool:
         """Tell whether these credentials may send."""
 
-    def keep(self, sender: str, recipients: list[str], raw: bytes) -> str:
+    def keep(self, mail: Transaction, raw: bytes) -> str:
         """Take a mail and return its queue id."""
 
 
@@ -192,7 +192,7 @@ class Session(asyncio.Protocol):
         self._work()
 
     def _keep(self, mail: Transaction, raw: bytes) -> None:
-        self._say(f"250 2.0.0 Ok: queued as {self._server.keep(mail.sender, mail.recipients, raw)}")
+        self._say(f"250 2.0.0 Ok: queued as {self._server.keep(mail, raw)}")
 
     # -- commands
 
@@ -222,6 +222,7 @@ class Session(asyncio.Protocol):
             f"SIZE {MAX_MESSAGE}",
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
+            "DSN",
             "SMTPUTF8",
         ]
         if self._may_secure():
@@ -287,16 +288,16 @@ class Session(asyncio.Protocol):
             self._say("503 5.5.1 MAIL first")
         elif path is None or not path[0]:
             self._say("501 5.5.4 Syntax: RCPT TO:<address>")
-        elif path[1]:
-            self._say("555 5.5.4 Parameter unrecognized")
+        elif isinstance(wishes := asked_reports(path[1]), str):
+            self._say(wishes)
         elif not path[0].isascii() and not mail.utf8:
             self._say("553 5.6.7 SMTPUTF8 is required")
         elif len(mail.recipients) >= MAX_RECIPIENTS:
             self._say("452 4.5.3 Too many recipients")
         else:
-            self._add_recipient(mail, path[0])
+            self._add_recipient(mail, path[0], wishes)
 
-    def _add_recipient(self, mail: Transaction, address: str) -> None:
+    def _add_recipient(self, mail: Transaction, address: str, wishes: frozenset[str]) -> None:
         planned = self._server.faults.take(address)
         refusal = _OUTRIGHT.get(planned.fault)
         if refusal is not None:
@@ -305,6 +306,7 @@ class Session(asyncio.Protocol):
         if planned.fault is not Fault.NONE:
             mail.planned = planned
         mail.recipients.append(address)
+        mail.notify[address] = wishes
         self._say("250 2.1.5 Ok")
 
     def _data(self, rest: str) -> None:

@@ -1,55 +1,40 @@
-"""PostgreSQL by asyncpg: one writing connection, a small pool for reading, any number of nodes.
+"""PostgreSQL by asyncpg: one writing connection, a few for reading, one for wakes, any number of nodes.
 
 A batch is a handful of set statements over arrays (8 µs a row measured, against 25-31 for one statement a row).
+A connection that may be broken is never asked to roll back, for it might not answer: it is ended, which rolls back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import asyncpg
 
+from gateway.storage.connecting import FAILURES, Connected, Connector, is_sound, translated
 from gateway.storage.database import Done
+from gateway.storage.listener import Listener
+from gateway.storage.readers import Readers
 from gateway.storage.statement import Row, Statement, numbered
-from gateway.storage.unit import (
-    Connection,
-    Move,
-    Record,
-    StorageContendedError,
-    StorageError,
-    StorageUnavailableError,
-    Unit,
-)
+from gateway.storage.unit import Connection, Move, Record, StorageUnavailableError, Unit
+from gateway.storage.wakes import Wakes
 
-#: Seconds a statement may take, and a lock may be waited for, before the unit fails.
-STATEMENT_TIMEOUT = 10.0
-#: Seconds a connection may take to be made.
-CONNECT_TIMEOUT = 5.0
-#: Connections for reading, each used by one look-up at a time.
-READERS = 4
+#: Seconds a transaction may take to begin or to be rolled back: nothing is done then, so a server that takes longer
+#: hangs, and the sooner that is known the sooner another connection is tried.
+BEGIN_TIMEOUT = 3.0
+#: Seconds after which a transaction is ended whatever it waits for: the last resort, each statement has its own limit.
+TRANSACTION_TIMEOUT = 20.0
+#: Seconds after a failed attempt to connect in which no other is made: a busy gateway would make hundreds a second,
+#: each of which costs the server a process.
+CONNECT_PAUSE = 0.25
+#: Seconds a connection may take to say goodbye.
+CLOSE_TIMEOUT = 2.0
 
-_UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    # The driver lost track of a connection that broke under it.
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    TimeoutError,
-    OSError,
-)
-
-#: The driver's own words for a connection that is no more.
-_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-_CONTENDED = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+#: Failures after which the same units may simply be tried again: the other side of a deadlock has won and goes on, and
+#: a plan that a migration made obsolete is forgotten.
+_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 
 #: The values by which ``RETURNING`` names a row.
 Key = tuple[Any, ...]
@@ -58,97 +43,134 @@ _numbered = lru_cache(maxsize=512)(numbered)
 
 
 class PostgresqlEngine:
-    """The engine for several nodes on one database."""
+    """The engine for several nodes on one database. ``pause`` is in seconds."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._writer: asyncpg.Connection[Any] | None = None
-        self._readers: asyncpg.Pool[Any] | None = None
+    def __init__(self, url: str, *, pause: float = CONNECT_PAUSE) -> None:
+        self._connector = Connector(url)
+        self._pause = pause
+        self._writer: Connected | None = None
+        self._readers = Readers(self._connector.connect)
+        self._listener: Listener | None = None
+        self._listening: asyncio.Task[None] | None = None
+        #: Until when, in the loop's time, no connection for writing is tried.
+        self._patient_until = 0.0
 
-    async def open(self) -> None:
+    async def open(self, wakes: Wakes) -> None:
         """Connect. Raises ``StorageUnavailableError``."""
+        # Its commits carry nothing but a wake: they wait for no disk.
+        self._listener = Listener(partial(self._connector.connect, synchronous_commit="off"), wakes)
         try:
-            self._readers = await asyncpg.create_pool(
-                self._url, min_size=1, max_size=READERS, timeout=CONNECT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT
-            )
-            self._writer = await self._connect()
-        except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
-            if self._readers is not None:
-                self._readers.terminate()
+            await self._readers.open()
+            self._writer = await self._connector.connect()
+            await self._listener.open()
+        except FAILURES as error:
+            await self.close()
             raise translated(error) from None
+        self._listening = asyncio.create_task(self._listener.run(), name="storage listener")
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._writer is not None and not self._writer.is_closed():
-            await self._writer.close()
-        if self._readers is not None:
-            await self._readers.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        if self._writer is not None:
+            # A server that does not answer closes nothing; then the connection is simply ended.
+            await asyncio.gather(self._writer.close(timeout=CLOSE_TIMEOUT), return_exceptions=True)
+        await self._readers.close(CLOSE_TIMEOUT)
 
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
         try:
             try:
                 return await self._in_transaction(units)
-            except asyncpg.DeadlockDetectedError:
-                # The other side has won and goes on: the second time the way is free.
+            except _PASSING:
                 return await self._in_transaction(units)
-        except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
-            if isinstance(error, asyncpg.InternalClientError) and self._writer is not None:
-                # Whatever its state is, the next batch must not find out.
-                self._writer.terminate()
+        except FAILURES as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self._look_elsewhere()
             raise translated(error) from None
 
     async def _in_transaction(self, units: Sequence[Unit]) -> list[Done]:
-        if self._writer is None or self._writer.is_closed():
-            self._writer = await self._connect()
-        async with self._writer.transaction():
-            return await _write_all(self._writer, units)
+        writer = await self._begun()
+        # The driver sets itself no limit where it closes an old statement, which a hung server never answers.
+        limit = asyncio.get_running_loop().call_later(TRANSACTION_TIMEOUT, writer.terminate)
+        try:
+            outcomes = await _write_all(writer, units)
+            await writer.execute("COMMIT")
+        except BaseException as error:
+            await _roll_back(writer, error)
+            raise
+        finally:
+            limit.cancel()
+        return outcomes
+
+    async def _begun(self) -> Connected:
+        """Return the writing connection, a transaction begun on it."""
+        if self._writer is not None and not self._writer.is_closed():
+            try:
+                await self._writer.execute("BEGIN", timeout=BEGIN_TIMEOUT)
+            except FAILURES:
+                # Nothing was begun, so nothing is done twice.
+                self._writer.terminate()
+            else:
+                return self._writer
+        self._writer = await self._reconnected()
+        try:
+            await self._writer.execute("BEGIN", timeout=BEGIN_TIMEOUT)
+        except BaseException:
+            self._writer.terminate()
+            raise
+        return self._writer
+
+    async def _reconnected(self) -> Connected:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._patient_until:
+            raise StorageUnavailableError("PostgreSQL: no connection, and the last attempt was a moment ago")
+        try:
+            return await self._connector.connect()
+        except FAILURES:
+            self._patient_until = loop.time() + self._pause
+            raise
+
+    def _look_elsewhere(self) -> None:
+        # The server was demoted: the connections that still stand lead to old rows. A new one finds where to write.
+        self._patient_until = asyncio.get_running_loop().time() + self._pause
+        self._readers.drop()
+        if self._listener is not None:
+            self._listener.reconnect()
 
     async def fetch(self, sql: str, values: dict[str, Any]) -> list[Record]:
         """Read committed rows."""
         text, names = _numbered(sql)
-        arguments = [values[name] for name in names]
         try:
-            try:
-                return await self._read(text, arguments)
-            except (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, *_LOST):
-                # An idle connection that the server has ended is found out by its next use; reading twice is harmless.
-                return await self._read(text, arguments)
-        except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
+            return cast("list[Record]", await self._readers.fetch(text, [values[name] for name in names]))
+        except FAILURES as error:
             raise translated(error) from None
 
-    async def _read(self, text: str, arguments: Sequence[Any]) -> list[Record]:
-        assert self._readers is not None, "the engine is not open"
-        return cast("list[Record]", await self._readers.fetch(text, *arguments))
-
-    async def _connect(self) -> asyncpg.Connection[Any]:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            return await asyncpg.connect(
-                self._url,
-                command_timeout=STATEMENT_TIMEOUT,
-                server_settings={"application_name": "otp-gateway", "lock_timeout": f"{STATEMENT_TIMEOUT / 2:g}s"},
-            )
+    def tell(self, topics: Collection[str]) -> None:
+        """Wake these topics on the other nodes, as soon as that can be done; wait for nothing."""
+        if self._listener is not None:
+            self._listener.tell(topics)
 
 
-def translated(error: BaseException) -> StorageError:
-    """Return what a driver's error means here, its text without values."""
-    kind = StorageError
-    if isinstance(error, _CONTENDED):
-        kind = StorageContendedError
-    elif isinstance(error, _UNAVAILABLE):
-        kind = StorageUnavailableError
-    # PostgreSQL's DETAIL holds values of the row: the kind of error and its SQLSTATE are enough.
-    return kind(f"PostgreSQL: {type(error).__name__} {getattr(error, 'sqlstate', None) or ''}".rstrip())
+async def _roll_back(writer: Connected, error: BaseException) -> None:
+    if is_sound(writer, error):
+        try:
+            await writer.execute("ROLLBACK", timeout=BEGIN_TIMEOUT)
+        except FAILURES:
+            writer.terminate()
+    else:
+        writer.terminate()
 
 
-async def _write_all(writer: asyncpg.Connection[Any], units: Sequence[Unit]) -> list[Done]:
+async def _write_all(writer: Connected, units: Sequence[Unit]) -> list[Done]:
     outcomes: list[Done] = [Done()] * len(units)
     moves = {place: unit for place, unit in enumerate(units) if isinstance(unit, Move)}
     held = await _held(writer, moves)
     follow: dict[Statement, list[Row]] = {}
     for place, move in moves.items():
         if place in held:
-            outcomes[place] = Done(value=True, notes=move.notes)
+            outcomes[place] = Done(value=True, notes=move.notes, wakes=move.wakes)
             for statement, row in move.then:
                 follow.setdefault(statement, []).append(row)
         else:
@@ -161,7 +183,7 @@ async def _write_all(writer: asyncpg.Connection[Any], units: Sequence[Unit]) -> 
     return outcomes
 
 
-async def _held(writer: asyncpg.Connection[Any], moves: dict[int, Move]) -> set[int]:
+async def _held(writer: Connected, moves: dict[int, Move]) -> set[int]:
     """Write every guard, one statement a kind, and return the places of the moves whose guard held."""
     held = set()
     kinds: dict[Statement, dict[Key, tuple[int, Row]]] = {}
@@ -178,27 +200,30 @@ async def _held(writer: asyncpg.Connection[Any], moves: dict[int, Move]) -> set[
     return held
 
 
-async def _execute(writer: asyncpg.Connection[Any], statement: Statement, rows: Sequence[Row]) -> list[Any]:
+async def _execute(writer: Connected, statement: Statement, rows: Sequence[Row]) -> list[Any]:
     return await writer.fetch(statement.postgresql, *zip(*rows, strict=True))
 
 
-async def _run_work(writer: asyncpg.Connection[Any], work: Callable[[Connection], Awaitable[Any]]) -> Done:
+async def _run_work(writer: Connected, work: Callable[[Connection], Awaitable[Any]]) -> Done:
     connection = _PostgresqlConnection(writer)
+    await writer.execute("SAVEPOINT work")
     try:
-        async with writer.transaction():
-            value = await work(connection)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.CancelledError):
+        value = await work(connection)
+    except (*FAILURES, asyncio.CancelledError):
         raise
     except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for the work
         # The work itself said no: its savepoint is undone, and the others of the batch are not.
+        await writer.execute("ROLLBACK TO work; RELEASE work")
         return Done(error=error)
-    return Done(value=value, notes=connection.notes)
+    await writer.execute("RELEASE work")
+    return Done(value=value, notes=connection.notes, wakes=connection.wakes)
 
 
 class _PostgresqlConnection:
-    def __init__(self, writer: asyncpg.Connection[Any]) -> None:
+    def __init__(self, writer: Connected) -> None:
         self._writer = writer
         self.notes: list[object] = []
+        self.wakes: list[str] = []
 
     async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
         text, names = _numbered(sql)
@@ -210,4 +235,5 @@ class _PostgresqlConnection:
         for statement, row in move.then:
             await _execute(self._writer, statement, [row])
         self.notes.extend(move.notes)
+        self.wakes.extend(move.wakes)
         return True

@@ -14,52 +14,27 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gateway.storage.database import Done
+from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
 from gateway.storage.statement import Row, Statement
-from gateway.storage.unit import Connection, Move, Record, StorageError, StorageUnavailableError, Unit
+from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
+from gateway.storage.wakes import Wakes
+
+__all__ = ["SqliteEngine", "connect"]
 
 T = TypeVar("T")
 
-#: Seconds a writer waits for another process's write lock before it gives up with "locked".
-BUSY_TIMEOUT = 5.0
 _BEGIN = "BEGIN IMMEDIATE"
-#: KiB of pages a connection keeps: with SQLite's 2 MiB the ends of the indexes were read again and again.
-CACHE = 16 * 1024
 #: Reading threads: enough that a long list never holds up a look-up.
 READERS = 4
-
-
-def connect(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
-    """Open the file with this project's settings. Raises ``sqlite3.Error``."""
-    connection = sqlite3.connect(
-        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-    connection.row_factory = sqlite3.Row
-    _turn_to_wal(connection, busy_timeout)
-    for pragma in ("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
-
-
-def _turn_to_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    # While another process turns the same new file, SQLite says "locked" at once, whatever its timeout.
-    given_up = time.monotonic() + busy_timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= given_up:
-                connection.close()
-                raise
-            time.sleep(0.01)
-        else:
-            return
+#: What may go wrong between us and the file. SQLite's want of memory comes as Python's own.
+_FAILURES = (sqlite3.Error, OSError, MemoryError)
 
 
 class SqliteEngine:
@@ -72,13 +47,12 @@ class SqliteEngine:
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._reader = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        #: ``None`` from when it broke until it could be opened anew.
         self._writer: sqlite3.Connection | None = None
 
-    async def open(self) -> None:
-        """Connect. Raises ``StorageUnavailableError``."""
-        self._writer = await self._in(self._writer_thread, self._connect)
-        # On the loop it is tried and not waited for.
-        self._writer.execute("PRAGMA busy_timeout=0")
+    async def open(self, wakes: Wakes) -> None:  # noqa: ARG002 - nobody shares a file whom this engine could hear
+        """Connect, having looked over the file. Raises ``StorageError``, and of a damaged file says what to do."""
+        self._writer = await self._in(self._writer_thread, self._first_writer)
 
     async def close(self) -> None:
         """Disconnect, once everything under way has ended."""
@@ -88,17 +62,19 @@ class SqliteEngine:
             connection.close()
 
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
-        """Write all units in one transaction."""
+        """Write all units in one transaction, on a new connection if the last one broke."""
+        if self._writer is None:
+            self._writer = await self._in(self._writer_thread, self._new_writer)
         writer = self._writer
-        assert writer is not None, "the engine is not open"
-        await self._begin(writer)
         try:
-            outcomes = _translated(lambda: _write_all(writer, units))
-            await self._in(self._writer_thread, lambda: writer.execute("COMMIT"))
-        except BaseException:
-            # After a full disk or an I/O error SQLite may have rolled back by itself.
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
+            await self._begin(writer)
+            outcomes = _write_all(writer, units)
+            await asyncio.get_running_loop().run_in_executor(self._writer_thread, writer.execute, "COMMIT")
+        except BaseException as error:
+            # In the thread of the commit, and so after it, whoever was stopped meanwhile.
+            await self._in(self._writer_thread, partial(self._roll_back, writer, error))
+            if isinstance(error, _FAILURES):
+                raise translated(error) from None
             raise
         return outcomes
 
@@ -106,27 +82,68 @@ class SqliteEngine:
         """Read committed rows."""
         return await self._in(self._reader_threads, lambda: self._read(sql, values))
 
+    def tell(self, topics: Collection[str]) -> None:
+        """Tell nobody: a file is one node's, and another process on it looks from time to time."""
+
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: _translated(call))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, call)
+        except _FAILURES as error:
+            raise translated(error) from None
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self._path, self._busy_timeout)
         self._opened.append(connection)
         return connection
 
+    def _first_writer(self) -> sqlite3.Connection:
+        check(self._path)
+        return self._new_writer()
+
+    def _new_writer(self) -> sqlite3.Connection:
+        writer = self._connect()
+        # On the loop it is tried and not waited for.
+        writer.execute("PRAGMA busy_timeout=0")
+        return writer
+
+    def _new_reader(self) -> sqlite3.Connection:
+        reader = self._connect()
+        reader.execute("PRAGMA query_only=ON")
+        return reader
+
+    def _anew(self, broken: sqlite3.Connection, make: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """Return what takes a broken connection's place, or itself where nothing can be opened now.
+
+        It is closed last: with the last connection SQLite removes the log, and on a full disk could make no other.
+        """
+        try:
+            made = make()
+        except (*_FAILURES, StorageError):
+            return broken
+        self._end(broken)
+        return made
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        self._opened.remove(connection)
+        connection.close()
+
     def _read(self, sql: str, values: dict[str, Any]) -> list[Record]:
         connection = getattr(self._reader, "connection", None)
         if connection is None:
-            connection = self._reader.connection = self._connect()
-            connection.execute("PRAGMA query_only=ON")
-        return cast("list[Record]", connection.execute(sql, values).fetchall())
+            connection = self._reader.connection = self._new_reader()
+        try:
+            return cast("list[Record]", connection.execute(sql, values).fetchall())
+        except _FAILURES as error:
+            if breaks(error):
+                self._reader.connection = self._anew(connection, self._new_reader)
+            raise
 
     async def _begin(self, writer: sqlite3.Connection) -> None:
         try:
             writer.execute(_BEGIN)
         except sqlite3.OperationalError:
             # Another process writes: wait for it, off the loop.
-            await self._in(self._writer_thread, lambda: self._begin_patiently(writer))
+            await asyncio.get_running_loop().run_in_executor(self._writer_thread, lambda: self._begin_patiently(writer))
 
     def _begin_patiently(self, writer: sqlite3.Connection) -> None:
         writer.execute(f"PRAGMA busy_timeout={int(self._busy_timeout * 1000)}")
@@ -134,6 +151,21 @@ class SqliteEngine:
             writer.execute(_BEGIN)
         finally:
             writer.execute("PRAGMA busy_timeout=0")
+
+    def _roll_back(self, writer: sqlite3.Connection, error: BaseException) -> None:
+        """Leave a writer without a transaction, or none: one that is stuck in its transaction would fail for ever."""
+        try:
+            # After a full disk or an I/O error SQLite may have rolled back by itself.
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            stuck = writer.in_transaction
+        except _FAILURES:
+            stuck = True
+        if stuck:
+            self._writer = None
+            self._end(writer)
+        elif breaks(error):
+            self._writer = self._anew(writer, self._new_writer)
 
 
 def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:
@@ -155,7 +187,7 @@ def _write_move(writer: sqlite3.Connection, move: Move, follow: dict[Statement, 
         return Done(value=False)
     for statement, row in move.then:
         follow.setdefault(statement, []).append(row)
-    return Done(value=True, notes=move.notes)
+    return Done(value=True, notes=move.notes, wakes=move.wakes)
 
 
 def _run_work(writer: sqlite3.Connection, work: Callable[[Connection], Awaitable[Any]]) -> Done:
@@ -171,7 +203,7 @@ def _run_work(writer: sqlite3.Connection, work: Callable[[Connection], Awaitable
         writer.execute("RELEASE work")
         return Done(error=error)
     writer.execute("RELEASE work")
-    return Done(value=value, notes=connection.notes)
+    return Done(value=value, notes=connection.notes, wakes=connection.wakes)
 
 
 def _drive(awaitable: Awaitable[Any]) -> Any:
@@ -189,6 +221,7 @@ class _SqliteConnection:
     def __init__(self, writer: sqlite3.Connection) -> None:
         self._writer = writer
         self.notes: list[object] = []
+        self.wakes: list[str] = []
 
     async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
         return cast("list[Record]", self._writer.execute(sql, values).fetchall())
@@ -199,14 +232,5 @@ class _SqliteConnection:
         for statement, row in move.then:
             self._writer.execute(statement.sqlite, row)
         self.notes.extend(move.notes)
+        self.wakes.extend(move.wakes)
         return True
-
-
-def _translated(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except (sqlite3.OperationalError, OSError) as error:
-        # Locked, full, read-only, I/O error: the machine's trouble, not the statement's. SQLite's texts hold no values.
-        raise StorageUnavailableError(f"SQLite: {error}") from None
-    except sqlite3.Error as error:
-        raise StorageError(f"SQLite: {error}") from None

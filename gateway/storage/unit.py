@@ -33,12 +33,14 @@ class Move(Value, frozen=True):
     """A guarded write and what follows from it.
 
     ``guard`` writes a row only if the row is still in the status it leaves (or, without a guard, nothing is
-    asked); ``then`` is written in the same transaction, and only if the guard held.
+    asked); ``then`` is written in the same transaction, and only if the guard held. ``wakes`` names what is due
+    by it: topics of ``Database.wakes``, woken once it is durable, on this node and on the others.
     """
 
     guard: Write | None
     then: Sequence[Write] = ()
     notes: Sequence[object] = ()
+    wakes: Sequence[str] = ()
 
     @property
     def identity(self) -> tuple[object, ...] | None:
@@ -96,3 +98,7 @@ class StorageUnavailableError(StorageError):
 
 class StorageContendedError(StorageUnavailableError):
     """Another transaction was in the way of one of the units; the database itself is well."""
+
+
+class StorageDamagedError(StorageUnavailableError):
+    """The database's own file is damaged: nothing can be read or written until an operator acts."""

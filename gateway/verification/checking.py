@@ -94,17 +94,18 @@ class Checking:
         return len(await self._database.run(lambda connection: connection.fetch(sql.FORGET_COOLDOWNS, before=now)))
 
     async def on_route_end(self, connection: Connection, verification_id: str, now: float) -> None:
-        """End a verification none of whose messages left; called by the queue when a route has no channel left.
+        """End a verification none of whose messages arrived; called by the queue when a message has no channel left.
 
-        Where an attempt succeeded, or nobody knows, the person may hold the code, and it stays pending.
+        Where another message may arrive, or nobody knows whether one did, the person may hold the code, and it stays
+        pending. So it does once its time is over: it expires then.
         """
-        if await connection.fetch(sql.ANYTHING_LEFT, id=verification_id):
+        held = await connection.fetch(sql.HOLD_PENDING, id=verification_id, now=now)
+        if not held or await connection.fetch(sql.ANYTHING_HOPED_FOR, id=verification_id):
             return
-        if await connection.fetch(sql.ANYTHING_OPEN, id=verification_id):
+        if await connection.fetch(sql.ANYTHING_UNKNOWN, id=verification_id):
             return
-        for record in await connection.fetch("SELECT service FROM verification WHERE id = :id", id=verification_id):
-            status = VerificationStatus.FAILED
-            await ending.end(connection, self._queue, verification_id, record["service"], status, now)
+        status = VerificationStatus.FAILED
+        await ending.end(connection, self._queue, verification_id, held[0]["service"], status, now)
 
     async def _compare(
         self, connection: Connection, service: str, verification_id: str, code: str, now: float

@@ -27,7 +27,7 @@ _GONE: Mapping[str, tuple[str, str]] = {
     VerificationStatus.FAILED: ("Not delivered", "no channel could deliver the code; start a new verification"),
 }
 
-#: After these the recipient may be sent to again at once: the code was used, or none ever left.
+#: After these the recipient may be sent to again at once: the code was used, or none ever arrived.
 _END_COOLDOWN = frozenset({VerificationStatus.APPROVED, VerificationStatus.FAILED})
 
 

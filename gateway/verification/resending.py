@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
-from gateway.delivery.message import Message
+from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route, seal_code
 from gateway.delivery.person import IsTheirs, Locked
 from gateway.delivery.queue import Queue
@@ -17,6 +17,7 @@ from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Move, Record
 from gateway.verification import codes, cooldown, ending, refusing
 from gateway.verification import statements as sql
+from gateway.verification.admission import Admission
 from gateway.verification.view import status_at
 
 _LATEST = "SELECT step FROM message WHERE verification_id = :id ORDER BY id DESC LIMIT 1"
@@ -35,10 +36,11 @@ class Resending:
         hasher: Hasher,
         services: Mapping[str, ServiceSettings],
         chats: Collection[str],
-        has_room: Callable[[str], bool],
+        has_room: Callable[[str, str], bool],
         locked: Locked,
         is_theirs: IsTheirs,
         random_below: codes.RandomBelow,
+        admission: Admission | None = None,
     ) -> None:
         self._queue = queue
         self._sealer = sealer
@@ -49,13 +51,15 @@ class Resending:
         self._locked = locked
         self._is_theirs = is_theirs
         self._random_below = random_below
+        self._admission = admission
 
     async def resend(
         self, connection: Connection, service: str, verification_id: str, channel: str | None, now: float
     ) -> tuple[Message, bool]:
         """Return the new message and whether it was born in this node's hands.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``.
+        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``,
+        ``Unavailable``.
         """
         found = await connection.fetch(sql.ONE, id=verification_id, service=service)
         if not found or status_at(found[0], now) != VerificationStatus.PENDING or found[0]["code_sealed"] is None:
@@ -69,8 +73,11 @@ class Resending:
         step = await self._step(connection, verification_id, stops, channel)
         if self._chats:
             await self._ask(connection, service, stops, step, now)
+        if self._admission is not None and stops[step].address is not None:
+            route = [stop.channel for stop in stops[step:]]
+            self._admission.check(service, route, record["expires_at"] - now)
         message = self._again(owner, record, stops, step, now)
-        leased = bool(message.address) and self._has_room(message.channel)
+        leased = bool(message.address) and self._has_room(message.channel, service)
         await self._write(connection, record, message, stops[step], now, leased=leased)
         return message, leased
 
@@ -148,7 +155,8 @@ class Resending:
             write, told = self._queue.enqueue(message, now, leased=leased)
         sealed = self._sealed_anew(record, message)
         row = (message.verification_id, sends, now, resend_at, message.generation, sealed)
-        if not await connection.apply(recorded((sql.RESEND, row), [write], [resent, told])):
+        wakes = () if leased or stop.address is None else (topic(message.channel),)
+        if not await connection.apply(recorded((sql.RESEND, row), [write], [resent, told], wakes=wakes)):
             raise await ending.why_not(connection, message.service, message.verification_id, now)
 
     async def _claim_cooldown(

@@ -9,7 +9,7 @@ import orjson
 
 from channels.base import Address
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
-from gateway.delivery.message import Message
+from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
 from gateway.delivery.queue import Queue
 from gateway.events.event import EventName, event, recorded
@@ -90,7 +90,9 @@ def _move(draft: Draft, queue: Queue, sealer: Sealer) -> Move:
     guard = None
     if draft.resend_at > now:
         guard = (sql.CLAIM_COOLDOWN, (owner.service, _cooled(draft), now, draft.resend_at, owner.id))
-    return recorded(guard, then, [created, told])
+    # Left in the database, it is due at once, here or on another node.
+    wakes = () if draft.leased or draft.link is not None else (topic(message.channel),)
+    return recorded(guard, then, [created, told], wakes=wakes)
 
 
 def _cooled(draft: Draft) -> bytes:

@@ -109,12 +109,17 @@ LINKED_HERE = (
 FORGET_CHALLENGES = """DELETE FROM challenge WHERE hash IN
     (SELECT hash FROM challenge WHERE expires_at <= :now LIMIT 500) RETURNING hash"""
 
-#: Whether a message of it may have reached the person.
-ANYTHING_LEFT = """SELECT 1 FROM attempt WHERE verification_id = :id AND (outcome IN ('sent', 'unknown') OR outcome IS NULL)
-    LIMIT 1"""
+#: A pending verification whose time is not over, its row locked until what follows is written: of two messages that end
+#: at once, the second then sees the end of the first.
+HOLD_PENDING = """UPDATE verification SET checks = checks WHERE id = :id AND status = 'pending' AND expires_at > :now
+    RETURNING service"""
 
-#: Whether a message of it may still be sent.
-ANYTHING_OPEN = """SELECT 1 FROM message WHERE verification_id = :id AND status IN ('waiting', 'queued', 'sending')
+#: Whether a message of it may still be sent, or was and is not reported as undelivered.
+ANYTHING_HOPED_FOR = """SELECT 1 FROM message WHERE verification_id = :id
+    AND status IN ('waiting', 'queued', 'sending', 'sent', 'delivered') LIMIT 1"""
+
+#: Whether the person may have its code although nobody knows: an attempt's answer was lost, or is not there yet.
+ANYTHING_UNKNOWN = """SELECT 1 FROM attempt WHERE verification_id = :id AND (outcome = 'unknown' OR outcome IS NULL)
     LIMIT 1"""
 
 #: Cooldowns that are over, in small bites.

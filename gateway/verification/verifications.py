@@ -22,6 +22,7 @@ from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Fetch, Move
 from gateway.verification import codes, cooldown, refusing, starting
 from gateway.verification import statements as sql
+from gateway.verification.admission import Admission
 from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
 from gateway.verification.reverse import Reverse, refuse_unlinked
@@ -45,7 +46,7 @@ class Verifications:
     """Takes requests for codes.
 
     ``hand_over`` gives a fresh message to this node's dispatcher, ``has_room`` says whether it would take one of a
-    channel, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
+    channel and service, ``admission`` refuses what would wait too long, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
     answer there.
     """
 
@@ -61,12 +62,13 @@ class Verifications:
         channels: Mapping[str, Channel],
         kinds: Mapping[str, Normalize],
         hand_over: Callable[[Message], None],
-        has_room: Callable[[str], bool],
+        has_room: Callable[[str, str], bool],
         resolve: Resolve,
         locked: Locked,
         is_theirs: IsTheirs,
         invite: Invite,
         reverse: Reverse,
+        admission: Admission | None = None,
         sandbox: bool = False,
         random_below: codes.RandomBelow = random_below,
     ) -> None:
@@ -83,18 +85,21 @@ class Verifications:
         self._resolve = resolve
         self._invite = invite
         self._reverse = reverse
+        self._admission = admission
         self._sandbox = sandbox
         self._random_below = random_below
         bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
         self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
-        self._resending = Resending(queue, sealer, hasher, services, bots, has_room, locked, is_theirs, random_below)
+        self._resending = Resending(
+            queue, sealer, hasher, services, bots, has_room, locked, is_theirs, random_below, admission
+        )
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:
         """Make a verification without writing it.
 
-        Raises ``InvalidRequest``, ``RecipientRefused``, or ``Cooldown`` where a person would have to be invited first;
-        ``DeliveryError`` where the provider cannot be asked for its bot's name.
+        Raises ``InvalidRequest``, ``RecipientRefused``, ``Unavailable`` where too much waits already, or ``Cooldown``
+        where a person would have to be invited first; ``DeliveryError`` where the provider cannot be asked for its bot's name.
         """
         settings = self._services[service]
         policy = code_policy(asked, settings)
@@ -107,6 +112,8 @@ class Verifications:
         steps, link = self._plan(route, to, reaches), None
         if reaches:
             steps, link = await self._reached(service, steps, to)
+        if self._admission is not None and link is None:
+            self._admission.check(service, [step.channel for step in steps], policy.ttl)
         draft = self._draft(service, asked, policy, to, steps, link)
         return starting.prepared(draft, self._queue, self._sealer)
 
@@ -133,7 +140,8 @@ class Verifications:
     async def resend(self, service: str, verification_id: str, channel: str | None) -> None:
         """Send the code once more, from ``channel`` (or the latest message's) on along the route.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``.
+        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``,
+        ``Unavailable``.
         """
         now = self._clock.now()
 
@@ -235,7 +243,7 @@ class Verifications:
             params=asked.params,
         )
         resend_at = now + cooldown.length(settings.limits.cooldown, sends=1)
-        leased = link is None and self._has_room(message.channel)
+        leased = link is None and self._has_room(message.channel, service)
         hashes = {kind: self._hasher.hash(kind, address.canonical) for kind, address in to.items()}
         stops = [
             Stop(item.channel, item.address, item.recipient, hashes[item.kind].hex(), item.locale) for item in steps

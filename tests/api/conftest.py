@@ -162,7 +162,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
         channels=channels,
         kinds=KINDS,
         hand_over=sent.append,
-        has_room=lambda _: True,
+        has_room=lambda *_: True,
         resolve=subscribers.resolve,
         locked=any_locked,
         is_theirs=is_theirs,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import httpx
 import pytest
+
+from gateway.api.openapi import document
+from gateway.events.gauges import STATES
 
 
 @pytest.fixture
@@ -45,7 +49,18 @@ async def test_a_node_is_not_ready_without_database_or_migrations_or_while_drain
     assert change.items() <= response.json().items()
 
 
-async def test_a_dead_channel_makes_no_node_unready(anybody, world):
-    world.health = replace(world.health, channels={"sms": "unavailable"})
+@pytest.mark.parametrize("state", STATES)
+async def test_a_channels_state_is_shown_and_makes_no_node_unready(anybody, world, state):
+    world.health = replace(world.health, channels={"sms": state})
     response = await anybody.get("/readyz")
-    assert (response.status_code, response.json()["channels"]) == (200, {"sms": "unavailable"})
+    assert (response.status_code, response.json()["channels"]) == (200, {"sms": state})
+
+
+async def test_a_process_that_waits_for_its_database_is_alive(anybody, world):
+    world.health = replace(world.health, database=False, migrations=False, draining=True)
+    assert (await anybody.get("/healthz")).status_code == 200
+
+
+def test_every_state_is_told_of_in_the_document():
+    described = document("https://otp.example.org")["components"]["schemas"]["Health"]["properties"]["channels"]
+    assert [state for state in STATES if state not in re.findall(r"\w+", described["description"])] == []

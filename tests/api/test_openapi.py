@@ -124,7 +124,7 @@ async def test_every_operation_answers_its_examples_as_documented(world, shop, c
             body = {"code": world.sent[-1].code}
         response = await shop.request(method.upper(), target, json=body, headers={"X-Signature": "genuine"})
         assert success == str(response.status_code), response.text
-        if operation["operationId"] in {"openapi", "docs"}:
+        if operation["operationId"] in {"openapi", "docs", "metrics"}:
             continue
         told(response, operation)
         for example in shown(content_of(operation, success)) if response.content else ():

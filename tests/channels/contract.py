@@ -18,6 +18,7 @@ import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -235,6 +236,24 @@ class ChannelContract(AdapterContract):
             error = await _failure(opened, envelope())
         assert isinstance(error, AmbiguousError | TransientError)
         assert error.reason is Reason.TIMEOUT
+
+    async def test_an_attempt_keeps_to_its_deadline(
+        self, provider: Provider, channel: Channel, envelope: MakeEnvelope
+    ) -> None:
+        await channel.deliver(envelope())
+        await provider.stall()
+        async with asyncio.timeout(5.0):
+            error = await _failure(channel, replace(envelope(), deadline=0.5))
+        assert isinstance(error, AmbiguousError | TransientError)
+        assert error.reason is Reason.TIMEOUT
+
+    async def test_without_time_nothing_is_sent(
+        self, provider: Provider, channel: Channel, envelope: MakeEnvelope
+    ) -> None:
+        before = provider.requests()
+        error = await _failure(channel, replace(envelope(), deadline=0.0))
+        assert (type(error), error.reason) == (TransientError, Reason.TIMEOUT)
+        assert provider.requests() == before
 
     async def test_a_lost_answer_is_ambiguous(
         self, provider: Provider, channel: Channel, envelope: MakeEnvelope

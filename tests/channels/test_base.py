@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +33,24 @@ from tests.channels.contract import CODE, SHIPPED_CHANNELS, TEMPLATES, an_envelo
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The modules that adapters share; every other module of the package is an adapter.
-LEAVES = {"__init__", "base", "bot_api", "callback", "chat", "http", "kinds", "mime", "segments", "smtp", "updates"}
+LEAVES = {
+    "__init__",
+    "base",
+    "bot_api",
+    "callback",
+    "chat",
+    "dsn",
+    "http",
+    "kinds",
+    "mime",
+    "polling",
+    "segments",
+    "smtp",
+    "smtp_answers",
+    "twilio_codes",
+    "updates",
+    "wire",
+}
 ADAPTERS = sorted(path.stem for path in (ROOT / "channels").glob("*.py") if path.stem not in LEAVES)
 
 
@@ -155,12 +173,32 @@ def test_a_transient_error_keeps_the_wait_and_whom_it_is_for():
     assert (error.retry_after, error.whole_channel, error.provider_code) == (7.0, True, None)
 
 
+# --- Time ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, 10.0), (60.0, 10.0), (3.5, 3.5), (0.001, 0.001)])
+def test_an_attempt_takes_no_longer_than_the_channel_allows_and_the_deadline_leaves(
+    deadline: float | None, seconds: float
+):
+    channel = ConsoleChannel("console", ChannelSettings(adapter="console"))
+    assert channel.time_for(replace(an_envelope("x", {}), deadline=deadline)) == seconds
+
+
+@pytest.mark.parametrize("deadline", [0.0, -1.0])
+def test_without_time_there_is_no_attempt(deadline: float):
+    channel = ConsoleChannel("console", ChannelSettings(adapter="console"))
+    with pytest.raises(TransientError) as caught:
+        channel.time_for(replace(an_envelope("x", {}), deadline=deadline))
+    assert caught.value.reason is Reason.TIMEOUT
+
+
 # --- What an adapter need not write --------------------------------------------------------------------------
 
 
 async def test_a_plain_channel_has_no_callbacks_no_bot_and_no_link():
     channel = ConsoleChannel("console", ChannelSettings(adapter="console"))
     assert (await channel.link("token"), channel.listens) == (None, False)
+    assert (channel.reports, channel.recipient_pause) == (False, 0.0)
     await channel.listen(lambda inbound: pytest.fail(f"heard {inbound}"))
     with pytest.raises(ForgedCallbackError):
         channel.report(CallbackRequest("POST", "/callbacks/console", {}, b""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,21 +12,27 @@ from typing import ClassVar, Self
 
 import pytest
 import trustme
+from aiohttp import web
 from pydantic import ValidationError
 
 from channels.base import (
     AmbiguousError,
+    CallbackRequest,
     DeliveryError,
     Envelope,
+    ForgedCallbackError,
     PermanentError,
     Reason,
     Receipt,
+    Report,
+    ReportedStatus,
     TransientError,
 )
 from channels.email import EmailChannel, EmailSettings
 from gateway.sandbox.fault import Fault, Faults, Planned
 from gateway.sandbox.inbox import Inbox
 from gateway.sandbox.smtp import SmtpSandbox
+from gateway.sandbox.smtp_reports import ReportsTo
 from tests.channels.contract import CODE, ChannelContract, an_envelope, told
 
 ADDRESS = "ann.smith@people.example"
@@ -142,7 +149,7 @@ class Scripted:
     def __init__(self, **answers: str) -> None:
         self.answers = {"greeting": "220 hi", "EHLO": "250 hi", "DATA": "354 go", "QUIT": "221 bye"} | answers
         self.heard: list[str] = []
-        self.connections = 0
+        self.connections = self.open = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -155,6 +162,7 @@ class Scripted:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         try:
             going = await self._answer("greeting", reader, writer)
             while going and (line := await reader.readline()):
@@ -168,6 +176,7 @@ class Scripted:
         except ConnectionError:
             pass  # the client went first, as it may
         finally:
+            self.open -= 1
             writer.close()
 
     async def _answer(self, command: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -207,6 +216,8 @@ P, T, A = PermanentError, TransientError, AmbiguousError
         ({"RCPT": "550 5.7.8 log in"}, P, Reason.MISCONFIGURED, "550 5.7.8"),
         ({"RCPT": "530 5.7.0 authentication required"}, P, Reason.MISCONFIGURED, "530 5.7.0"),
         ({"RCPT": "550 5.1.8 bad sender's domain"}, P, Reason.MISCONFIGURED, "550 5.1.8"),
+        ({".": "550 5.4.5 daily quota"}, T, Reason.RATE_LIMITED, "550 5.4.5"),
+        ({"MAIL": "550 5.4.5 daily quota"}, T, Reason.RATE_LIMITED, "550 5.4.5"),
         ({"RCPT": "550 5.7.23 SPF"}, P, Reason.MISCONFIGURED, "550 5.7.23"),
         ({"MAIL": "553 5.7.1 not your address"}, P, Reason.MISCONFIGURED, "553 5.7.1"),
         ({"EHLO": "550 go away", "HELO": "550 go away"}, P, Reason.MISCONFIGURED, "550"),
@@ -217,6 +228,9 @@ P, T, A = PermanentError, TransientError, AmbiguousError
         ({".": "550 5.7.26 DMARC"}, P, Reason.MISCONFIGURED, "550 5.7.26"),
         ({".": "550 5.1.1 no such user"}, P, Reason.INVALID_RECIPIENT, "550 5.1.1"),
         ({".": "552 5.2.2 full"}, P, Reason.UNREACHABLE, "552 5.2.2"),
+        ({"RCPT": "454 sending too fast"}, T, Reason.RATE_LIMITED, "454"),
+        ({".": "454 sending too fast"}, T, Reason.RATE_LIMITED, "454"),
+        ({"RCPT": "451 4.7.500 busy"}, T, Reason.RATE_LIMITED, "451 4.7.500"),
         ({"RCPT": "452 4.2.2 full"}, T, Reason.UNREACHABLE, "452 4.2.2"),
         ({"RCPT": "450 busy"}, T, Reason.UNREACHABLE, "450"),
         ({"RCPT": "450 4.2.1 too quickly"}, T, Reason.RATE_LIMITED, "450 4.2.1"),
@@ -260,11 +274,20 @@ async def test_an_answer_means(
     assert (type(error), error.reason, error.provider_code) == (kind, reason, code)
 
 
-async def test_greylisting_asks_for_the_minute_it_takes():
-    async with Scripted(RCPT="451 4.7.1 greylisted, try again") as server:
+@pytest.mark.parametrize("answer", ["451 4.7.1 greylisted, try again", "450 4.2.0 Greylisted", "452 4.2.2 full"])
+async def test_what_takes_a_minute_at_the_least_asks_for_it(answer: str):
+    """Longer than a route waits for one channel, so that the next one takes over."""
+    async with Scripted(RCPT=answer) as server:
         error = await failure(server)
     assert isinstance(error, TransientError)
     assert (error.reason, error.retry_after, error.whole_channel) == (Reason.UNREACHABLE, 60.0, False)
+
+
+async def test_a_used_up_quota_is_everybodys():
+    async with Scripted(**{".": "550 5.4.5 Daily user sending limit exceeded"}) as server:
+        error = await failure(server)
+    assert isinstance(error, TransientError)
+    assert (error.retry_after, error.whole_channel) == (3_600.0, True)
 
 
 @pytest.mark.parametrize(
@@ -394,6 +417,20 @@ async def test_an_answer_over_a_kept_connection_is_not_asked_for_again(answer: s
         assert (server.connections, len([line for line in server.heard if "RCPT" in line])) == (1, 2)
 
 
+@pytest.mark.parametrize("answer", ["530 5.7.0 log in again", "554 5.7.0 too many mails in this session"])
+async def test_a_refusal_that_may_be_a_kept_connections_alone_is_asked_for_again_on_a_new_one(answer: str):
+    """It would stop the channel, for every mail of which a new connection would do."""
+    async with Scripted() as server, EmailChannel("email", settings(port=server.port)) as channel:
+        await channel.deliver(an_email())
+        server.answers["MAIL"] = answer
+        with pytest.raises(PermanentError) as caught:
+            await channel.deliver(an_email())
+        assert (caught.value.reason, server.connections) == (Reason.MISCONFIGURED, 2)
+        with pytest.raises(PermanentError):
+            await channel.deliver(an_email())
+        assert (server.connections, len([line for line in server.heard if "MAIL" in line])) == (3, 4)
+
+
 async def test_a_reset_that_is_refused_costs_the_connection_and_not_the_mail():
     async with (
         Scripted(RCPT="550 no", RSET="502 unknown") as server,
@@ -425,6 +462,23 @@ async def test_an_attempt_takes_no_longer_than_its_timeout():
     assert 0.15 < time.monotonic() - started < 5.0
 
 
+async def test_an_attempt_takes_no_longer_than_its_deadline_whoever_uses_the_connections():
+    """Waiting for a free connection counts, and nothing was sent meanwhile."""
+    async with (
+        Scripted(**{".": SILENCE}) as server,
+        EmailChannel("email", settings(port=server.port, concurrency=1)) as channel,
+    ):
+        first = asyncio.create_task(channel.deliver(dataclasses.replace(an_email(), deadline=0.6)))
+        while "DATA" not in server.heard:  # noqa: ASYNC110 - a server has no event to wait for
+            await asyncio.sleep(0)
+        with pytest.raises(TransientError) as waited:
+            await channel.deliver(dataclasses.replace(an_email(), deadline=0.1))
+        with pytest.raises(AmbiguousError) as sent:
+            await first
+    assert (waited.value.reason, sent.value.reason) == (Reason.TIMEOUT, Reason.TIMEOUT)
+    assert server.heard.count("DATA") == 1
+
+
 async def test_a_delivery_under_way_at_closing_leaves_no_connection_behind(provider: SmtpProvider):
     chosen = settings(port=provider.server.port, username=USER, password=PASSWORD)
     async with EmailChannel("email", chosen) as channel:
@@ -433,6 +487,23 @@ async def test_a_delivery_under_way_at_closing_leaves_no_connection_behind(provi
     assert isinstance(await under_way, Receipt)
     # Returns once the server has seen every connection end, and would cut and wait for one that was left.
     await provider.close()
+
+
+async def test_canceled_deliveries_leave_no_connection_behind():
+    async with (
+        Scripted(RCPT=SILENCE) as server,
+        EmailChannel("email", settings(port=server.port, concurrency=3)) as channel,
+    ):
+        sending = [asyncio.create_task(channel.deliver(an_email())) for _ in range(3)]
+        while len([line for line in server.heard if "RCPT" in line]) < 3:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0)
+        for one in sending:
+            one.cancel()
+        await asyncio.wait(sending)
+        async with asyncio.timeout(5.0):
+            while server.open:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0)
+    assert [one.cancelled() for one in sending] == [True] * 3
 
 
 async def test_a_server_that_ignores_quit_does_not_hold_up_closing():
@@ -517,6 +588,15 @@ async def test_smtputf8_reaches_other_alphabets_where_it_is_on(provider: SmtpPro
     assert (letter.to, b"To: j\xc3\xbcrgen@people.example\r\n" in letter.raw) == ("jürgen@people.example", True)
 
 
+@pytest.mark.parametrize("answer", ["553 5.6.7 no", "555 no"])
+async def test_a_server_that_will_not_name_them_refuses_this_one_alone(answer: str):
+    async with Scripted(EHLO="250-hi\r\n250 SMTPUTF8", MAIL=answer) as server:
+        error = await failure(server, an_email("jürgen@people.example"), smtputf8=True)
+        plain = await failure(server, smtputf8=True)
+    assert (type(error), error.reason) == (PermanentError, Reason.INVALID_RECIPIENT)
+    assert plain.reason is Reason.MISCONFIGURED
+
+
 async def test_a_server_without_smtputf8_cannot_reach_them():
     async with Scripted() as server:
         error = await failure(server, an_email("jürgen@people.example"), smtputf8=True)
@@ -536,6 +616,147 @@ async def test_an_address_that_could_break_a_command_is_not_sent(address: str):
     assert (type(error), error.reason, server.heard) == (PermanentError, Reason.REJECTED, [])
 
 
+# --- Reports -------------------------------------------------------------------------------------------------
+
+BOUNCE_TOKEN = "bounce-token-51d7c0aa"
+BOUNCES = "bounces@shop.example"
+REPORT = (
+    b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: message/delivery-status\r\n\r\nOriginal-Envelope-Id: attempt-1\r\n\r\n"
+    b"Final-Recipient: rfc822; ann.smith@people.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n"
+)
+
+
+def bounced(
+    mail: bytes = REPORT, authorization: str | None = f"Bearer {BOUNCE_TOKEN}", method: str = "POST"
+) -> CallbackRequest:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return CallbackRequest(method, "/callbacks/email", headers, mail)
+
+
+def receiver(**changes: object) -> EmailChannel:
+    return EmailChannel("email", settings(**{"dsn": True, "bounce_token": BOUNCE_TOKEN, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "mail", "recipient"),
+    [
+        ({}, f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{ADDRESS}>"),
+        (
+            {"dsn": True},
+            f"MAIL FROM:<{SENDER}> RET=HDRS ENVID=attempt-token-1",
+            f"RCPT TO:<{ADDRESS}> NOTIFY=SUCCESS,FAILURE",
+        ),
+        ({"bounces": BOUNCES}, "MAIL FROM:<bounces+attempt-token-1@shop.example>", f"RCPT TO:<{ADDRESS}>"),
+        (
+            {"dsn": True, "bounces": BOUNCES},
+            "MAIL FROM:<bounces+attempt-token-1@shop.example> RET=HDRS ENVID=attempt-token-1",
+            f"RCPT TO:<{ADDRESS}> NOTIFY=SUCCESS,FAILURE",
+        ),
+    ],
+)
+async def test_reports_are_asked_for_where_that_is_set(changes: dict[str, object], mail: str, recipient: str):
+    async with (
+        Scripted(EHLO="250-hi\r\n250 DSN") as server,
+        EmailChannel("email", settings(port=server.port, **changes)) as channel,
+    ):
+        await channel.deliver(an_email())
+    assert server.heard[1:3] == [mail, recipient]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, False),
+        ({"dsn": True}, False),
+        ({"bounces": BOUNCES}, False),
+        ({"bounce_token": BOUNCE_TOKEN}, False),
+        ({"dsn": True, "bounce_token": BOUNCE_TOKEN}, True),
+        ({"bounces": BOUNCES, "bounce_token": BOUNCE_TOKEN}, True),
+    ],
+)
+def test_reports_are_expected_where_they_are_asked_for_and_can_be_proved(changes: dict[str, object], expected: bool):
+    assert EmailChannel("email", settings(**changes)).reports is expected
+
+
+def test_a_mail_that_came_back_is_a_report():
+    expected = Report("attempt-1", ReportedStatus.UNDELIVERED, None, "5.1.1", Reason.INVALID_RECIPIENT)
+    assert receiver().report(bounced()) == expected
+    assert receiver().report(bounced(authorization=f"bearer {BOUNCE_TOKEN}")) == expected
+
+
+def test_one_that_came_back_to_an_attempts_own_address_is_too():
+    mail = b"To: bounces+attempt-2@shop.example\r\n" + REPORT.replace(b"Original-Envelope-Id: attempt-1", b"X: y")
+    report = receiver(dsn=False, bounces=BOUNCES).report(bounced(mail))
+    assert report is not None
+    assert report.attempt_token == "attempt-2"
+
+
+@pytest.mark.parametrize("mail", [b"", b"Subject: Out of office\r\n\r\nI am away."])
+def test_any_other_mail_is_nothing_to_do(mail: bytes):
+    assert receiver().report(bounced(mail)) is None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        bounced(authorization=None),
+        bounced(authorization=""),
+        bounced(authorization="Bearer"),
+        bounced(authorization="Bearer "),
+        bounced(authorization=BOUNCE_TOKEN),
+        bounced(authorization=f"Basic {BOUNCE_TOKEN}"),
+        bounced(authorization=f"Bearer {BOUNCE_TOKEN}x"),
+        bounced(authorization=f"Bearer  {BOUNCE_TOKEN}"),
+        bounced(authorization=f"Bearer {BOUNCE_TOKEN}, Bearer {BOUNCE_TOKEN}"),
+        bounced(authorization="Bearer ü\ud800"),
+        bounced(method="GET"),
+    ],
+)
+def test_what_does_not_bear_the_token_is_forged(request_: CallbackRequest):
+    with pytest.raises(ForgedCallbackError):
+        receiver().report(request_)
+
+
+@pytest.mark.parametrize("authorization", [f"Bearer {BOUNCE_TOKEN}", "Bearer ", "Bearer None", None])
+def test_without_a_token_every_report_is_forged(authorization: str | None):
+    with pytest.raises(ForgedCallbackError):
+        receiver(bounce_token=None).report(bounced(authorization=authorization))
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [(Fault.LOSE, ReportedStatus.UNDELIVERED, "5.1.1"), (Fault.NONE, ReportedStatus.DELIVERED, "2.0.0")],
+)
+@pytest.mark.parametrize("changes", [{"dsn": True}, {"dsn": True, "bounces": BOUNCES}])
+async def test_the_sandbox_reports_what_became_of_a_mail(
+    provider: SmtpProvider, fault: Fault, status: ReportedStatus, code: str, changes: dict[str, object]
+):
+    arrived: asyncio.Queue[CallbackRequest] = asyncio.Queue()
+
+    async def receive(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        arrived.put_nowait(CallbackRequest(request.method, request.path_qs, headers, await request.read()))
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/callbacks/email", receive)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/callbacks/email"
+    provider.server.reports_to = ReportsTo(url, BOUNCE_TOKEN)
+    provider.server.faults.set(fault)
+    keys = {"port": provider.server.port, "username": USER, "password": PASSWORD, "bounce_token": BOUNCE_TOKEN}
+    async with EmailChannel("email", settings(**keys, **changes)) as channel, asyncio.timeout(10):
+        await channel.deliver(an_email())
+        report = channel.report(await arrived.get())
+    await runner.cleanup()
+    assert report is not None
+    assert (report.attempt_token, report.status, report.provider_code) == ("attempt-token-1", status, code)
+    assert len(provider.received()) == (fault is Fault.NONE)
+
+
 # --- Settings ------------------------------------------------------------------------------------------------
 
 
@@ -552,6 +773,12 @@ async def test_an_address_that_could_break_a_command_is_not_sent(address: str):
         ({"reply_to": "nobody"}, "not an e-mail address"),
         ({"ca_certificates": __file__}, "no PEM certificates"),
         ({"host": "mail example"}, "pattern"),
+        ({"host": "mail..example"}, "no host name"),
+        ({"host": "m" * 64 + ".example"}, "no host name"),
+        ({"bounces": "nobody"}, "not an e-mail address"),
+        ({"bounces": "Bounces <bounces@shop.example>"}, "not an e-mail address"),
+        ({"bounces": "b" * 32 + "@shop.example"}, "more than 31 characters"),
+        ({"bounce_token": "short-token"}, "at least 16"),
         ({"secret": "x"}, "secret"),
     ],
     ids=str,
@@ -577,5 +804,6 @@ def test_starttls_on_587_is_the_default():
     assert (chosen.port, chosen.tls) == (587, "starttls")
 
 
-def test_settings_do_not_show_the_password():
-    assert PASSWORD not in repr(settings(username=USER, password=PASSWORD))
+def test_settings_do_not_show_the_password_nor_the_token():
+    shown = repr(settings(username=USER, password=PASSWORD, bounce_token=BOUNCE_TOKEN))
+    assert [secret for secret in (PASSWORD, BOUNCE_TOKEN) if secret in shown] == []

@@ -8,7 +8,6 @@ import gzip
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -29,65 +28,9 @@ from channels.http import (
     retry_after,
     silence,
 )
+from tests.channels.raw_server import Script, Server, abort, hang, response, serving
 
 SECRET = "123456:very-secret"
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Read one request: its head, and as much of a body as it says."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(
-        (line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), b"0"
-    )
-    return head + await reader.readexactly(int(length))
-
-
-class Server:
-    """A raw HTTP server whose every answer is scripted."""
-
-    def __init__(
-        self, answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", script: Script | None = None
-    ) -> None:
-        self.answer = answer
-        self.script = script
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.url = ""
-        #: Set when the first request was read.
-        self.asked = asyncio.Event()
-        self.serving: list[asyncio.Task[None]] = []
-
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.serving.append(asyncio.create_task(self.serve(reader, writer)))
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.requests.append(await read_request(reader))
-                self.asked.set()
-                if self.script:
-                    await self.script(reader, writer)
-                    break
-                writer.write(self.answer)
-                await writer.drain()
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def serving(server: Server, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    listening = await asyncio.start_server(server.accept, "127.0.0.1", 0, ssl=tls)
-    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
-        yield server
-    finally:
-        listening.close()
-        await asyncio.gather(*server.serving)
-
-
 #: Seconds for a request that is to time out. Half of it is for connecting, which must succeed on a busy machine too.
 HASTE = 0.5
 
@@ -99,19 +42,6 @@ def client(**options: Any) -> HttpClient:
 async def post(server: Server, **options: Any) -> HttpAnswer:
     async with client(**options) as http:
         return await http.request("POST", f"{server.url}/bot{SECRET}/x", data=b"a=1", headers={"X-A": "b"})
-
-
-def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await reader.read()
-
-
-async def abort(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
 
 
 async def test_an_answer_has_status_lowered_headers_and_body() -> None:
@@ -388,6 +318,8 @@ def test_a_base_url_loses_its_last_slash(value: str, clean: str) -> None:
         "https://:80",
         "https://[::1",
         "https://{token}.example.org",
+        "https://api..example.org",
+        f"https://{'a' * 64}.example.org",
         "https://example.org\n",
     ],
 )

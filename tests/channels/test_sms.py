@@ -32,7 +32,8 @@ from channels.base import (
     TransientError,
     load,
 )
-from channels.sms import CODES, SmsChannel, SmsSettings
+from channels.sms import SmsChannel, SmsSettings
+from channels.twilio_codes import CODES
 from gateway.sandbox.fault import Fault
 from gateway.sandbox.inbox import Inbox
 from gateway.sandbox.twilio import TwilioSandbox
@@ -293,6 +294,22 @@ async def test_no_callback_is_asked_for_at_this_machine_of_a_twilio_that_is_not(
     assert (channel._fields(an_sms())["status_callback"] is not unset) == asked
 
 
+@pytest.mark.parametrize(
+    ("changes", "callback_url", "expected"),
+    [
+        ({}, CALLBACK, True),
+        ({"status_callbacks": False}, CALLBACK, False),
+        ({"auth_token": None, "api_key_sid": "SK1", "api_key_secret": "s3cret"}, CALLBACK, False),
+        ({}, None, False),
+        ({}, "http://127.0.0.1:8080/callbacks/sms", False),
+    ],
+)
+def test_reports_are_expected_where_they_are_asked_for(
+    changes: dict[str, object], callback_url: str | None, expected: bool
+) -> None:
+    assert SmsChannel("sms", settings(**changes), callback_url=callback_url).reports is expected
+
+
 async def test_twilios_environment_variables_do_not_move_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_EDGE", "sydney")
     monkeypatch.setenv("TWILIO_REGION", "au1")
@@ -305,8 +322,7 @@ async def test_twilios_environment_variables_do_not_move_the_host(monkeypatch: p
         (302, PermanentError, Reason.MISCONFIGURED),
         (400, PermanentError, Reason.REJECTED),
         (401, PermanentError, Reason.MISCONFIGURED),
-        (403, PermanentError, Reason.MISCONFIGURED),
-        (404, PermanentError, Reason.MISCONFIGURED),
+        (408, TransientError, Reason.UNAVAILABLE),
         (413, PermanentError, Reason.REJECTED),
         (429, TransientError, Reason.RATE_LIMITED),
         (500, AmbiguousError, Reason.UNAVAILABLE),
@@ -322,6 +338,31 @@ async def test_an_unknown_code_is_judged_by_its_status(
     error = await failure(status, body)
     assert (type(error), error.reason) == (kind, reason)
     assert ADDRESS not in told(error)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("<html>denied</html>", Reason.MISCONFIGURED),
+        ({"error": "denied"}, Reason.MISCONFIGURED),
+        ({"code": 99999, "message": "new"}, Reason.REJECTED),
+    ],
+)
+async def test_a_refusal_without_a_code_is_another_servers_and_one_with_a_new_code_the_messages(
+    status: int, body: object, reason: Reason
+) -> None:
+    """A code that is newer than the table may be about one destination: the others' messages must go on."""
+    error = await failure(status, body)
+    assert (type(error), error.reason) == (PermanentError, reason)
+
+
+@pytest.mark.parametrize(("code", "meaning"), CODES.items())
+async def test_every_code_of_the_table_means_what_it_says(code: str, meaning: str) -> None:
+    kind, _, reason = meaning.partition(":")
+    error = await failure(400, refusal(int(code)))
+    kinds = {"transient": TransientError, "permanent": PermanentError, "ambiguous": AmbiguousError}
+    assert summary(error) == (kinds[kind], Reason(reason), code)
 
 
 @pytest.mark.parametrize(
@@ -352,9 +393,25 @@ async def test_what_is_no_code_is_not_repeated(code: object) -> None:
     assert (await failure(400, refusal(code))).provider_code is None
 
 
-@pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("soon", None), (None, None)])
-@pytest.mark.parametrize(("status", "code", "whole"), [(429, 20429, True), (503, 99999, False)])
-async def test_a_wait_is_kept_and_a_limit_is_the_whole_channels(
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        ("30", 30.0),
+        ("3600", 3_600.0),
+        ("99999999999", 86_400.0),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("-1", None),
+        ("soon", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "code", "whole"), [(429, 20429, True), (429, 99999, True), (429, 14107, False), (503, 99999, False)]
+)
+async def test_a_wait_is_kept_and_a_limit_is_the_whole_channels_unless_it_is_one_numbers(
     header: str | None, wait: float | None, status: int, code: int, whole: bool
 ) -> None:
     error = await failure(status, refusal(code), {"Retry-After": header} if header else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
@@ -252,11 +253,49 @@ async def test_an_address_beyond_ascii_is_told_only_to_a_server_that_knows_them(
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
-async def test_an_address_with_line_breaks_is_never_said(end: str):
+@pytest.mark.parametrize("place", ["recipient", "sender", "envelope_id"])
+async def test_an_address_with_line_breaks_is_never_said(end: str, place: str):
     wire = Wire(Script())
+    letter = Letter(ADDRESS, CONTENT)
+    setattr(letter, place, f"x@y.example>{end}RSET")
     with pytest.raises(ValueError, match="line breaks"):
-        await over(wire, pipelining=True).submit(Letter(f"x@y.example>{end}RSET", CONTENT))
+        await connected(wire, "DSN", "PIPELINING").submit(letter)
     assert wire.writes == []
+
+
+async def test_a_letter_may_bounce_to_an_address_of_its_own():
+    wire = Wire(Script())
+    connection = over(wire, pipelining=True)
+    await connection.submit(Letter(ADDRESS, CONTENT, sender="bounces+t1@shop.example"))
+    await connection.submit(Letter(ADDRESS, CONTENT))
+    assert [line for line in wire.script.heard if "MAIL" in line] == ["MAIL FROM:<bounces+t1@shop.example>", MAIL]
+
+
+async def test_reports_are_asked_for_only_of_a_server_that_offers_them():
+    wire, ignorant = Wire(Script()), Wire(Script())
+    letter = Letter(ADDRESS, CONTENT, envelope_id="token-1")
+    connection = connected(wire, "DSN", "SMTPUTF8")
+    await connection.submit(letter)
+    await connection.submit(Letter(ADDRESS, CONTENT))
+    await connected(ignorant, "8BITMIME").submit(letter)
+    asked = [f"{MAIL} RET=HDRS ENVID=token-1", f"{RCPT} NOTIFY=SUCCESS,FAILURE", "DATA"]
+    assert (wire.script.heard, ignorant.script.heard) == ([*asked, MAIL, RCPT, "DATA"], [MAIL, RCPT, "DATA"])
+
+
+async def test_reports_of_an_address_beyond_ascii_are_asked_for_too():
+    wire = Wire(Script())
+    await connected(wire, "DSN", "SMTPUTF8").submit(Letter("jürgen@people.example", CONTENT, envelope_id="t"))
+    assert wire.script.heard[0] == f"{MAIL} SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=t"
+
+
+@both_ways
+async def test_nothing_of_the_content_is_said_before_it_is_asked_for(pipelining: bool):
+    wire = Wire(Script())
+    connection, letter = over(wire, pipelining=pipelining), Letter(ADDRESS, CONTENT)
+    await connection.begin(letter)
+    assert (letter.phase, wire.script.contents, connection.ready) == (Phase.OURS, [], False)
+    assert (await connection.finish(letter)).code == 250
+    assert (letter.phase, wire.script.contents, connection.ready) == (Phase.CONTENT, [CONTENT], True)
 
 
 def test_a_letter_shows_neither_address_nor_content():
@@ -570,6 +609,19 @@ def test_mails_go_over_every_transport_of_both_loops(
         (250, Phase.CONTENT),
     ]
     assert (connections, arrived) == (1, 2)
+
+
+@both_loops
+def test_a_kept_connection_is_asked_now_and_then_whether_it_is_there(run: Run):
+    async def asked() -> bool:
+        async with SmtpSandbox(Inbox()) as server:
+            connection = await connect(server.port)
+            made = connection._transport.get_extra_info("socket")
+            found = bool(made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            await connection.quit(5.0)
+        return found
+
+    assert run(asked())
 
 
 @both_loops

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import datetime as dt
 import json
 import logging
 import re
@@ -29,7 +28,8 @@ from channels.base import (
 )
 from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import Button, Contact, Conversing, HandleInbound, Inbound, Reply, Revising
-from channels.telegram import PAUSE_MAX, SECRET_HEADER, STUCK_PAUSE_MAX, TelegramChannel, TelegramSettings
+from channels.polling import PAUSE_MAX, STUCK_PAUSE_MAX
+from channels.telegram import SECRET_HEADER, TelegramChannel, TelegramSettings
 from gateway.sandbox.fault import Fault
 from gateway.sandbox.inbox import Inbox
 from gateway.sandbox.telegram import TelegramSandbox
@@ -276,7 +276,12 @@ ANSWERS = [
     (no(403, "Forbidden: bot was blocked by the user"), PermanentError, Reason.BLOCKED, "403"),
     (no(401, "Unauthorized"), PermanentError, Reason.MISCONFIGURED, "401"),
     (no(404, "Not Found"), PermanentError, Reason.MISCONFIGURED, "401"),
-    (page(404), PermanentError, Reason.MISCONFIGURED, "401"),
+    (page(401), PermanentError, Reason.MISCONFIGURED, "401"),
+    (page(403), PermanentError, Reason.MISCONFIGURED, "403"),
+    (page(404), PermanentError, Reason.MISCONFIGURED, "404"),
+    (page(400), PermanentError, Reason.REJECTED, "400"),
+    (web.json_response({"error": "denied"}, status=403), PermanentError, Reason.MISCONFIGURED, "403"),
+    (web.json_response([], status=409), PermanentError, Reason.REJECTED, "409"),
     (no(400, "Bad Request: chat not found"), PermanentError, Reason.INVALID_RECIPIENT, "400"),
     (no(400, "Bad Request: can't parse entities"), PermanentError, Reason.REJECTED, "400"),
     (no(400, "x", migrate_to_chat_id=-5), PermanentError, Reason.INVALID_RECIPIENT, "400"),
@@ -284,9 +289,10 @@ ANSWERS = [
     (no(429, "Too Many Requests"), TransientError, Reason.RATE_LIMITED, "429"),
     (page(429), TransientError, Reason.RATE_LIMITED, "429"),
     (no(409, "Conflict"), TransientError, Reason.UNAVAILABLE, "409"),
-    (no(413, "Too Large"), PermanentError, Reason.UNAVAILABLE, "413"),
+    (page(408), TransientError, Reason.UNAVAILABLE, "408"),
+    (no(413, "Too Large"), PermanentError, Reason.REJECTED, "413"),
     (page(201), AmbiguousError, Reason.UNAVAILABLE, "201"),
-    (page(302), PermanentError, Reason.UNAVAILABLE, "302"),
+    (page(302), PermanentError, Reason.MISCONFIGURED, "302"),
     (no(500, "Internal"), AmbiguousError, Reason.UNAVAILABLE, "500"),
     (page(502), AmbiguousError, Reason.UNAVAILABLE, "502"),
     (page(504), AmbiguousError, Reason.UNAVAILABLE, "504"),
@@ -319,19 +325,54 @@ async def test_answers_are_classified(
     assert (error.__cause__, error.__context__) == (None, None)
 
 
-async def test_a_limit_is_the_chats_and_keeps_its_wait(api: BotApi, bot: TelegramChannel) -> None:
-    api.answer("sendMessage", no(429, "Too Many Requests: retry after 9", retry_after=9))
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [
+        (0, 0.0),
+        (9, 9.0),
+        (3_600, 3_600.0),
+        (2.5, 2.5),
+        (10**9, 86_400.0),
+        (10**400, None),
+        (-5, 0.0),
+        ("9", None),
+        ("soon", None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+async def test_a_limit_is_the_whole_bots_and_keeps_its_wait(
+    api: BotApi, bot: TelegramChannel, asked: object, wait: float | None
+) -> None:
+    api.answer("sendMessage", no(429, "Too Many Requests: retry after 9", retry_after=asked))
     error = await failure(bot)
     assert isinstance(error, TransientError)
-    assert (error.retry_after, error.whole_channel) == (9.0, False)
+    assert (error.reason, error.retry_after, error.whole_channel) == (Reason.RATE_LIMITED, wait, True)
 
 
-async def test_a_wait_may_be_a_duration(api: BotApi, bot: TelegramChannel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PTB_TIMEDELTA", "1")
-    api.answer("sendMessage", no(429, "Too Many Requests", retry_after=9))
+@pytest.mark.parametrize(
+    "body", ["<html>proxy</html>", "{", '{"ok": false, "parameters": 7}', '{"parameters": {}}', "[" * 5_000]
+)
+async def test_a_limit_without_parameters_waits_as_its_header_says(
+    api: BotApi, bot: TelegramChannel, body: str
+) -> None:
+    api.answer("sendMessage", web.Response(status=429, text=body, headers={"Retry-After": "12"}))
     error = await failure(bot)
     assert isinstance(error, TransientError)
-    assert error.retry_after == dt.timedelta(seconds=9).total_seconds()
+    assert (error.reason, error.retry_after, error.whole_channel) == (Reason.RATE_LIMITED, 12.0, True)
+
+
+async def test_a_message_takes_no_longer_than_its_deadline(api: BotApi, bot: TelegramChannel) -> None:
+    api.stalled.add("sendMessage")
+    async with asyncio.timeout(5.0):
+        with pytest.raises(AmbiguousError) as caught:
+            await bot.deliver(dataclasses.replace(a_message(), deadline=0.3))
+    assert caught.value.reason is Reason.TIMEOUT
+
+
+def test_one_bot_keeps_to_telegrams_limits() -> None:
+    assert (TelegramChannel.recipient_pause, settings().rate) == (1.0, 30.0)
 
 
 @pytest.mark.parametrize("answer", [no(400, "odd"), page(200), no(403, f"{CODE} {TOKEN}")])

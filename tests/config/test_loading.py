@@ -148,8 +148,35 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
             ),
         ),
         ("[log]\nlevel = 'loud'", "[log] level: must be 'debug', 'info', 'warning' or 'error'"),
-        ("[metrics]\ntoken = 'abc'", "[metrics]: is not available yet"),
-        ("[webhooks]\nallow_private = true", "[webhooks]: is not available yet"),
+        (
+            "[metrics]\ntoken = 'abc'",
+            (
+                "[metrics] token: secrets have no place in the file; set OTP_GATEWAY_METRICS__TOKEN or "
+                "OTP_GATEWAY_METRICS__TOKEN_FILE instead"
+            ),
+        ),
+        ("[webhooks]\nallow_privat = true", "[webhooks] allow_privat: unknown key; did you mean allow_private?"),
+        ("[retention]\nwebhooks = 3", "[retention] webhooks: must be greater than or equal to 4"),
+        (
+            "[services.default.confirm_within]\nconsle = 5",
+            '[services]: default.confirm_within: there is no channel "consle"',
+        ),
+        (
+            "[services.default.confirm_within]\nconsole = 0",
+            "[services.default.confirm_within] console: must be greater than 0",
+        ),
+        (
+            "[services.shop]\nwebhook_url = 'https://shop.example.com/otp'",
+            "[services.shop]: webhook_url needs a webhook_secret, for receivers must know who calls",
+        ),
+        (
+            "[services.shop]\nwebhook_url = 'ftp://x'",
+            "[services.shop] webhook_url: must be an https:// URL with a host",
+        ),
+        (
+            "[services.shop]\nwebhook_url = 'https://u:p@x'",
+            "[services.shop] webhook_url: must have no user, password or fragment; webhooks are signed instead",
+        ),
         (
             "[services.default.limits]\nsends_per_hour = 10",
             "[services.default.limits] sends_per_hour: is not available yet",
@@ -158,7 +185,13 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
             "[services.default.limits.lockout]\nafter = 10\nfor = 60",
             "[services.default.limits] lockout: is not available yet",
         ),
-        ("[services.shop]\nwebhook_secret = 'abc'", "[services.shop] webhook_secret: is not available yet"),
+        (
+            "[services.shop]\nwebhook_secret = 'abc'",
+            (
+                "[services.shop] webhook_secret: secrets have no place in the file; set "
+                "OTP_GATEWAY_SERVICES__SHOP__WEBHOOK_SECRET or OTP_GATEWAY_SERVICES__SHOP__WEBHOOK_SECRET_FILE instead"
+            ),
+        ),
         (
             "[services.shop]\nchannels = ['consle']",
             (
@@ -233,8 +266,16 @@ def test_a_file_without_a_service_or_a_route_is_refused(tmp_path):
         ("CHANNELS__CONSOLE__RATE", "fast", "must be a number"),
         ("SERVER", "x", 'must be a table in JSON, like {"key": "value"}'),
         ("SERVER", "[" * 100_000, 'must be a table in JSON, like {"key": "value"}'),
-        ("METRICS__TOKEN", "abc", "is not available yet"),
-        ("METRICS__TOKEN_FILE", "/nowhere", "is not available yet"),
+        ("SERVICES__SHOP__LIMITS__QUEUE_DEPTH", "5", "is not available yet"),
+        ("SERVICES__SHOP__LIMITS__QUEUE_DEPTH_FILE", "/nowhere", "is not available yet"),
+        (
+            "SERVICES__SHOP__WEBHOOK_SECRET",
+            "whsec_c2hvcnQ=",
+            (
+                "must be whsec_ and the base64 of 24 to 64 random bytes (`openssl rand -base64 32` makes what goes behind "
+                "whsec_)"
+            ),
+        ),
         ("SECRETS__KEYS", '["k1:AAAA"]', "key 1 must hold 32 bytes after the colon, it holds 3"),
         ("SERVER__HOST_FILE", "/nowhere/at/all", "the file it names cannot be read: No such file or directory"),
         ("DATABASE__URL", "postgresql://u:changeme@h/n", "its password is an example value; set your own"),
@@ -252,8 +293,8 @@ def test_a_fault_of_the_environment_is_named_by_its_variable(tmp_path, variable,
         ("SERVICES__SHOP", '{"limits": 3}', "OTP_GATEWAY_SERVICES__SHOP, [services.shop] limits: must be a table"),
         (
             "SERVICES",
-            '{"shop": {"webhook_url": "x"}}',
-            "OTP_GATEWAY_SERVICES, [services.shop] webhook_url: is not available yet",
+            '{"shop": {"limits": {"lockout": 1}}}',
+            "OTP_GATEWAY_SERVICES, [services.shop.limits] lockout: is not available yet",
         ),
     ],
 )

@@ -46,7 +46,10 @@ def test_only_secrets_are_secret():
 
 def test_every_known_path_is_a_key():
     paths = list(known_paths({"channels": ["a"], "services": ["b", "c"]}))
-    assert {locate(path).sort for path in paths} == {Sort.KEY}
+    # What is set by a channel's name is a table of its own.
+    tables = {path[2:] for path in paths if locate(path).sort is Sort.TABLE}
+    assert tables == {("confirm_within",)}
+    assert {locate(path).sort for path in paths} == {Sort.KEY, Sort.TABLE}
     assert {path[1] for path in paths if path[0] in {"channels", "services"}} == {"a", "b", "c"}
     assert list(known_paths({}, LogSettings)) == [("format",), ("level",)]
 

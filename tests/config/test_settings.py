@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from gateway.config import (
     ServerSettings,
     ServiceSettings,
     Settings,
+    load_settings,
+    parse_webhook_secret,
 )
-from tests.config.samples import key
+from tests.config.samples import key, write
 
 
 def why(model, **values) -> list[str]:
@@ -252,3 +255,26 @@ def test_a_sandbox_serves_no_public_gateway():
 def test_a_sandboxs_four_ports_are_ports():
     assert SandboxSettings(port=65532).port == 65532
     assert len(why(SandboxSettings, port=65533)) == 1
+
+
+def test_one_webhook_secret_may_stand_without_a_list(tmp_path):
+    one = "whsec_" + base64.b64encode(bytes(24)).decode()
+    two = "whsec_" + base64.b64encode(bytes(64)).decode()
+    read = {
+        text: [
+            secret.get_secret_value()
+            for secret in load_settings(write(tmp_path), {"OTP_GATEWAY_SERVICES__DEFAULT__WEBHOOK_SECRET": text})
+            .services["default"]
+            .webhook_secret
+        ]
+        for text in (one, f'["{one}", "{two}"]')
+    }
+    assert list(read.values()) == [[one], [one, two]]
+
+
+@pytest.mark.parametrize("size", [0, 23, 65])
+def test_a_webhook_secret_of_another_size_is_refused_without_repeating_it(size):
+    text = "whsec_" + base64.b64encode(bytes(range(size))).decode()
+    with pytest.raises(ValueError, match="24 to 64 random bytes") as error:
+        parse_webhook_secret(text)
+    assert text not in str(error.value) or size == 0

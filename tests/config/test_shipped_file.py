@@ -40,6 +40,7 @@ _SECRETS = {
     "OTP_GATEWAY_CHANNELS__SMS__AUTH_TOKEN": _PLAUSIBLE,
     "OTP_GATEWAY_CHANNELS__EMAIL__PASSWORD": "hunter2hunter2",
     "OTP_GATEWAY_CHANNELS__TELEGRAM__TOKEN": "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+    "OTP_GATEWAY_SERVICES__DEFAULT__WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 }
 
 
@@ -121,6 +122,9 @@ def test_the_file_sets_nothing_but_the_route_and_its_channel():
         "database": {},
         "secrets": {},
         "log": {},
+        "webhooks": {},
+        "metrics": {},
+        "retention": {},
         "sandbox": {},
         "channels": {"console": {"adapter": "console"}},
         "services": {"default": {"channels": route, "code": {}, "limits": {}}},

@@ -12,6 +12,7 @@ from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import Reply
 from gateway.conversation.replies import LEASE, Replies
 from gateway.conversation.replying import MAX_AGE, MAX_TRIES, POLL, WORKERS, Replying
+from gateway.delivery.pacing import COURTESY, Pacer
 from gateway.events.event import recorded
 from gateway.storage.unit import StorageUnavailableError
 from tests.conversation.conftest import CHAT, OTHER_CHAT, Bot
@@ -75,7 +76,8 @@ class Node:
         self.blocked: list[str] = []
         self.replies = Away(database, sealer, clock, name)
         self.looks = asyncio.Semaphore(0)
-        self.replying = Replying(self.replies, {"bot": self.bot}, clock, self._on_blocked, sleep=self._sleep, **options)
+        options = {"sleep": self._sleep, **options}
+        self.replying = Replying(self.replies, {"bot": self.bot}, clock, self._on_blocked, **options)
         self.task: asyncio.Task[None] | None = None
 
     async def answer(self, *texts: str, chat: str = CHAT, channel: str = "bot") -> None:
@@ -110,6 +112,20 @@ class Node:
         assert seconds == POLL
         self.looks.release()
         await asyncio.Event().wait()
+
+
+class Pace:
+    """A pacer whose sleep moves the clock, and lets others run."""
+
+    def __init__(self, clock, rate: float = 0.0, pause: float = 0.0) -> None:
+        self.clock = clock
+        self.slept = 0.0
+        self.pacer = Pacer("bot", rate, pause, clock, self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.slept += seconds
+        self.clock.advance(seconds)
 
 
 @pytest.fixture
@@ -376,3 +392,107 @@ async def test_what_cannot_be_let_go_at_a_stop_lapses(node, caplog):
     await asyncio.gather(node.task, return_exceptions=True)
     assert "lapse by themselves" in caplog.text
     assert [row["lease"] for row in await node.left()] == ["node-a"]
+
+
+# -- the pace that codes share
+
+
+async def test_answers_keep_to_the_channels_rate(make_node, clock):
+    pace = Pace(clock, rate=2.0)
+    node = make_node(paces={"bot": pace.pacer})
+    await node.answer("one", "two", "three")
+    assert await node.send() == ["one", "two", "three"]
+    assert pace.slept == pytest.approx(1.0)
+    assert pace.pacer.delay() == pytest.approx(0.5)
+
+
+async def test_codes_go_before_answers_but_not_for_ever(make_node, clock):
+    pace, waiting = Pace(clock, rate=100.0), [True, True, True]
+    node = make_node(paces={"bot": pace.pacer}, urgent=lambda channel: channel == "bot" and waiting.pop())
+    await node.answer("one")
+    waiting.insert(0, False)
+    assert await node.send() == ["one"]
+    assert pace.slept == pytest.approx(0.3)
+    hurried = make_node(paces={"bot": pace.pacer}, urgent=lambda _: True)
+    await hurried.answer("two")
+    assert await hurried.send() == ["two"]
+    assert pace.slept == pytest.approx(0.3 + COURTESY, abs=0.2)
+
+
+async def test_a_chat_whose_turn_is_later_steps_aside_for_other_chats(make_node, clock):
+    pace = Pace(clock, pause=1.0)
+    node = make_node(paces={"bot": pace.pacer}, sleep=pace.sleep)
+    await node.answer("one", "two")
+    await node.answer("other", chat=OTHER_CHAT)
+    said = await node.send()
+    for _ in range(99):
+        await asyncio.sleep(0)
+    assert [*said, *await node.send()] == ["one", "other", "two"]
+    assert pace.slept == pytest.approx(1.0)
+    assert await node.left() == []
+
+
+async def test_a_code_just_sent_to_a_chat_delays_its_answer(make_node, clock):
+    pace = Pace(clock, pause=1.0)
+    node = make_node(paces={"bot": pace.pacer}, sleep=pace.sleep)
+    await pace.pacer.turn(CHAT)
+    await node.answer("one")
+    assert await node.send() == []
+    for _ in range(99):
+        await asyncio.sleep(0)
+    assert await node.send() == ["one"]
+
+
+async def test_a_wait_for_the_whole_channel_holds_for_codes_too(make_node, clock):
+    pace = Pace(clock)
+    node = make_node(paces={"bot": pace.pacer})
+    node.bot.faults = [TransientError(Reason.RATE_LIMITED, retry_after=5.0, whole_channel=True)]
+    await node.answer("one")
+    await node.send()
+    assert pace.pacer.paused_for == 5.0
+
+
+async def test_a_wait_for_one_chat_holds_for_its_codes_too(make_node, clock):
+    pace = Pace(clock)
+    node = make_node(paces={"bot": pace.pacer})
+    node.bot.faults = [TransientError(Reason.RATE_LIMITED, retry_after=5.0)]
+    await node.answer("one")
+    await node.send()
+    assert (pace.pacer.rests_for(CHAT), pace.pacer.rests_for(OTHER_CHAT), pace.pacer.paused_for) == (5.0, 0.0, 0.0)
+
+
+async def test_answers_wait_in_the_database_while_codes_are_paused(make_node, clock):
+    pace = Pace(clock)
+    node = make_node(paces={"bot": pace.pacer})
+    await pace.pacer.pause(30.0)
+    await node.answer("one")
+    assert await node.send() == []
+    assert [row["due_at"] - clock.now() for row in await node.left()] == [30.0]
+
+
+async def test_a_pause_that_comes_while_an_answer_waits_for_its_start_is_obeyed(make_node, clock):
+    pace = Pace(clock, rate=1.0)
+    node = make_node(paces={"bot": pace.pacer})
+    await node.answer("one", "two")
+    sleep = pace.pacer._sleep
+
+    async def paused(seconds: float) -> None:
+        await sleep(seconds)
+        pace.pacer.pause_for(60.0)
+
+    pace.pacer._sleep = paused
+    assert await node.send() == ["one"]
+    [row] = await node.left()
+    assert (row["tries"], row["lease"], row["due_at"] > clock.now() + 50.0) == (0, "", True)
+
+
+async def test_answers_that_stepped_aside_at_a_stop_are_left_to_others(make_node, clock):
+    pace = Pace(clock, pause=1.0)
+    first, second = make_node("node-a", paces={"bot": pace.pacer}), make_node("node-b")
+    first.start()
+    await first.answer("one", "two")
+    await first.bot.begun.acquire()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    await first.stop()
+    assert await second.send() == ["two"]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus, TransientError
-from gateway.delivery.dispatcher import CLAIM
+from gateway.delivery.breaker import ENOUGH, OPEN_TIME, Verdict
+from gateway.delivery.lane import BUFFER, LOW
+from gateway.delivery.pacing import Pacer, pacers
 from gateway.delivery.queue import LEASE
 from gateway.delivery.rendering import Rendered
 from gateway.delivery.retry import CHANNEL_SHARE
+from gateway.delivery.triage import PROBE_WAIT, SPREAD
 from gateway.errors import TemplateError
+from gateway.storage.database import Database
+from gateway.storage.pauses import Pauses
 from gateway.storage.unit import StorageUnavailableError
+from tests.delivery.messages import message
 from tests.world import EMAIL, PHONE, World, refused, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
@@ -108,14 +115,15 @@ async def test_a_route_without_any_success_fails_the_verification(world):
 
 
 async def test_a_route_that_ends_in_doubt_stays_pending(world, clock):
-    world.channels["sms"].script = [AmbiguousError(Reason.TIMEOUT)] * 4
+    world.channels["sms"].script = [AmbiguousError(Reason.TIMEOUT)] * 2
     view = await world.start()
-    for _ in range(4):
+    for _ in range(2):
         await world.attempt()
         clock.advance(20.0)
         await world.claim("sms")
+    assert world.handed_over == []
     assert (await world.look(view)).status == "pending"
-    assert [attempt.outcome for attempt in (await world.look(view)).messages[0].attempts] == ["unknown"] * 4
+    assert [attempt.outcome for attempt in (await world.look(view)).messages[0].attempts] == ["unknown"] * 2
 
 
 async def test_nothing_is_retried_when_too_little_life_is_left(world, clock):
@@ -222,7 +230,7 @@ async def test_a_broken_template_moves_on(world):
             raise TemplateError("sms/verification/body.txt:1: no such value")
         return Rendered("Shop", {"body.txt": message.code})
 
-    world.dispatcher._render = broken
+    world.dispatcher._caller._render = broken
     view = await world.start(BOTH)
     await world.attempt()
     await world.attempt()
@@ -365,7 +373,7 @@ async def test_a_stop_finishes_what_is_under_way_and_gives_the_rest_back(world):
     await entered.wait()
     stopping = asyncio.ensure_future(world.dispatcher.stop())
     await asyncio.sleep(0)
-    assert world.dispatcher.has_room("sms") is False
+    assert world.dispatcher.has_room("sms", "shop") is False
     gate.set()
     await stopping
     assert await world.statuses(first) == [("sms", "sent")]
@@ -394,7 +402,7 @@ async def test_a_long_pause_is_waited_for_in_the_database(world, clock):
     """Those behind it may have another channel to go to."""
     view = await world.start()
     lane = world.dispatcher._lanes["sms"]
-    lane.pause(30.0)
+    lane.pacer.pause_for(30.0)
     await world.attempt()
     assert lane.held == 0
     assert await world.statuses(view) == [("sms", "queued")]
@@ -425,13 +433,13 @@ async def test_a_channel_whose_share_is_over_is_not_called(world, clock):
 
 
 async def test_a_code_that_dies_while_it_is_rendered_is_not_sent(world, clock):
-    render = world.dispatcher._render
+    render = world.dispatcher._caller._render
 
     def slowly(message, channel, lifetime):
         clock.advance(300)
         return render(message, channel, lifetime)
 
-    world.dispatcher._render = slowly
+    world.dispatcher._caller._render = slowly
     view = await world.start()
     await world.attempt()
     assert world.channels["sms"].sent == []
@@ -565,8 +573,8 @@ async def test_a_stop_gives_back_what_waits_in_memory(database, clock, sealer, h
     world.channels["sms"].act = slow
     world.dispatcher.start()
     views = [await world.start({"phone": f"+491511234567{number}"}) for number in range(3)]
-    for message in world.handed_over:
-        world.dispatcher.hand_over(message)
+    for item in world.handed_over:
+        world.dispatcher.hand_over(item)
     await entered.wait()
     stopping = asyncio.ensure_future(world.dispatcher.stop())
     await asyncio.sleep(0)
@@ -587,7 +595,7 @@ async def test_a_stop_gives_back_who_waits_for_a_pause(database, clock, sealer, 
 
     lane = world.dispatcher._lanes["sms"]
     lane._sleep = sleep
-    lane.pause(0.5)
+    lane.pacer.pause_for(0.5)
     world.dispatcher.start()
     await world.start()
     world.dispatcher.hand_over(world.handed_over.pop())
@@ -659,13 +667,14 @@ async def test_an_announced_message_is_looked_for_at_once(world):
     assert await world.statuses(view) == [("sms", "sent")]
 
 
-async def test_a_lane_with_much_to_do_claims_nothing(world):
+async def test_of_a_service_with_much_to_do_nothing_more_is_claimed(world):
     world.has_room = False
     await world.start()
     lane = world.dispatcher._lanes["sms"]
-    lane._held.update(str(number) for number in range(CLAIM + 1))
+    for number in range(LOW + 1):
+        lane.put(message(str(number)))
     assert await world.dispatcher.look_once("sms") == 0
-    lane._held.clear()
+    lane.drain()
     assert await world.dispatcher.look_once("sms") == 1
 
 
@@ -683,12 +692,12 @@ async def test_a_backlog_is_fetched_as_soon_as_there_is_room(world):
     for number in range(3):
         await world.start({"phone": f"+4915112345{number:03}"})
     lane = world.dispatcher._lanes["sms"]
-    lane.behind = True
+    lane.behind["shop"] = 3
     assert await world.dispatcher.look_once("sms") == 3
-    assert lane.behind is False
-    lane.behind = True
+    assert lane.behind == {}
+    lane.behind["shop"] = 1
     lane.wake.clear()
-    lane.done(lane.drain()[0])
+    await lane.take()
     assert lane.wake.is_set()
 
 
@@ -701,7 +710,306 @@ async def test_a_channel_is_busy_while_codes_wait_for_it(world):
 
 
 async def test_a_channel_that_rests_is_busy(world, clock):
-    world.dispatcher._lanes["sms"].pause(3.0)
+    world.dispatcher._lanes["sms"].pacer.pause_for(3.0)
     assert world.dispatcher.busy("sms") is True
     clock.advance(3.0)
     assert world.dispatcher.busy("sms") is False
+
+
+# -- what others ask of it
+
+
+async def test_what_comes_while_more_waits_in_the_database_goes_behind_it(world):
+    assert world.dispatcher.has_room("sms", "shop") is True
+    lane = world.dispatcher._lanes["sms"]
+    lane.behind["shop"] = 7
+    assert world.dispatcher.has_room("sms", "shop") is False
+    assert (lane.behind, world.dispatcher.has_room("email", "shop")) == ({"shop": 8}, True)
+    assert world.dispatcher.has_room("sms", "bank") is True
+
+
+async def test_a_full_buffer_has_no_room_and_counts_what_it_left_in_the_database(world):
+    lane = world.dispatcher._lanes["sms"]
+    for number in range(BUFFER):
+        lane.put(message(str(number)))
+    assert world.dispatcher.has_room("sms", "shop") is False
+    assert lane.behind == {"shop": 1}
+    assert world.dispatcher.has_room("sms", "bank") is True
+
+
+async def test_it_tells_how_each_channel_is(world, clock):
+    assert world.dispatcher.states() == {"sms": "ok", "email": "ok"}
+    world.dispatcher._lanes["email"].pacer.pause_for(30.0)
+    breaker = world.dispatcher._lanes["sms"].breaker
+    for _ in range(ENOUGH):
+        breaker.record(Verdict.FAILED, clock.monotonic())
+    assert world.dispatcher.states() == {"sms": "open", "email": "paused"}
+    clock.advance(OPEN_TIME)
+    breaker.admit(clock.monotonic())
+    assert world.dispatcher.states()["sms"] == "probing"
+    breaker.record(Verdict.WORKED, clock.monotonic(), probe=True)
+    assert world.dispatcher.states()["sms"] == "ramping"
+    clock.advance(20.0)
+    assert world.dispatcher.states() == {"sms": "ok", "email": "ok"}
+    breaker.record(Verdict.REFUSED, clock.monotonic())
+    assert world.dispatcher.states()["sms"] == "stopped"
+
+
+async def test_a_channel_is_usable_unless_it_passes_messages_on(world, clock):
+    sms, email = (world.dispatcher._lanes[name] for name in ("sms", "email"))
+    sms.pacer.pause_for(CHANNEL_SHARE)
+    email.pacer.pause_for(CHANNEL_SHARE + 1)
+    assert [world.dispatcher.usable(name) for name in ("sms", "email")] == [True, False]
+    sms.breaker.record(Verdict.REFUSED, clock.monotonic())
+    assert world.dispatcher.usable("sms") is False
+    assert world.dispatcher.busy("sms") is True
+
+
+async def test_it_expects_no_wait_while_nothing_waits(world, clock):
+    assert world.dispatcher.expected_wait("sms", "shop") == 0.0
+    lane = world.dispatcher._lanes["sms"]
+    for number in range(lane.channel.settings.concurrency + 1):
+        lane.put(message(str(number)))
+    clock.advance(1.0)
+    assert world.dispatcher.expected_wait("sms", "shop") == pytest.approx(1.1)
+    assert world.dispatcher.urgent("sms") is True
+    assert world.dispatcher.urgent("email") is False
+
+
+# -- what a provider asks for
+
+
+async def test_one_recipient_who_is_to_be_spared_holds_up_nobody_else(world, clock):
+    world.channels["sms"].script = [TransientError(Reason.RATE_LIMITED, retry_after=20.0)]
+    await world.start()
+    await world.attempt()
+    clock.advance(5.0)
+    lane = world.dispatcher._lanes["sms"]
+    assert (lane.pacer.rests_for(PHONE), lane.pacer.paused_for) == (15.0, 0.0)
+    other = await world.start({"phone": "+4915112345679"})
+    await world.attempt()
+    assert await world.statuses(other) == [("sms", "sent")]
+
+
+async def test_a_pause_that_comes_while_an_attempt_is_written_down_is_obeyed(shaky, away):
+    """Whoever was in flight may have been; this one was not yet."""
+    view = await shaky.start()
+    away.before_write = lambda: shaky.dispatcher._lanes["sms"].pacer.pause_for(30.0)
+    await shaky.attempt()
+    assert shaky.channels["sms"].sent == []
+    assert await shaky.statuses(view) == [("sms", "queued")]
+    [attempt] = (await shaky.look(view)).messages[0].attempts
+    assert attempt.outcome == "skipped"
+
+
+async def test_a_message_whose_share_is_nearly_over_waits_for_no_pause(world, clock):
+    world.channels["sms"].script = [TransientError(Reason.UNAVAILABLE)]
+    view = await world.start(BOTH)
+    await world.attempt()
+    clock.advance(6.0)
+    assert await world.claim("sms") == 1
+    world.dispatcher._lanes["sms"].pacer.pause_for(3.0)
+    await world.attempt()
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed"), ("email", "sent")]
+    [record] = await world.database.fetch("SELECT reason FROM message WHERE status = 'failed'")
+    assert record["reason"] == "rate_limited"
+
+
+async def test_a_code_too_old_for_the_next_channel_waits_for_its_own(world, clock):
+    """A first attempt needs only a code that lives; a fallback needs one that lives long enough."""
+    view = await world.start(BOTH, ttl=60)
+    clock.advance(46.0)
+    await world.queue.renew([item.id for item in world.handed_over])
+    world.dispatcher._lanes["sms"].pacer.pause_for(10.0)
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "queued")]
+    clock.advance(10.0)
+    assert await world.claim("sms") == 1
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "sent")]
+
+
+# -- probes
+
+
+def fail(world: World, clock: Any) -> Any:
+    breaker = world.dispatcher._lanes["sms"].breaker
+    for _ in range(ENOUGH):
+        breaker.record(Verdict.FAILED, clock.monotonic())
+    return breaker
+
+
+async def test_a_probe_that_is_not_sent_is_left_to_the_next_message(world, clock):
+    view = await world.start()
+    breaker = fail(world, clock)
+    clock.advance(OPEN_TIME)
+    await world.checking.cancel("shop", view.id)
+    await world.attempt()
+    assert breaker.state == "open"
+    other = await world.start({"phone": "+4915112345679"})
+    await world.attempt()
+    assert await world.statuses(other) == [("sms", "sent")]
+    assert breaker.state == "ramping"
+
+
+async def test_of_those_that_wait_for_a_probe_one_comes_first_and_the_others_after_it(world, clock):
+    fail(world, clock)
+    for number in range(3):
+        await world.start({"phone": f"+4915112345{number:03}"})
+        await world.attempt()
+    found = await world.database.fetch("SELECT due_at FROM message ORDER BY due_at")
+    now = clock.now()
+    assert [record["due_at"] - now for record in found] == [OPEN_TIME, OPEN_TIME + SPREAD, OPEN_TIME + SPREAD]
+
+
+async def test_those_that_come_while_the_probe_is_under_way_wait_a_little(world, clock):
+    breaker = fail(world, clock)
+    clock.advance(OPEN_TIME)
+    breaker.admit(clock.monotonic())
+    await world.start()
+    await world.attempt()
+    [record] = await world.database.fetch("SELECT due_at FROM message")
+    assert record["due_at"] - clock.now() == PROBE_WAIT + SPREAD
+
+
+async def test_a_failure_that_opens_the_breaker_goes_to_the_next_channel_at_once(world, clock):
+    breaker = world.dispatcher._lanes["sms"].breaker
+    for _ in range(ENOUGH - 1):
+        breaker.record(Verdict.FAILED, clock.monotonic())
+    world.channels["sms"].script = [TransientError(Reason.UNAVAILABLE)]
+    view = await world.start(BOTH)
+    await world.attempt()
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed"), ("email", "sent")]
+
+
+async def test_a_lost_answer_that_opens_the_breaker_is_waited_for_all_the_same(world, clock):
+    breaker = world.dispatcher._lanes["sms"].breaker
+    for _ in range(ENOUGH - 1):
+        breaker.record(Verdict.FAILED, clock.monotonic())
+    world.channels["sms"].script = [AmbiguousError(Reason.TIMEOUT)]
+    view = await world.start(BOTH)
+    await world.attempt()
+    assert (world.handed_over, breaker.state) == ([], "open")
+    assert await world.statuses(view) == [("sms", "queued")]
+
+
+async def test_a_timeout_shorter_than_the_channels_own_says_nothing_of_the_channel(world, clock):
+    never = asyncio.Event()
+    world.channels["sms"].act = lambda _: never.wait()
+    breaker = world.dispatcher._lanes["sms"].breaker
+    for _ in range(ENOUGH - 1):
+        breaker.record(Verdict.FAILED, clock.monotonic())
+    await world.start(ttl=5)
+    clock.advance(4.99)
+    async with asyncio.timeout(5):
+        await world.attempt()
+    assert breaker.state == "ok"
+
+
+async def test_a_probe_that_failed_counts_though_it_could_not_be_written_down(shaky, away, clock):
+    breaker = fail(shaky, clock)
+    clock.advance(OPEN_TIME)
+    await shaky.start()
+
+    async def deliver(_):
+        away.failures = 99
+        raise TransientError(Reason.UNAVAILABLE)
+
+    shaky.channels["sms"].act = deliver
+    await shaky.attempt()
+    assert (breaker.state, breaker.wait(clock.monotonic())) == ("open", OPEN_TIME)
+
+
+async def test_what_follows_for_a_channel_that_is_not_here_is_left_to_others(world, clock):
+    del world.dispatcher._lanes["email"]
+    world.channels["sms"].script = [refused()]
+    view = await world.start(BOTH)
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed"), ("email", "queued")]
+    clock.advance(LEASE)
+    assert await world.claim("email") == 1
+
+
+# -- its duties
+
+
+async def test_what_was_not_confirmed_goes_on_by_the_next_channel(database, clock, sealer, hasher):
+    world = World(database, clock, sealer, hasher, two_channels(), confirm_within=lambda service, channel: 20.0)
+    sent = asyncio.Event()
+
+    async def deliver(_):
+        sent.set()
+        return Receipt("found")
+
+    world.channels["email"].act = deliver
+    view = await world.start(BOTH)
+    await world.attempt()
+    clock.advance(20.0)
+    world.dispatcher.start()
+    async with asyncio.timeout(5):
+        await sent.wait()
+    await world.dispatcher.stop()
+    assert await world.statuses(view) == [("sms", "sent"), ("email", "sent")]
+
+
+class LatePauses(Pauses):
+    """Pauses of a database that is away for the first looks."""
+
+    def __init__(self, database: Database, failures: int) -> None:
+        super().__init__(database)
+        self.failures = failures
+        self.looks = 0
+        self.found = asyncio.Event()
+
+    async def until(self, channel: str) -> float:
+        self.looks += 1
+        if self.looks <= self.failures:
+            raise StorageUnavailableError("SQLite: database is locked")
+        self.found.set()
+        return await super().until(channel)
+
+
+async def test_nothing_is_sent_before_it_is_known_whether_the_channel_is_paused(
+    database, clock, sealer, hasher, caplog
+):
+    channels = two_channels(concurrency=1)
+    pauses = LatePauses(database, failures=1)
+    own = Pacer("sms", 0.0, 0.0, clock, pauses=pauses)
+    paces = {"sms": own, "email": Pacer("email", 0.0, 0.0, clock)}
+    world = World(database, clock, sealer, hasher, channels, dispatching={"paces": paces})
+    sent = asyncio.Event()
+
+    async def deliver(_):
+        sent.set()
+        return Receipt("found")
+
+    channels["sms"].act = deliver
+    await world.start()
+    world.dispatcher.hand_over(world.handed_over.pop())
+    world.dispatcher.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not sent.is_set()
+    assert "a channel's pace is not known: StorageUnavailableError" in caplog.text
+    world.dispatcher.pause_told("sms")
+    world.dispatcher.pause_told("no such channel")
+    async with asyncio.timeout(5):
+        await sent.wait()
+    await world.dispatcher.stop()
+
+
+async def test_a_share_that_cannot_be_given_back_is_told(database, clock, sealer, hasher, caplog):
+    class Shares:
+        async def take(self, channel: str, rate: float, now: float, /) -> float:
+            return rate
+
+        async def give(self, channel: str, /) -> None:
+            raise StorageUnavailableError("SQLite: database is locked")
+
+    channels = two_channels(rate=5.0)
+    paces = pacers(channels, clock, shares=Shares())
+    world = World(database, clock, sealer, hasher, channels, dispatching={"paces": paces})
+    await world.dispatcher.stop()
+    assert caplog.messages.count("a share could not be given back: SQLite: database is locked") == 2

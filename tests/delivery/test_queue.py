@@ -68,6 +68,20 @@ async def test_a_claim_takes_the_oldest_first(world, clock):
     assert [message.id for message in world.handed_over] == ids
 
 
+async def test_a_claim_takes_of_each_service_what_there_is_room_for(world, database, clock, sealer, hasher):
+    """However many older messages another service has: each gets its own oldest."""
+    flood = World(database, clock, sealer, hasher, two_channels(), name="flood")
+    ids = []
+    for side, count in ((flood, 4), (world, 3)):
+        side.has_room = False
+        for number in range(count):
+            ids.append((await side.start({"phone": f"+49151123456{number:02}"})).messages[0].id)
+            clock.advance(1.0)
+    claimed = await world.queue.claim("sms", {"shop": 2, "flood": 3})
+    assert [message.id for message in claimed] == [*ids[:3], *ids[4:6]]
+    assert [message.service for message in await world.queue.claim("sms", {"flood": 9})] == ["flood"]
+
+
 async def test_a_message_that_nobody_can_open_fails_and_holds_up_nobody(world, database, clock, hasher):
     world.has_room = False
     view = await world.start()

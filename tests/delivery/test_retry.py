@@ -10,6 +10,9 @@ from gateway.delivery.retry import (
     BACKOFF_CAP,
     CHANNEL_SHARE,
     MAX_TRIES,
+    MAX_UNKNOWNS,
+    REPEAT_TIME,
+    REPORT_WAIT,
     Budget,
     attempt_time,
     backoff,
@@ -67,17 +70,86 @@ def test_what_follows_a_failed_try(tries, left, share, retry_after, due):
     share=st.none() | st.floats(min_value=-1, max_value=CHANNEL_SHARE),
     retry_after=st.none() | seconds,
     jitter=jitters,
+    unknowns=st.integers(0, 2),
+    outcome=st.sampled_from(["transient", "unknown", "permanent"]),
+    reports=st.booleans(),
 )
-def test_no_next_try_breaks_a_bound(tries, left, ttl, share, retry_after, jitter):
+def test_no_next_try_breaks_a_bound(tries, left, ttl, share, retry_after, jitter, unknowns, outcome, reports):
     ends = None if share is None else NOW + share
-    budget = Budget(now=NOW, tries=tries, expires_at=NOW + left, ttl=ttl, share_ends_at=ends)
+    budget = Budget(
+        now=NOW,
+        tries=tries,
+        expires_at=NOW + left,
+        ttl=ttl,
+        share_ends_at=ends,
+        unknowns=unknowns,
+        outcome=outcome,
+        reports=reports,
+    )
     due = budget.next_try(jitter=jitter, retry_after=retry_after)
     if due is None:
         return
+    assert outcome != "permanent"
+    assert outcome != "unknown" or unknowns + 1 < MAX_UNKNOWNS
     assert tries < MAX_TRIES
-    assert due + min_life(ttl) <= budget.expires_at
-    assert due >= NOW + max(0.5, retry_after or 0.0)
+    assert due <= budget.expires_at - min_life(ttl)
+    assert due >= NOW + 0.5
     assert ends is None or due < ends
+    if outcome == "unknown" and reports:
+        assert due <= NOW + REPORT_WAIT
+        assert ends is None or due + REPEAT_TIME <= ends
+    else:
+        assert due >= NOW + (retry_after or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "share", "reports", "due"),
+    [
+        (300, None, True, 3.0),
+        (300, 8.0, True, 3.0),
+        (300, 4.0, True, 3.0),
+        (300, 3.0, True, 2.0),
+        (300, 1.5, True, 0.5),
+        (300, 1.25, True, None),
+        (300, 0.0, True, None),
+        (32.0, None, True, 2.0),
+        (30.25, None, True, None),
+        (300, None, False, 1.0),
+        (300, 8.0, False, 1.0),
+        (300, 0.5, False, None),
+    ],
+)
+def test_a_lost_answer_is_followed_by_one_more_try_after_the_time_a_report_may_take(left, share, reports, due):
+    ends = None if share is None else NOW + share
+    budget = Budget(
+        now=NOW, tries=1, expires_at=NOW + left, ttl=300, share_ends_at=ends, outcome="unknown", reports=reports
+    )
+    assert budget.next_try(jitter=1.0, retry_after=None) == (None if due is None else NOW + due)
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_second_lost_answer_moves_on(reports):
+    again = Budget(
+        now=NOW,
+        tries=2,
+        expires_at=NOW + 300,
+        ttl=300,
+        share_ends_at=None,
+        unknowns=1,
+        outcome="unknown",
+        reports=reports,
+    )
+    assert again.next_try(jitter=1.0, retry_after=None) is None
+
+
+def test_a_refusal_after_a_lost_answer_may_be_tried_again():
+    budget = Budget(now=NOW, tries=2, expires_at=NOW + 300, ttl=300, share_ends_at=None, unknowns=1, reports=True)
+    assert budget.next_try(jitter=1.0, retry_after=None) == NOW + 2.0
+
+
+def test_a_permanent_refusal_is_not_tried_again():
+    budget = Budget(now=NOW, tries=1, expires_at=NOW + 300, ttl=300, share_ends_at=None, outcome="permanent")
+    assert budget.next_try(jitter=1.0, retry_after=None) is None
 
 
 @pytest.mark.parametrize(("left", "alive"), [(30.0, True), (29.9, False), (-1.0, False)])

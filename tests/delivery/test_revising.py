@@ -11,8 +11,19 @@ import pytest
 from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import Reply
 from gateway.delivery.lifecycle import VerificationStatus
+from gateway.delivery.pacing import Pacer
 from gateway.delivery.queue import LOOK_AFTER
-from gateway.delivery.revising import AT_ONCE, BACKOFF_CAP, CLAIM, LOOK, MAX_AGE, MAX_TRIES, TIME, Reviser
+from gateway.delivery.revising import (
+    AT_ONCE,
+    BACKOFF_CAP,
+    CLAIM,
+    LEAST_REST,
+    LOOK,
+    MAX_AGE,
+    MAX_TRIES,
+    TIME,
+    Reviser,
+)
 from gateway.delivery.revisions import HOLD, Revisions
 from gateway.errors import WrongCode
 from gateway.storage.database import Database
@@ -413,6 +424,93 @@ async def test_what_could_not_be_written_down_is_done_again(
     assert await reviser.look_once("telegram") == 1
     assert verbs(bot) == ["revise", "revise"]
     assert (await chatty.events(view)).count("message.edited") == 1
+
+
+# -- the pace that codes share
+
+
+class Pace:
+    """A pacer whose sleep moves the clock."""
+
+    def __init__(self, clock, rate: float = 0.0, pause: float = 0.0) -> None:
+        self.clock = clock
+        self.slept = 0.0
+        self.pacer = Pacer("telegram", rate, pause, clock, self.sleep)
+        self.paces = {"telegram": self.pacer}
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.slept += seconds
+        self.clock.advance(seconds)
+
+
+async def test_edits_keep_to_the_channels_rate(make_reviser, bot, several, clock):
+    await several(3)
+    pace = Pace(clock, rate=2.0)
+    assert await make_reviser(paces=pace.paces, sleep=pace.sleep).look_once("telegram") == 3
+    assert len(bot.did) == 3
+    assert pace.pacer.delay() == pytest.approx(0.5)
+    assert pace.slept == pytest.approx(1.0)
+
+
+async def test_an_edit_waits_for_its_chats_turn(chatty, make_reviser, bot, ask, clock):
+    await cancel(chatty, await ask())
+    pace = Pace(clock, pause=1.0)
+    await pace.pacer.turn(CHAT)
+    assert await make_reviser(paces=pace.paces, sleep=pace.sleep).look_once("telegram") == 1
+    assert (verbs(bot), pace.slept) == (["revise"], 1.0)
+
+
+async def test_an_edit_whose_chats_turn_is_late_comes_back_then(chatty, make_reviser, bot, ask, clock):
+    await cancel(chatty, await ask())
+    pace = Pace(clock, pause=1.0)
+    await pace.pacer.pause_recipient(CHAT, 30.0)
+    reviser = make_reviser(paces=pace.paces, sleep=pace.sleep)
+    assert await reviser.look_once("telegram") == 1
+    clock.advance(29.9)
+    assert await reviser.look_once("telegram") == 0
+    clock.advance(2.0)
+    assert await reviser.look_once("telegram") == 1
+    assert verbs(bot) == ["revise"]
+    [record] = await chatty.database.fetch("SELECT revisions FROM message")
+    assert record["revisions"] == 1
+
+
+async def test_a_look_at_a_living_code_takes_no_turn(make_reviser, bot, ask, clock):
+    await ask()
+    pace = Pace(clock, pause=1.0)
+    clock.advance(LOOK_AFTER)
+    assert await make_reviser(paces=pace.paces, sleep=pace.sleep).look_once("telegram") == 1
+    assert await pace.pacer.turn(CHAT) == 0.0
+
+
+async def test_an_edit_that_waited_till_codes_came_lets_them_go_first(chatty, make_reviser, bot, ask, clock):
+    await cancel(chatty, await ask())
+    pace = Pace(clock, pause=1.0)
+    await pace.pacer.turn(CHAT)
+    reviser = make_reviser(paces=pace.paces, sleep=pace.sleep, busy=lambda _: pace.slept > 0)
+    assert await reviser.look_once("telegram") == 1
+    assert bot.did == []
+    pace.slept = 0.0
+    clock.advance(1.0)
+    assert await make_reviser().look_once("telegram") == 1
+    assert verbs(bot) == ["revise"]
+
+
+async def test_a_wait_that_edits_are_asked_for_holds_for_codes_too(make_reviser, bot, several, clock):
+    await several(2)
+    pace = Pace(clock)
+    bot.failures["revise"] = [TransientError(Reason.RATE_LIMITED, whole_channel=True)]
+    await make_reviser(paces=pace.paces).look_once("telegram")
+    assert pace.pacer.paused_for == LEAST_REST
+
+
+async def test_a_wait_for_one_chat_holds_for_its_codes_too(chatty, make_reviser, bot, ask, clock):
+    await cancel(chatty, await ask())
+    pace = Pace(clock)
+    bot.failures["revise"] = [TransientError(Reason.RATE_LIMITED, retry_after=7.0)]
+    await make_reviser(paces=pace.paces).look_once("telegram")
+    assert (pace.pacer.rests_for(CHAT), pace.pacer.paused_for) == (7.0, 0.0)
 
 
 # -- the loop

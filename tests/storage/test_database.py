@@ -178,7 +178,10 @@ class Failing:
         self.error = error
         self.commits: list[int] = []
 
-    async def open(self) -> None:
+    async def open(self, wakes) -> None:
+        pass
+
+    def tell(self, topics) -> None:
         pass
 
     async def close(self) -> None:
@@ -231,3 +234,131 @@ async def test_a_row_is_written_once_in_a_batch_and_in_the_order_asked(database,
     assert freed == [True, False, False]
     assert committed == ["added a", 0]
     assert database.waiting == 0
+
+
+class Flaky:
+    """An engine that fails as a list says, commit by commit: an error, or ``None`` for one that is well."""
+
+    def __init__(self, *script: BaseException | None) -> None:
+        self._script = list(script)
+        self.commits: list[int] = []
+
+    async def open(self, wakes) -> None:
+        pass
+
+    def tell(self, topics) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def commit(self, units):
+        self.commits.append(len(units))
+        error = self._script.pop(0) if self._script else None
+        # Whoever asks meanwhile waits behind this commit.
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        return [Done(value=True) for _ in units]
+
+    async def fetch(self, sql, values):
+        return []
+
+
+async def three_and_one_behind(database: Database) -> list[object]:
+    first = [asyncio.ensure_future(database.write(add(str(number)))) for number in range(3)]
+    await asyncio.sleep(0)
+    behind = asyncio.ensure_future(database.write(add("behind")))
+    return [type(outcome) for outcome in await asyncio.gather(*first, behind, return_exceptions=True)]
+
+
+async def test_who_waits_behind_an_outage_of_a_moment_is_tried():
+    engine = Flaky(StorageUnavailableError("gone"))
+    async with Database(engine) as database:
+        assert await three_and_one_behind(database) == [StorageUnavailableError] * 3 + [bool]
+    assert engine.commits == [3, 1]
+
+
+async def test_who_waited_behind_a_long_outage_does_not_wait_for_the_same_again(monkeypatch):
+    monkeypatch.setattr("gateway.storage.database.LONG", 0.0)
+    engine = Flaky(StorageUnavailableError("locked"))
+    async with Database(engine) as database:
+        assert await three_and_one_behind(database) == [StorageUnavailableError] * 4
+        assert await database.write(add("after"))
+    assert engine.commits == [3, 1]
+
+
+async def test_an_outage_while_units_are_tried_alone_fails_the_rest_at_once():
+    engine = Flaky(StorageError("no"), None, StorageUnavailableError("gone"))
+    async with Database(engine) as database:
+        outcomes = await asyncio.gather(*(database.write(add(str(n))) for n in range(5)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [bool] + [StorageUnavailableError] * 4
+    assert engine.commits == [5, 1, 1]
+
+
+async def test_units_that_are_in_anothers_way_one_by_one_end_together(monkeypatch):
+    monkeypatch.setattr("gateway.storage.database.ALONE", 0.0)
+    engine = Flaky(StorageContendedError("locked"), None, StorageContendedError("locked"))
+    async with Database(engine) as database:
+        outcomes = await asyncio.gather(*(database.write(add(str(n))) for n in range(50)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [bool] + [StorageContendedError] * 49
+    assert engine.commits == [50, 1, 1]
+
+
+def written_of(notes):
+    """What is written alongside: a row for every note that is told of."""
+    return [(ADD, (f"told {note}", "", 0.0)) for note in notes if "secret" not in note]
+
+
+@pytest.fixture
+async def accompanied(make_engine):
+    async with Database(make_engine(), alongside=written_of, alongside_wakes=("telling",)) as opened:
+        yield opened
+
+
+async def test_what_belongs_to_a_move_is_written_with_it(accompanied):
+    assert await accompanied.write(add("a"))
+    assert await names(accompanied) == ["a", "told added a"]
+
+
+async def test_of_a_move_whose_guard_did_not_hold_nothing_is_told(accompanied):
+    await accompanied.write(add("a", node="taken"))
+    assert not await accompanied.write(take("a", "me"))
+    assert await names(accompanied) == ["a", "told added a"]
+
+
+async def test_what_belongs_to_a_works_moves_is_written_with_them(accompanied):
+    async def work(connection):
+        await connection.apply(add("a", node="taken"))
+        await connection.apply(take("a", "me"))
+        return [record["name"] for record in await connection.fetch("SELECT name FROM lease ORDER BY name")]
+
+    async def refused(connection):
+        await connection.apply(add("b"))
+        raise NotFound("no")
+
+    assert await accompanied.run(work) == ["a", "told added a"]
+    with pytest.raises(NotFound):
+        await accompanied.run(refused)
+    assert await names(accompanied) == ["a", "told added a"]
+
+
+async def test_what_is_written_alongside_wakes_who_sends_it(accompanied):
+    woken: list[str] = []
+    accompanied.wakes.subscribe("telling", lambda: woken.append("telling"))
+    await accompanied.write(add("a secret"))
+    await accompanied.write(Move(None, [(ADD, ("silent", "", 0.0))]))
+    assert woken == []
+    await accompanied.write(add("a"))
+    assert woken == ["telling"]
+    assert await names(accompanied) == ["a", "a secret", "silent", "told added a"]
+
+
+async def test_a_fault_alongside_undoes_the_move(make_engine):
+    def broken(_):
+        raise ZeroDivisionError
+
+    async with Database(make_engine(), alongside=broken) as database:
+        with pytest.raises(ZeroDivisionError):
+            await database.write(add("a"))
+        assert await names(database) == []

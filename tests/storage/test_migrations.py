@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,13 +12,15 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlmodel import SQLModel
 
-from gateway.storage.migrations import Store, head
-from gateway.storage.unit import StorageError, StorageUnavailableError
+from gateway.storage import migrations
+from gateway.storage.migrations import Store, head, serves
+from gateway.storage.unit import StorageContendedError, StorageDamagedError, StorageError, StorageUnavailableError
 
 the_conversation = importlib.import_module("gateway.storage.migrations.versions.0002_the_conversation")
 
@@ -91,11 +94,107 @@ async def test_every_migration_can_be_undone_and_made_again(store):
     await store._run(back_and_forth)
 
 
-async def test_a_schema_of_a_newer_version_is_refused(store):
+async def set_revision(store: Store, revision: str) -> None:
+    await store._run(
+        lambda connection: connection.execute(
+            sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
+    )
+
+
+async def test_on_a_schema_of_a_newer_version_a_node_starts(store):
+    """Migrations only add: nodes are exchanged one by one, and an old one may have to be started again meanwhile."""
     await store.upgrade()
-    await store._run(lambda connection: connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'")))
-    with pytest.raises(StorageError, match="newer version"):
+    await set_revision(store, "9999")
+    await store.upgrade()
+    assert await store.revision() == "9999"
+
+
+async def test_a_schema_of_another_making_is_refused(store):
+    await store.upgrade()
+    await set_revision(store, "abcd")
+    with pytest.raises(StorageError, match="cannot be brought up to date"):
         await store.upgrade()
+
+
+@pytest.mark.parametrize(
+    ("revision", "expected"),
+    [(None, False), ("0001", False), (head(), True), (f"{int(head()) + 1:04}", True), ("12000", True), ("abcd", False)],
+)
+def test_a_version_serves_its_own_schema_and_newer_ones(revision, expected):
+    assert serves(revision) is expected
+
+
+class Pauses:
+    """Takes the pauses between two tries, and lets something happen in one of them."""
+
+    def __init__(self, then=None) -> None:
+        self.taken: list[float] = []
+        self._then = then
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        if self._then is not None:
+            await self._then()
+
+
+async def in_the_way(url: str) -> asyncpg.Connection:
+    """A connection that holds the table every migration writes to."""
+    stranger = await asyncpg.connect(url)
+    await stranger.execute("BEGIN; LOCK TABLE alembic_version IN SHARE MODE")
+    return stranger
+
+
+@pytest.fixture
+async def behind(request, monkeypatch):
+    """A PostgreSQL database one revision behind, and little patience."""
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", 0.05)
+    url = request.getfixturevalue("postgresql_url")
+    await on_postgresql(url, "DROP DATABASE IF EXISTS behind")
+    await on_postgresql(url, "CREATE DATABASE behind")
+    behind = urlsplit(url)._replace(path="/behind").geturl()
+    await Store(url=behind)._run(_to_the_one_before)
+    yield behind
+    await on_postgresql(url, "DROP DATABASE behind WITH (FORCE)")
+
+
+def _to_the_one_before(connection: sa.Connection) -> None:
+    config = migrations._config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, f"{int(head()) - 1:04}")
+
+
+async def test_a_migration_gives_way_to_whoever_uses_a_table_and_tries_again(behind):
+    stranger = await in_the_way(behind)
+    pauses = Pauses(lambda: stranger.execute("COMMIT"))
+    await Store(url=behind).upgrade(sleep=pauses)
+    assert pauses.taken == [migrations.PAUSE]
+    assert await Store(url=behind).revision() == head()
+    await stranger.close()
+
+
+async def test_a_table_that_never_comes_free_leaves_the_schema_as_it_was(behind):
+    stranger = await in_the_way(behind)
+    pauses = Pauses()
+    with pytest.raises(StorageContendedError):
+        await Store(url=behind).upgrade(sleep=pauses)
+    await stranger.close()
+    assert len(pauses.taken) == migrations.TRIES - 1
+    assert await Store(url=behind).revision() == f"{int(head()) - 1:04}"
+
+
+async def test_a_node_that_waited_for_its_turn_does_not_migrate_again(behind):
+    stranger = await asyncpg.connect(behind)
+    await stranger.execute(f"BEGIN; SELECT pg_advisory_xact_lock({migrations._LOCK})")
+    waiting = asyncio.create_task(Store(url=behind).upgrade())
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with asyncio.timeout(20):
+        while not await stranger.fetchval(locks):
+            pass
+    await stranger.execute("UPDATE alembic_version SET version_num = '9999'; COMMIT")
+    await waiting
+    assert await Store(url=behind).revision() == "9999"
+    await stranger.close()
 
 
 async def test_a_failed_migration_leaves_nothing(store):
@@ -111,9 +210,8 @@ async def test_a_failed_migration_leaves_nothing(store):
 async def test_a_file_that_is_no_database_is_named(tmp_path):
     path = tmp_path / "photo.db"
     path.write_bytes(b"not a database " * 100)
-    with pytest.raises(StorageError, match=r"photo\.db cannot be opened .* file is not a database") as caught:
+    with pytest.raises(StorageDamagedError, match=r"photo\.db cannot be opened .* file is not a database; .* backup"):
         await Store(path=path).upgrade()
-    assert not isinstance(caught.value, StorageUnavailableError)
 
 
 async def test_a_damaged_file_is_refused(migrated_sqlite, tmp_path):
@@ -121,8 +219,17 @@ async def test_a_damaged_file_is_refused(migrated_sqlite, tmp_path):
     content = bytearray(migrated_sqlite.read_bytes())
     content[100:4000] = b"\xff" * 3900
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="malformed"):
+    with pytest.raises(StorageDamagedError, match=r"malformed; .* restore a backup"):
         await Store(path=path).upgrade()
+
+
+async def test_a_damaged_log_is_refused_before_anything_is_read(migrated_sqlite, tmp_path):
+    path = Path(shutil.copy(migrated_sqlite, tmp_path / "gateway.db"))
+    log = tmp_path / "gateway.db-wal"
+    log.write_bytes(b"no log at all, but as long as one's header")
+    with pytest.raises(StorageDamagedError, match=r"gateway\.db-wal is damaged"):
+        await Store(path=path).upgrade()
+    assert log.exists()
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sqlite import SqliteEngine, connect
 from gateway.storage.statement import insert_into
-from gateway.storage.unit import Move, StorageError, StorageUnavailableError
+from gateway.storage.unit import Move, StorageDamagedError, StorageError, StorageUnavailableError
 
 ADD = insert_into(models.Lease)
 
@@ -83,16 +86,6 @@ async def test_engines_opened_at_once_share_a_fresh_file(path):
         await database.__aexit__()
 
 
-async def test_a_damaged_file_is_an_error_and_not_an_outage(path):
-    content = bytearray(path.read_bytes())
-    content[100:] = b"\xff" * (len(content) - 100)
-    path.write_bytes(content)
-    with pytest.raises(StorageError, match="malformed") as caught:
-        async with Database(SqliteEngine(path)) as database:
-            await database.write(add("a"))
-    assert not isinstance(caught.value, StorageUnavailableError)
-
-
 async def test_a_full_disk_is_an_outage_and_ends_with_it(path):
     async with Database(SqliteEngine(path)) as database:
 
@@ -109,6 +102,125 @@ async def test_a_full_disk_is_an_outage_and_ends_with_it(path):
 
         await database.run(make_room)
         assert await database.write(add("after"))
+
+
+@contextmanager
+def limited(what: int, value: int) -> Iterator[None]:
+    """Have the system refuse this process more than so much of something."""
+    before, most = resource.getrlimit(what)
+    resource.setrlimit(what, (value, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (before, most))
+
+
+async def test_a_commit_that_the_disk_refuses_is_an_outage_and_leaves_nothing(path):
+    """A file that may not grow fails its write with an I/O error, and in the commit: nothing was written before."""
+    log = path.with_name("gateway.db-wal")
+    async with Database(SqliteEngine(path)) as database:
+        await database.write(add("before"))
+        with limited(resource.RLIMIT_FSIZE, log.stat().st_size):
+            for name in ("lost", "lost as well"):
+                with pytest.raises(StorageUnavailableError, match="disk I/O error"):
+                    await database.write(add(name))
+            # Nobody has read yet: a new connection finds what it needs in place.
+            assert [record["name"] for record in await database.fetch("SELECT name FROM lease")] == ["before"]
+        assert await database.write(add("after"))
+    assert integrity(path) == ("ok", ["after", "before"])
+
+
+def integrity(path: Path) -> tuple[str, list[str]]:
+    connection = sqlite3.connect(path)
+    try:
+        [checked] = connection.execute("PRAGMA integrity_check").fetchone()
+        return checked, [name for (name,) in connection.execute("SELECT name FROM lease ORDER BY name")]
+    finally:
+        connection.close()
+
+
+async def test_a_file_that_was_read_only_for_a_while_is_written_again(path):
+    async with Database(SqliteEngine(path)) as database:
+        await database.run(lambda connection: connection.fetch("PRAGMA query_only = ON"))
+        with pytest.raises(StorageUnavailableError, match="readonly"):
+            await database.write(add("meanwhile"))
+        assert await database.write(add("after"))
+
+
+async def test_a_work_that_ends_the_transaction_fails_and_the_next_is_well(path):
+    async with Database(SqliteEngine(path)) as database:
+        for statement in ("COMMIT", "ROLLBACK"):
+
+            async def meddling(connection, statement=statement):
+                await connection.fetch(statement)
+
+            with pytest.raises(StorageError, match="no such savepoint"):
+                await database.run(meddling)
+        assert await database.write(add("after"))
+
+
+async def test_without_a_free_descriptor_reading_is_an_outage_and_ends_with_it(path):
+    async with Database(SqliteEngine(path)) as database:
+        with limited(resource.RLIMIT_NOFILE, 3), pytest.raises(StorageUnavailableError, match="unable to open"):
+            await database.fetch("SELECT name FROM lease")
+        assert await database.fetch("SELECT name FROM lease") == []
+
+
+async def test_a_writer_that_cannot_be_opened_anew_is_kept_until_it_can(path):
+    async with Database(SqliteEngine(path)) as database:
+        with limited(resource.RLIMIT_NOFILE, 3):
+            await database.run(lambda connection: connection.fetch("PRAGMA query_only = ON"))
+            for _ in range(2):
+                with pytest.raises(StorageUnavailableError, match="readonly"):
+                    await database.write(add("meanwhile"))
+        with pytest.raises(StorageUnavailableError, match="readonly"):
+            await database.write(add("meanwhile"))
+        assert await database.write(add("after"))
+
+
+async def test_a_stuck_writer_is_opened_anew_once_that_can_be_done(path):
+    engine = SqliteEngine(path)
+    async with Database(engine) as database:
+        assert engine._writer is not None
+        engine._writer.close()
+        with limited(resource.RLIMIT_NOFILE, 3):
+            with pytest.raises(StorageError, match="closed"):
+                await database.write(add("meanwhile"))
+            with pytest.raises(StorageUnavailableError, match="unable to open"):
+                await database.write(add("meanwhile"))
+        assert await database.write(add("after"))
+
+
+async def test_a_file_damaged_while_it_is_open_is_told_and_answered_like_an_outage(path):
+    async with Database(SqliteEngine(path)) as database:
+        await database.write(add("before"))
+        checkpointing = connect(path)
+        checkpointing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        checkpointing.close()
+        with path.open("r+b") as opened:
+            opened.seek(100)
+            opened.write(b"\xff" * (path.stat().st_size - 100))
+        with pytest.raises(StorageDamagedError, match=r"malformed; stop the gateway, .* restore a backup"):
+            await database.fetch("SELECT name FROM lease")
+
+
+async def test_a_value_sqlite_cannot_take_fails_alone(path):
+    async with Database(SqliteEngine(path)) as database:
+        outcomes = await asyncio.gather(
+            database.write(add("a")),
+            database.write(Move(None, [(ADD, ("b", "", object()))])),
+            database.write(Move(None, [(ADD, ("c", "", 2**70))])),
+            database.write(add("d")),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [bool, StorageError, StorageError, bool]
+
+
+async def test_a_statement_that_is_wrong_is_a_fault_of_ours(path):
+    async with Database(SqliteEngine(path)) as database:
+        with pytest.raises(StorageError, match="no such table") as caught:
+            await database.fetch("SELECT * FROM nowhere")
+    assert not isinstance(caught.value, StorageUnavailableError)
 
 
 async def test_wiped_bytes_are_nowhere_in_the_file_or_its_log(path):

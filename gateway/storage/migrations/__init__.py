@@ -1,10 +1,15 @@
-"""Schema migrations, run by ``serve`` and ``migrate`` under a lock, so that nodes that start together take turns."""
+"""Schema migrations, run by ``serve`` and ``migrate`` under a lock, so that nodes that start together take turns.
+
+A migration only adds, so a node of an older version works with a newer schema, and starts on it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -17,19 +22,27 @@ from alembic.util import CommandError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gateway.storage.postgresql import CONNECT_TIMEOUT, translated
-from gateway.storage.unit import StorageError, StorageUnavailableError
+from gateway.storage import sqlite_file
+from gateway.storage.connecting import Connector, translated
+from gateway.storage.unit import StorageContendedError, StorageError, StorageUnavailableError
 
 #: Something done with an open connection, in a transaction, under the lock.
 OnConnection = Callable[[sa.Connection], None]
+
+_log = logging.getLogger(__name__)
 
 # Its INFO lines speak of dialects, and say of SQLite what is not so here: that DDL has no transaction.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 #: The advisory lock that nodes take turns on; any number that nobody else uses.
 _LOCK = 7_246_850_113
-#: Seconds a migration waits for a table that an old node is using, before it gives way.
+#: Seconds a migration waits for a table that an old node is using, before it gives way: behind it, the node waits.
 LOCK_TIMEOUT = 2.0
+#: How often it is tried, and the seconds between.
+TRIES = 5
+PAUSE = 1.0
+#: Seconds a node waits for another that is migrating, and a migration's statement may take: large tables get an index.
+TURN_TIMEOUT = 600.0
 
 
 class Store:
@@ -41,8 +54,19 @@ class Store:
         self._path = path
         self._url = url
 
-    async def upgrade(self) -> None:
-        """Bring the schema up to this version. Raises ``StorageError``."""
+    async def upgrade(self, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        """Bring the schema up to this version, if it is not there or further already.
+
+        Where the tables are in use for too long it is tried again a few times. Raises ``StorageError``.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                await self._run(_upgrade)
+            except StorageContendedError as error:
+                _log.warning("the tables are in use, migrating again in %g s: %s", PAUSE, error)
+                await sleep(PAUSE)
+            else:
+                return
         await self._run(_upgrade)
 
     async def revision(self) -> str | None:
@@ -57,10 +81,8 @@ class Store:
                 await asyncio.to_thread(_on_sqlite, self._path, work)
             else:
                 await _on_postgresql(str(self._url), work)
-        except CommandError:
-            raise StorageError(
-                "the database was made by a newer version of the gateway; run that version, or restore a backup"
-            ) from None
+        except CommandError as error:
+            raise StorageError(f"{self._name} cannot be brought up to date: {error}") from None
         except asyncpg.PostgresError as error:
             raise translated(error) from None
         except (SQLAlchemyError, OSError) as error:
@@ -71,11 +93,17 @@ class Store:
         return "PostgreSQL" if self._path is None else f"the SQLite file {self._path}"
 
 
+@cache
 def head() -> str:
-    """Return the revision this version of the gateway works with."""
+    """Return the revision this version of the gateway works with: a number of four digits."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
+
+
+def serves(revision: str | None) -> bool:
+    """Return whether this version of the gateway works with a schema of that revision: its own or a newer one."""
+    return revision is not None and revision.isdecimal() and int(revision) >= int(head())
 
 
 def _config() -> Config:
@@ -85,12 +113,30 @@ def _config() -> Config:
 
 
 def _upgrade(connection: sa.Connection) -> None:
+    if _is_served(connection):
+        return
+    if connection.dialect.name == "postgresql":
+        _take_turns(connection)
+        if _is_served(connection):
+            # By another node, which had its turn before.
+            return
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
+def _is_served(connection: sa.Connection) -> bool:
+    return serves(MigrationContext.configure(connection).get_current_revision())
+
+
+def _take_turns(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT:g}s'")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT:g}s'")
+
+
 def _on_sqlite(path: Path, work: OnConnection) -> None:
+    sqlite_file.check_log(path)
     # Made from its parts: a path may hold characters that mean something in a URL.
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
@@ -106,22 +152,24 @@ def _on_sqlite(path: Path, work: OnConnection) -> None:
 
 async def _on_postgresql(url: str, work: OnConnection) -> None:
     # asyncpg reads the URL, as it does for the gateway itself: SQLAlchemy would not know sslmode and its like.
+    connector = Connector(url)
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(url, timeout=CONNECT_TIMEOUT),
+        async_creator=lambda: connector.connect(limit=TURN_TIMEOUT),
         hide_parameters=True,
     )
     try:
         async with engine.begin() as connection:
-            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            await connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT:g}s'")
             await connection.run_sync(work)
     finally:
         await engine.dispose()
 
 
 def _kind(error: SQLAlchemyError | OSError) -> type[StorageError]:
-    driver = getattr(getattr(error, "orig", None), "__cause__", None)
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return type(sqlite_file.translated(original))
+    driver = getattr(original, "__cause__", None)
     if isinstance(driver, asyncpg.PostgresError):
         return type(translated(driver))
     passing = isinstance(error, OperationalError | InterfaceError | OSError)
@@ -131,4 +179,6 @@ def _kind(error: SQLAlchemyError | OSError) -> type[StorageError]:
 def _cause(error: BaseException) -> str:
     # The driver's own text without SQLAlchemy's: it names tables and files, never values.
     original = getattr(error, "orig", None) or error
+    if isinstance(original, sqlite3.Error):
+        return str(sqlite_file.translated(original))
     return str(original).splitlines()[0][:200] if str(original) else type(original).__name__

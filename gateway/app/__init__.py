@@ -1,0 +1,67 @@
+"""The composition root: settings in, a running gateway out. The only place that builds things and loads channels.
+
+In reading order: ``store`` (the database, opened), ``channels`` (adapters and templates, loaded), ``core`` (what sends
+and checks codes), ``bots`` (what goes on in chats), ``upkeep`` (what goes on beside), ``health``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+
+from gateway.app.channels import load_replies, load_templates, look_up, open_channels
+from gateway.app.core import Gateway, built
+from gateway.app.store import OnCommit, Store, opened_store, schema
+from gateway.app.upkeep import duties
+from gateway.config import Settings
+from gateway.events.metrics import Metrics
+from gateway.webhooks.endpoints import endpoints_of
+from gateway.webhooks.outbox import Outbox
+
+__all__ = [
+    "Gateway",
+    "Store",
+    "load_replies",
+    "load_templates",
+    "look_up",
+    "open_channels",
+    "opened_store",
+    "running",
+    "schema",
+]
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, on_commit: OnCommit = lambda _: None, sandbox: bool = False
+) -> AsyncIterator[Gateway]:
+    """Run a gateway: its channels open, its dispatcher at work, its bot listening.
+
+    ``sandbox`` allows providers' test numbers. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    """
+    channels, endpoints = open_channels(settings), endpoints_of(settings)
+    templates = load_templates(settings, channels)
+    metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
+    outbox = Outbox(endpoints).alongside if endpoints else None
+
+    def committed(notes: Sequence[object]) -> None:
+        metrics.on_commit(notes)
+        on_commit(notes)
+
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings, on_commit=committed, alongside=outbox))
+        for channel in channels.values():
+            await stack.enter_async_context(channel)
+        gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)
+        gateway.dispatcher.start()
+        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints))
+        tasks = [asyncio.create_task(duty) for duty in beside]
+        try:
+            yield gateway
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await gateway.dispatcher.stop()

@@ -1,0 +1,82 @@
+"""The configured channels, and the templates of what goes out by them: the only place that loads adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from channels.base import Channel, Normalize
+from channels.chat import Conversing, Revising
+from channels.kinds import KINDS
+from gateway.config import Settings, check_channels, shipped
+from gateway.delivery.rendering import ReplyTexts
+from gateway.delivery.templating import FALLBACK, Templates
+from gateway.errors import ConfigError
+from gateway.storage.sealing import Hasher
+from gateway.verification.reading import address_hashes
+
+
+def open_channels(settings: Settings) -> dict[str, Channel]:
+    """Build every configured channel, not yet opened. Raises ``ConfigError``."""
+    base = settings.server.public_url
+    channels = {
+        name: adapter(name, options, callback_url=f"{base}/callbacks/{name}")
+        for name, (adapter, options) in check_channels(settings).items()
+    }
+    _check_reports(settings, channels)
+    return channels
+
+
+def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
+    """Refuse to wait for what never comes: each delivery would be followed by a second one."""
+    faults = [
+        f"[services.{service}] confirm_within: {name} does not report deliveries with these settings; take it out"
+        for service, wanted in settings.services.items()
+        for name in wanted.confirm_within
+        if not channels[name].reports
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:
+    """Compile the templates of every service. Raises ``TemplateError`` or ``ConfigError``."""
+    loaded = {}
+    for name, service in settings.services.items():
+        own = [service.templates] if service.templates else []
+        if service.templates and not service.templates.is_dir():
+            raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
+        loaded[name] = Templates([*own, shipped("templates")])
+        for route in service.channels:
+            channel = channels[route]
+            loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+    return loaded
+
+
+def load_replies() -> ReplyTexts:
+    """Compile what the bot answers. Raises ``TemplateError``."""
+    return ReplyTexts(Templates([shipped("templates")]))
+
+
+def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
+    """Return the look-up hashes of what a person typed as an address, as every kind that takes it.
+
+    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
+    """
+    return address_hashes(hasher, kinds_of(open_channels(settings)), text)
+
+
+def kinds_of(channels: Mapping[str, Channel]) -> dict[str, Normalize]:
+    """Return every kind of address there is. An adapter's own reading of one goes before the shared one."""
+    # Its settings may take more addresses.
+    own = ((kind, check) for channel in channels.values() for kind, check in channel.kinds.items())
+    return {**KINDS, **{kind: check for kind, check in own if check is not KINDS.get(kind)}}
+
+
+def conversing(channels: Mapping[str, Channel]) -> dict[str, Conversing]:
+    """Return the channels with a bot that people write to."""
+    return {name: channel for name, channel in channels.items() if isinstance(channel, Conversing)}
+
+
+def revising(channels: Mapping[str, Channel]) -> dict[str, Revising]:
+    """Return the channels that can change what they sent."""
+    return {name: channel for name, channel in channels.items() if isinstance(channel, Revising)}

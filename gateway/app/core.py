@@ -1,0 +1,218 @@
+"""What sends and checks codes, put together: the queue, the dispatcher, verifications, and what the API calls."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from channels.base import Channel
+from gateway.api import Parts
+from gateway.api.keys import Keys
+from gateway.app.bots import Bots, Spine, built_bots
+from gateway.app.channels import kinds_of, load_replies, revising
+from gateway.app.health import health
+from gateway.app.store import Store, several_nodes
+from gateway.config import Settings
+from gateway.conversation.blocking import Blocking
+from gateway.conversation.chats import any_locked, is_theirs
+from gateway.conversation.subscribers import Subscribers
+from gateway.delivery import message
+from gateway.delivery.backlog import Counted
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.pacing import Pacer, pacers
+from gateway.delivery.queue import Queue
+from gateway.delivery.rendering import Render, code_renderer
+from gateway.delivery.templating import Templates
+from gateway.events.metrics import Metrics
+from gateway.storage import pauses
+from gateway.storage.answers import Answers
+from gateway.storage.pauses import Pauses
+from gateway.storage.shares import Shares
+from gateway.storage.turns import Turns
+from gateway.storage.unit import Connection
+from gateway.verification.admission import Admission
+from gateway.verification.checking import Checking
+from gateway.verification.reading import Reading
+from gateway.verification.reverse import Reverse
+from gateway.verification.verifications import Verifications
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway."""
+
+    store: Store
+    parts: Parts
+    dispatcher: Dispatcher
+    keys: Keys
+    reverse: Reverse
+    bots: Bots
+    #: This process's unguessable name among the nodes.
+    node: str
+    #: Set once the gateway is stopping: it is not ready for new work.
+    draining: asyncio.Event
+
+
+def built(
+    settings: Settings,
+    store: Store,
+    channels: Mapping[str, Channel],
+    templates: Mapping[str, Templates],
+    metrics: Metrics,
+    *,
+    sandbox: bool,
+) -> Gateway:
+    """Put a gateway together. ``sandbox`` allows providers' test numbers. Raises ``TemplateError``."""
+    node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies()
+    blocking = Blocking(store.database, store.hasher, store.clock)
+    queue, checking = _queue(settings, store, node, channels, blocking, metrics)
+    paces = _paces(settings, store, channels, node)
+    dispatcher = _dispatcher(
+        settings, store, channels, queue, code_renderer(settings.services, templates, texts), paces
+    )
+    subscribers = Subscribers(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
+        bot=next((channel for channel in channels.values() if channel.needs_subscriber), None),
+        phone=kinds["phone"],
+    )
+    reverse = _reverse(settings, store, channels, queue)
+    verifications = _verifications(settings, store, channels, queue, dispatcher, subscribers, reverse, sandbox=sandbox)
+    spine = Spine(queue, dispatcher, paces, verifications, reverse, blocking, kinds, texts, node)
+    bots = built_bots(settings, store, channels, spine)
+    keys, draining = Keys(store.database, store.clock), asyncio.Event()
+    parts = Parts(
+        verifications=verifications,
+        checking=checking,
+        reading=Reading(store.database, store.clock),
+        subscribers=subscribers,
+        keys=keys,
+        answers=Answers(store.database, store.sealer, store.clock),
+        queue=queue,
+        channels=channels,
+        kinds=kinds,
+        hasher=store.hasher,
+        services=settings.services,
+        ready=lambda: health(store.database, dispatcher.states(), draining),
+        public_url=settings.server.public_url,
+        hear=bots.inbox.handle,
+        metrics=metrics,
+        metrics_token=settings.metrics.token,
+    )
+    return Gateway(store, parts, dispatcher, keys, reverse, bots, node, draining)
+
+
+def _queue(
+    settings: Settings,
+    store: Store,
+    node: str,
+    channels: Mapping[str, Channel],
+    blocking: Blocking,
+    metrics: Metrics,
+) -> tuple[Queue, Checking]:
+    # The queue tells verification when a route has ended, and verification tells the queue what to send: one of the
+    # two must come first, so the queue is given a function that finds the other when it is called.
+    async def on_route_end(connection: Connection, verification_id: str, now: float, /) -> None:
+        await checking.on_route_end(connection, verification_id, now)
+
+    queue = Queue(
+        store.database,
+        store.sealer,
+        store.clock,
+        node=node,
+        on_route_end=on_route_end,
+        several_nodes=several_nodes(settings),
+        revising=revising(channels).keys(),
+        chats=frozenset(name for name, channel in channels.items() if channel.needs_subscriber),
+        on_blocked=blocking.mark,
+        confirm_within=lambda service, channel: settings.services[service].confirm_within.get(channel),
+        on_sent=metrics.sent,
+        on_delivered=metrics.delivered,
+    )
+    checking = Checking(store.database, queue, store.sealer, store.clock)
+    return queue, checking
+
+
+def _paces(settings: Settings, store: Store, channels: Mapping[str, Channel], node: str) -> dict[str, Pacer]:
+    shared = several_nodes(settings)
+    return pacers(
+        channels,
+        store.clock,
+        shares=Shares(store.database, node) if shared else None,
+        turns=Turns(store.database, shared),
+        pauses=Pauses(store.database),
+        hashed=partial(store.hasher.hash, "turn"),
+    )
+
+
+def _dispatcher(
+    settings: Settings,
+    store: Store,
+    channels: Mapping[str, Channel],
+    queue: Queue,
+    render: Render,
+    paces: Mapping[str, Pacer],
+) -> Dispatcher:
+    dispatcher = Dispatcher(
+        queue,
+        channels,
+        render,
+        store.clock,
+        settings.services,
+        paces=paces,
+        write=store.database.write,
+        backlog=Counted(store.database.fetch),
+    )
+    for name in channels:
+        store.database.wakes.subscribe(message.topic(name), partial(dispatcher.announce, name))
+        store.database.wakes.subscribe(pauses.topic(name), partial(dispatcher.pause_told, name))
+    return dispatcher
+
+
+def _verifications(
+    settings: Settings,
+    store: Store,
+    channels: Mapping[str, Channel],
+    queue: Queue,
+    dispatcher: Dispatcher,
+    subscribers: Subscribers,
+    reverse: Reverse,
+    *,
+    sandbox: bool,
+) -> Verifications:
+    return Verifications(
+        database=store.database,
+        queue=queue,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
+        services=settings.services,
+        channels=channels,
+        kinds=kinds_of(channels),
+        hand_over=dispatcher.hand_over,
+        has_room=dispatcher.has_room,
+        resolve=subscribers.resolve,
+        locked=any_locked,
+        is_theirs=is_theirs,
+        invite=subscribers.invite,
+        reverse=reverse,
+        admission=Admission(dispatcher.expected_wait, dispatcher.usable),
+        sandbox=sandbox,
+    )
+
+
+def _reverse(settings: Settings, store: Store, channels: Mapping[str, Channel], queue: Queue) -> Reverse:
+    return Reverse(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        queue=queue,
+        clock=store.clock,
+        channels=channels,
+        services=settings.services,
+    )

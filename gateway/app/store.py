@@ -1,0 +1,74 @@
+"""The database, opened and migrated, and what opens what is sealed in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.clock import SystemClock
+from gateway.config import DatabaseSettings, Settings, ensure_secrets
+from gateway.storage import migrations
+from gateway.storage.database import Database, Engine
+from gateway.storage.postgresql import PostgresqlEngine
+from gateway.storage.sealing import Hasher, Sealer
+from gateway.storage.secret import index_key
+from gateway.storage.sqlite import SqliteEngine
+from gateway.storage.unit import Write
+from gateway.webhooks.rows import TOPIC
+
+_log = logging.getLogger(__name__)
+
+#: Hears of what was committed, in order.
+OnCommit = Callable[[Sequence[object]], None]
+#: Returns what is written with what was noted, in the same transaction.
+Alongside = Callable[[Sequence[object]], Sequence[Write]]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database and what opens what is sealed in it."""
+
+    database: Database
+    sealer: Sealer
+    hasher: Hasher
+    clock: SystemClock
+
+
+def schema(settings: DatabaseSettings) -> migrations.Store:
+    """Return where the tables are, for migrations."""
+    return migrations.Store(path=settings.path) if settings.path else migrations.Store(url=settings.url)
+
+
+@asynccontextmanager
+async def opened_store(
+    settings: Settings, *, on_commit: OnCommit = lambda _: None, alongside: Alongside | None = None
+) -> AsyncIterator[Store]:
+    """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``."""
+    ring = ensure_secrets(settings)
+    sealer = Sealer(ring)
+    await schema(settings.database).upgrade()
+    engine = _engine(settings.database)
+    async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
+        clock = SystemClock()
+        if several_nodes(settings):
+            await sync_clock(database, clock)
+        hasher = Hasher(await index_key(database, sealer, clock.now()))
+        yield Store(database, sealer, hasher, clock)
+
+
+async def sync_clock(database: Database, clock: SystemClock) -> None:
+    """Take over the database's clock, which every node that shares it follows. Raises ``StorageError``."""
+    before = clock.monotonic()
+    found = await database.fetch("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now")
+    clock.set(found[0]["now"] + (clock.monotonic() - before) / 2)
+
+
+def several_nodes(settings: Settings) -> bool:
+    """Whether other nodes may share the database."""
+    return settings.database.engine == "postgresql"
+
+
+def _engine(settings: DatabaseSettings) -> Engine:
+    return SqliteEngine(settings.path) if settings.path else PostgresqlEngine(settings.url)

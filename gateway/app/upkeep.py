@@ -1,0 +1,93 @@
+"""What goes on beside codes and chats: keeping house, telling applications, counting, watching the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator, Mapping
+
+from gateway.app.core import Gateway
+from gateway.app.store import Store, several_nodes, sync_clock
+from gateway.clock import Steps
+from gateway.config import Settings
+from gateway.events.census import LOOK, Census
+from gateway.events.gauges import Watched
+from gateway.events.metrics import Metrics
+from gateway.housekeeping import Checkpoint, Duty, House, Retention
+from gateway.rhythm import every
+from gateway.storage.leases import Leases
+from gateway.storage.turns import Turns
+from gateway.webhooks.connecting import Client
+from gateway.webhooks.endpoints import Endpoint, Endpoints
+from gateway.webhooks.rows import TOPIC, Webhooks
+from gateway.webhooks.sending import WebhookLane
+
+#: Seconds between sweeps for what is overdue.
+SWEEP = 1.0
+#: Seconds between sweeps for what is kept for a while only.
+FORGETTING = 60.0
+#: Seconds between looks at the database's clock, where nodes share one.
+CLOCK_SYNC = 30.0
+#: Seconds between looks whether the machine's clock was stepped.
+STEPS = 1.0
+
+
+def duties(
+    settings: Settings, gateway: Gateway, metrics: Metrics, endpoints: Mapping[str, Endpoint]
+) -> Iterator[Coroutine[None, None, None]]:
+    """Yield what goes on for as long as the gateway runs."""
+    store = gateway.store
+    house = _house(settings, gateway)
+    census = Census(store.database, store.clock, channels=settings.channels, services=settings.services)
+    metrics.watch(
+        Watched(
+            census=census,
+            states=gateway.dispatcher.states,
+            backlog=lambda: store.database.waiting,
+            keeps_house=lambda: house.keeps,
+            housekeeping=lambda: house.rows,
+        )
+    )
+    yield house.run()
+    yield every(LOOK, census.look)
+    yield _webhooks(settings, gateway, metrics, endpoints).run()
+    yield every(STEPS, Steps(store.clock).look)
+    if several_nodes(settings):
+        yield every(CLOCK_SYNC, lambda: sync_clock(store.database, store.clock))
+
+
+def _house(settings: Settings, gateway: Gateway) -> House:
+    store, kept = gateway.store, settings.retention
+    checking, reverse, inbox = gateway.parts.checking, gateway.reverse, gateway.bots.inbox
+    turns = Turns(store.database, several_nodes(settings))
+    retention = Retention(store.database, store.clock, verifications=kept.verifications, webhooks=kept.webhooks)
+    found = [
+        Duty("overdue", checking.expire_overdue, SWEEP, urgent=True),
+        Duty("answers", gateway.parts.answers.forget, FORGETTING),
+        Duty("cooldowns", checking.forget_cooldowns, FORGETTING),
+        Duty("challenges", reverse.forget, FORGETTING),
+        Duty("heard", inbox.forget_heard, FORGETTING),
+        Duty("turns", lambda: turns.forget(store.clock.now()), FORGETTING),
+        *retention.duties(),
+        *_of_sqlite(settings),
+    ]
+    leases, dispatcher = Leases(store.database, gateway.node), gateway.dispatcher
+    return House(leases, store.clock, found, busy=lambda: any(map(dispatcher.urgent, settings.channels)))
+
+
+def _of_sqlite(settings: Settings) -> Iterator[Duty]:
+    if settings.database.path is not None:
+        yield Checkpoint(settings.database.path).duty()
+
+
+def _webhooks(settings: Settings, gateway: Gateway, metrics: Metrics, endpoints: Mapping[str, Endpoint]) -> WebhookLane:
+    store: Store = gateway.store
+    rows = Webhooks(store.database, store.clock, node=gateway.node, several_nodes=several_nodes(settings))
+    lane = WebhookLane(
+        rows,
+        Endpoints(store.database, endpoints),
+        endpoints,
+        Client(private=settings.webhooks.allow_private or settings.server.loopback),
+        store.clock,
+        observe=metrics.webhook,
+    )
+    store.database.wakes.subscribe(TOPIC, lane.wake)
+    return lane

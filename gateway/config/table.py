@@ -1,0 +1,42 @@
+"""What every table of config.toml is made of: frozen, closed to unknown keys, and named so that variables can name it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+def _checked_name(name: str) -> str:
+    # Names become parts of environment variables, where "__" parts keys and "_FILE" ends the name of a file.
+    if not _NAME.fullmatch(name) or name.endswith("_file"):
+        raise ValueError(
+            "a name is lower-case letters, digits and single underscores, starts with a letter and does not end in _file"
+        )
+    return name
+
+
+#: The name of a channel or a service.
+Name = Annotated[str, AfterValidator(_checked_name)]
+
+
+class Table(BaseModel):
+    """A table of config.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def split_url(url: str) -> SplitResult:
+    """Split a URL. Raises ``ValueError`` without the URL in its text: it may hold a password."""
+    if not url.isprintable() or " " in url:
+        raise ValueError("must have no spaces and no control characters")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for the error a bad port raises: what follows a stray "/" or "#" in a password
+    except ValueError:
+        raise ValueError("is not a valid URL") from None
+    return parts

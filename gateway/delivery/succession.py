@@ -1,0 +1,86 @@
+"""What comes after a message: the next channel of its route takes over, once, or the route has ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import Protocol
+
+from gateway.delivery import statements as sql
+from gateway.delivery.lifecycle import MessageStatus
+from gateway.delivery.message import LEASE, Message, topic
+from gateway.delivery.rows import following, row_of
+from gateway.delivery.telling import told
+from gateway.events.event import Event, EventName, recorded
+from gateway.storage.sealing import Sealer, UnsealError
+from gateway.storage.unit import Connection, Record, Write
+
+_log = logging.getLogger(__name__)
+
+
+class OnRouteEnd(Protocol):
+    """What the owner of a message does when no channel is left to try. Runs in the queue's transaction."""
+
+    def __call__(self, connection: Connection, verification_id: str, now: float, /) -> Awaitable[None]:
+        """End what waits for the message, unless another of its messages may still arrive."""
+        ...
+
+
+class Succession:
+    """The steps of every route, as ``node`` takes them."""
+
+    def __init__(self, sealer: Sealer, node: str, on_route_end: OnRouteEnd) -> None:
+        self._sealer = sealer
+        self._node = node
+        self._on_route_end = on_route_end
+
+    def born(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
+        """Return the write and the event of a fresh message.
+
+        ``leased``: born in this node's hands and due to others only when the lease lapses.
+        """
+        due_at, lease = (now + LEASE, self._node) if leased else (now, "")
+        row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
+        return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
+
+    def next_of(self, message: Message, record: Record, now: float) -> Message | None:
+        """Return the message for the channel after this one's; ``None`` where there is none, or none can be opened.
+
+        ``record`` holds the verification's ``route_sealed`` and ``locale``.
+        """
+        if not message.another_follows:
+            return None
+        try:
+            return following(self._sealer, message, record, now)
+        except UnsealError as error:
+            # Its addresses were erased since, or its key has left the ring: nobody else could go on either.
+            _log.error("a route cannot be opened: %s", error, extra={"message_id": message.id})
+            return None
+
+    async def step(
+        self, connection: Connection, message: Message, now: float, *, alive: bool, leased: bool
+    ) -> Message | None:
+        """Have the next channel take over from a message that ended, within the transaction that ended it.
+
+        It does if the code is ``alive`` long enough and still wanted, and nothing newer has taken the message's place
+        (another channel did, or the person asked for the code once more). Its message is returned if this node is to
+        have it (``leased``). Otherwise the route has ended.
+        """
+        if alive:
+            for record in await connection.fetch(sql.STANDING, id=message.id):
+                successor = self.next_of(message, record, now)
+                if successor is not None and await self._follow(connection, message, successor, now, leased=leased):
+                    return successor if leased else None
+        await self.end(connection, message.verification_id, now)
+        return None
+
+    async def end(self, connection: Connection, verification_id: str, now: float) -> None:
+        """Say that a message ended and nothing follows it."""
+        await self._on_route_end(connection, verification_id, now)
+
+    async def _follow(
+        self, connection: Connection, message: Message, successor: Message, now: float, *, leased: bool
+    ) -> bool:
+        write, event = self.born(successor, now, leased=leased)
+        wakes = () if leased else (topic(successor.channel),)
+        return await connection.apply(recorded((sql.FOLLOW, (message.id, now)), [write], [event], wakes=wakes))

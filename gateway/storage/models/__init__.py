@@ -1,0 +1,38 @@
+"""The tables. Times are seconds since the Unix epoch (UTC) as double precision, on both engines.
+
+Nothing in here can be read by who holds the database alone: codes, parameters and addresses are sealed
+(``sealing.py``), look-ups go by keyed hashes, and what people may see is stored masked.
+"""
+
+from __future__ import annotations
+
+from gateway.storage.models.nodes import Lease, Pause, Secret, Share, Turn
+from gateway.storage.models.people import Chat, Heard, Mute, OutgoingReply, Subscriber
+from gateway.storage.models.queue import Attempt, Event, Message
+from gateway.storage.models.services import IdempotentAnswer, ServiceKey
+from gateway.storage.models.verifications import Address, Challenge, Cooldown, Verification
+from gateway.storage.models.webhooks import Endpoint, Webhook
+
+__all__ = [
+    "Address",
+    "Attempt",
+    "Challenge",
+    "Chat",
+    "Cooldown",
+    "Endpoint",
+    "Event",
+    "Heard",
+    "IdempotentAnswer",
+    "Lease",
+    "Message",
+    "Mute",
+    "OutgoingReply",
+    "Pause",
+    "Secret",
+    "ServiceKey",
+    "Share",
+    "Subscriber",
+    "Turn",
+    "Verification",
+    "Webhook",
+]

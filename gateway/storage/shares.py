@@ -1,0 +1,54 @@
+"""A channel's rate, shared by all nodes: each leases a part of it, and the parts never add up to more."""
+
+from __future__ import annotations
+
+from gateway.storage.database import Database
+from gateway.storage.unit import Connection
+
+#: Seconds a share is leased for. Who was not told anew by then sends nothing: another node may have it.
+LEASE = 6.0
+#: Seconds after which a node renews its share: two renewals may fail before it lapses.
+RENEWAL = 2.0
+
+# The row of no node is the channel's lock: nodes reckon one after the other, each with what the one before left.
+_LOCK = """INSERT INTO share (channel, node, amount, until) VALUES (:channel, '', 0, 0)
+    ON CONFLICT (channel, node) DO UPDATE SET amount = 0 RETURNING channel"""
+
+_FORGET = "DELETE FROM share WHERE channel = :channel AND node <> '' AND until <= :now RETURNING node"
+
+_OTHERS = """SELECT count(*) AS nodes, COALESCE(sum(amount), 0.0) AS taken
+    FROM share WHERE channel = :channel AND node <> '' AND node <> :node"""
+
+_TAKE = """INSERT INTO share (channel, node, amount, until) VALUES (:channel, :node, :amount, :until)
+    ON CONFLICT (channel, node) DO UPDATE SET amount = excluded.amount, until = excluded.until RETURNING node"""
+
+_GIVE = "DELETE FROM share WHERE channel = :channel AND node = :node RETURNING node"
+
+
+class Shares:
+    """One node's view of the shares. ``node`` is any text of its own but an empty one."""
+
+    def __init__(self, database: Database, node: str) -> None:
+        self._database = database
+        self._node = node
+
+    async def take(self, channel: str, rate: float, now: float) -> float:
+        """Take or renew this node's part of ``rate`` starts per second and return it; it holds ``LEASE`` seconds.
+
+        A node that comes gets what is free, which may be nothing until the others renew: then all have equal parts.
+        Raises ``StorageError``.
+        """
+
+        async def work(connection: Connection) -> float:
+            await connection.fetch(_LOCK, channel=channel)
+            await connection.fetch(_FORGET, channel=channel, now=now)
+            [others] = await connection.fetch(_OTHERS, channel=channel, node=self._node)
+            amount = max(0.0, min(rate / (int(others["nodes"]) + 1), rate - float(others["taken"])))
+            await connection.fetch(_TAKE, channel=channel, node=self._node, amount=amount, until=now + LEASE)
+            return amount
+
+        return await self._database.run(work)
+
+    async def give(self, channel: str) -> None:
+        """Give the share back, so that the others need not wait for its end. Raises ``StorageError``."""
+        await self._database.run(lambda connection: connection.fetch(_GIVE, channel=channel, node=self._node))

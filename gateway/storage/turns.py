@@ -1,0 +1,62 @@
+"""Whose turn it is: from when a recipient may be written to again, whichever node writes."""
+
+from __future__ import annotations
+
+from gateway.storage.database import Database
+from gateway.storage.unit import Connection, Record
+
+#: Seconds a turn is remembered after its time, longer than any gap between two sends to one recipient.
+KEPT = 60.0
+#: Turns forgotten in one transaction: never so many that a send waits for it.
+BATCH = 500
+
+_TAKE = """INSERT INTO turn (channel, hash, at) VALUES (:channel, :hash, :now)
+    ON CONFLICT (channel, hash) DO UPDATE
+    SET at = CASE WHEN turn.at + :gap > excluded.at THEN turn.at + :gap ELSE excluded.at END RETURNING at"""
+
+_FORGET = """DELETE FROM turn WHERE (channel, hash) IN
+    (SELECT channel, hash FROM turn WHERE at < :before ORDER BY at LIMIT :batch) RETURNING channel"""
+
+
+class Turns:
+    """The turns of every recipient: in the database where nodes share one, else in this process's memory."""
+
+    def __init__(self, database: Database, several_nodes: bool) -> None:
+        self._database = database
+        self._several_nodes = several_nodes
+        self._own: dict[tuple[str, bytes], float] = {}
+
+    async def take(self, channel: str, hash: bytes, gap: float, now: float) -> float:  # noqa: A002 - the column's name
+        """Take the recipient's next turn and return from when the caller may send.
+
+        Turns of one recipient are ``gap`` seconds apart, in the order they were asked for. One that is taken and not
+        used delays the recipient's next by ``gap`` and nobody else. Raises ``StorageError``.
+        """
+        if not self._several_nodes:
+            last = self._own.get((channel, hash))
+            at = now if last is None else max(now, last + gap)
+            self._own[channel, hash] = at
+            return at
+
+        async def work(connection: Connection) -> float:
+            [record] = await connection.fetch(_TAKE, channel=channel, hash=hash, gap=gap, now=now)
+            return float(record["at"])
+
+        return await self._database.run(work)
+
+    async def forget(self, now: float) -> int:
+        """Forget turns that hold up nobody any more and return how many: a batch of them, or 0 where none is left.
+
+        Raises ``StorageError``.
+        """
+        before = now - KEPT
+        if not self._several_nodes:
+            past = [key for key, at in self._own.items() if at < before]
+            for key in past:
+                del self._own[key]
+            return len(past)
+
+        async def work(connection: Connection) -> list[Record]:
+            return await connection.fetch(_FORGET, before=before, batch=BATCH)
+
+        return len(await self._database.run(work))

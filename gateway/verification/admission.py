@@ -1,0 +1,45 @@
+"""Admission: a code that would be accepted only to die waiting is refused at once, and the caller told when to return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.errors import Unavailable
+
+#: Seconds that a code may be expected to wait: this part of the time it lives, and so many at most.
+PART: Final = 1 / 4
+LONGEST: Final = 30.0
+#: Seconds after which a caller is told to return, at most: by then more is known.
+LONGEST_RETRY: Final = 60.0
+
+
+class Admission:
+    """Decides whether a code is taken on.
+
+    ``expected_wait`` returns the seconds after which a message of a channel and service may start; ``usable`` says
+    whether a channel would send it, rather than pass it on to the next one at once.
+    """
+
+    def __init__(self, expected_wait: Callable[[str, str], float], usable: Callable[[str], bool]) -> None:
+        self._expected_wait = expected_wait
+        self._usable = usable
+
+    def check(self, service: str, route: Sequence[str], lives: float) -> None:
+        """Refuse a code that lives so many seconds where its route's first usable channel is too busy for it.
+
+        Raises ``Unavailable``.
+        """
+        wait, limit = self._wait(service, route), min(lives * PART, LONGEST)
+        if wait > limit:
+            raise Unavailable(
+                "too many codes wait for the channels of this route", retry_after=min(wait - limit, LONGEST_RETRY)
+            )
+
+    def _wait(self, service: str, route: Sequence[str]) -> float:
+        first, *later = route
+        wait = self._expected_wait(first, service)
+        if not wait or not later or self._usable(first):
+            return wait
+        channel = next((name for name in later if self._usable(name)), later[-1])
+        return self._expected_wait(channel, service)
