@@ -38,10 +38,10 @@ bench-scale: $(READY) ## Measure several nodes on one PostgreSQL; rewrites docs/
 	@$(BIN)/python -m benchmarks scale
 
 chaos: $(READY) ## Inject every fault there is, sampled (20 minutes at most); rewrites docs/reliability.md
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults --mutations
 
-chaos-long: $(READY) ## The same at length: a hundred kills, and a soak
-	@$(BIN)/python -m tests.faults --long
+chaos-long: $(READY) ## The same at length: a hundred kills, and a soak of two hours
+	@$(BIN)/python -m tests.faults --long --mutations
 
 lock: ## Compile the dependencies' versions and hashes (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -3,11 +3,13 @@
 In reading order:
 
 - ``config`` ``errors`` ``clock`` ``randomness`` ``rhythm`` ``value``: settings in, problems out, time and chance passed in
-- ``storage``: tables, group commit on SQLite and PostgreSQL, sealing, leases, migrations
-- ``events``: the timeline and the log, redaction
+- ``storage``: tables, group commit on SQLite and PostgreSQL, sealing, what nodes share, wakes, migrations
+- ``events``: the timeline, the log and its redaction, metrics
 - ``delivery``: statuses and moves, the queue, routes, retries, templates, lanes and the dispatcher
 - ``verification``: codes asked for, sent again, checked, ended
 - ``conversation``: what people write to the bot
+- ``webhooks``: telling applications what moved
+- ``housekeeping``: ending what is overdue, deleting what is over
 - ``api``: HTTP in and out
 - ``sandbox``: local SMTP, Twilio and Bot API servers for the demo and the tests
 - ``app``: the composition root; ``serving``: HTTP and signals; ``cli``: the command line

@@ -85,7 +85,7 @@ def _webhooks(settings: Settings, gateway: Gateway, metrics: Metrics, endpoints:
         rows,
         Endpoints(store.database, endpoints),
         endpoints,
-        Client(private=settings.webhooks.allow_private or settings.server.loopback),
+        Client(private=settings.webhooks.allow_private),
         store.clock,
         observe=metrics.webhook,
     )

@@ -17,6 +17,7 @@ from gateway.config.loading import diagnose
 from gateway.config.overview import Row, overview
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
+from gateway.webhooks.endpoints import endpoints_of
 
 #: Exit code where the configuration cannot be used.
 FAULTY = 2
@@ -34,6 +35,7 @@ def check_config(
     """
     try:
         settings, ready = diagnose(config)
+        endpoints_of(settings)
     except ConfigError as error:
         _print_faults(error.faults)
         raise typer.Exit(FAULTY) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.app import Store, look_up, opened_store
+from gateway.cli.age import seconds_of
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
@@ -24,9 +24,6 @@ from gateway.events.console import printable
 from gateway.events.event import Event, EventName
 from gateway.events.line import level_of, line_of
 from gateway.events.timeline import Filters, Timeline
-
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_AGE: Final = re.compile(r"([0-9]{1,9})([smhd])")
 
 #: Columns and their least width, so that what follows later stands in line with what came before.
 _COLUMNS: Final = {
@@ -79,7 +76,9 @@ def logs(
 
     On a terminal times and the ids of verifications are shortened; in a pipe and with --json they are whole.
     """
-    wanted = _Wanted(verification, to, service, event, _age(since), limit, follow)
+    wanted = _Wanted(
+        verification, to, service, event, None if since is None else seconds_of(since, "--since"), limit, follow
+    )
     with told():
         settings = load_settings(config)
     try:
@@ -87,16 +86,6 @@ def logs(
     except BrokenPipeError:
         # Whoever read has seen enough (| head). What Python would still flush at its exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _age(since: str | None) -> float | None:
-    """Read ``30m`` as seconds. Raises ``typer.BadParameter``."""
-    if since is None:
-        return None
-    found = _AGE.fullmatch(since)
-    if found is None:
-        raise typer.BadParameter("a number and s, m, h or d, like 30m", param_hint="--since")
-    return int(found[1]) * _SECONDS[found[2]]
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:

@@ -104,7 +104,9 @@ def configured_secrets(settings: Settings) -> list[str]:
     # With and without the key's id before it.
     keys = [key.get_secret_value() for key in settings.secrets.keys]
     found = [*keys, *(key.partition(":")[2] for key in keys), url_password(settings.database.url) or ""]
-    webhooks = [secret.get_secret_value() for service in settings.services.values() for secret in service.webhook_secret]
+    webhooks = [
+        secret.get_secret_value() for service in settings.services.values() for secret in service.webhook_secret
+    ]
     found += [*webhooks, *(secret.removeprefix("whsec_") for secret in webhooks)]
     if settings.metrics.token is not None:
         found.append(settings.metrics.token.get_secret_value())

@@ -1,7 +1,7 @@
 """The SQL of the queue: every statement that writes a message's status, each guarded by the status it leaves.
 
-Only ``queue.py``, ``succession.py`` and ``receipts.py`` run them. A claim and a lease are one thing: ``due_at`` is when anybody may take the row, so a
-row that is held is simply due later, and a dead node's rows become due by themselves.
+Only ``queue.py``, ``succession.py`` and ``receipts.py`` run them. A claim and a lease are one thing: ``due_at`` is when
+anybody may take the row, so a row that is held is simply due later, and a dead node's rows become due by themselves.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ END_ATTEMPT = Statement(
 )
 
 #: A provider's report proves that an attempt was accepted whose answer was lost, or has yet to be read. Another one under
-#: way is nobody's then: its message is no longer, so its answer cannot be written down.
+#: way ends as unknown: its message is no longer under way, so its answer could not be written down any more.
 PROVE_ATTEMPT = Statement(
     "attempt.prove",
     {

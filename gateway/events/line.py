@@ -19,6 +19,10 @@ WARNINGS: Final = frozenset(
         EventName.MESSAGE_FAILED,
         EventName.MESSAGE_UNDELIVERED,
         EventName.MESSAGE_RESCUED,
+        EventName.CHANNEL_OPENED,
+        EventName.CHANNEL_STOPPED,
+        EventName.WEBHOOK_FAILED,
+        EventName.WEBHOOK_DISABLED,
     }
 )
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import time
+import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import ClassVar, Self, cast
 
@@ -284,8 +285,11 @@ def contexts() -> Iterator[tuple[str, ssl.SSLContext]]:
     yield "another host's", _shown(TRUSTED.issue_cert("elsewhere.example.org"))
     yield "by nobody we trust", _shown(trustme.CA().issue_cert("127.0.0.1"))
     old = _shown(TRUSTED.issue_cert("127.0.0.1"))
-    old.minimum_version = ssl.TLSVersion.TLSv1
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings():
+        # That they are deprecated is the point.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     yield "TLS 1.1 at most", old
 
@@ -305,7 +309,6 @@ def _shown(certificate: trustme.LeafCert) -> ssl.SSLContext:
     inject="mail servers whose certificate has expired, is another host's, is nobody's, and one that speaks TLS 1.1 only",
     accept="nothing is sent to them; the next channel takes over at once; misconfigured; an ERROR line",
     engines=(SQLITE,),
-    fast=True,
 )
 async def bad_tls(scene: Scene) -> Figures:
     faulty, settings = await untrusted(scene)

@@ -97,16 +97,13 @@ async def wired(url: str) -> AsyncIterator[Wire]:
         yield wire
     finally:
         server.close()
-        for _ in range(10):
-            # What is being accepted is there after a few turns of the loop.
-            await asyncio.sleep(0)
+        wire.refuse()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in wire.writers:
-            writer.transport.abort()
         await asyncio.gather(*(writer.wait_closed() for writer in wire.writers), return_exceptions=True)
         await _settled()
+        print("END", [(w.transport, w.transport.is_closing()) for w in wire.writers], tasks, asyncio.all_tasks())
 
 
 async def _settled() -> None:

@@ -128,8 +128,10 @@ async def test_what_another_node_is_claiming_is_passed_over(make_engine, clock, 
         await add(here, *(webhook(START - age) for age in range(5)))
         theirs = asyncio.create_task(there.run(claim))
         await claimed.wait()
-        ours = await Webhooks(here, clock, node="one", several_nodes=True).claim({"shop": 4})
-        may_commit.set()
+        try:
+            ours = await Webhooks(here, clock, node="one", several_nodes=True).claim({"shop": 4})
+        finally:
+            may_commit.set()
         assert [item.created_at - START for item in ours] == [-2, -1, 0]
         assert len({*(item.id for item in ours), *await theirs}) == 5
 
