@@ -130,12 +130,18 @@ def _queue(
         revising=revising(channels).keys(),
         chats=frozenset(name for name, channel in channels.items() if channel.needs_subscriber),
         on_blocked=blocking.mark,
-        confirm_within=lambda service, channel: settings.services[service].confirm_within.get(channel),
+        confirm_within=partial(_confirm_within, settings),
         on_sent=metrics.sent,
         on_delivered=metrics.delivered,
     )
     checking = Checking(store.database, queue, store.sealer, store.clock)
     return queue, checking
+
+
+def _confirm_within(settings: Settings, service: str, channel: str) -> float | None:
+    # What was queued for a service may outlive it in the configuration.
+    found = settings.services.get(service)
+    return None if found is None else found.confirm_within.get(channel)
 
 
 def _paces(settings: Settings, store: Store, channels: Mapping[str, Channel], node: str) -> dict[str, Pacer]:

@@ -96,14 +96,13 @@ async def wired(url: str) -> AsyncIterator[Wire]:
     try:
         yield wire
     finally:
-        server.close()
         wire.refuse()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(writer.wait_closed() for writer in wire.writers), return_exceptions=True)
+        # Before the end of the server: what it is about to accept then, nobody closes.
         await _settled()
-        print("END", [(w.transport, w.transport.is_closing()) for w in wire.writers], tasks, asyncio.all_tasks())
+        server.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in wire.writers), return_exceptions=True)
 
 
 async def _settled() -> None:

@@ -71,7 +71,7 @@ class Message(SQLModel, table=True):
     unknowns: int | None = number_or_null()
     #: When the next channel takes over unless a report of its delivery comes; ``NULL`` where nobody waits for one.
     confirm_by: float | None = time_or_null()
-    #: When the next channel took over although it was sent.
+    #: When a newer message took its place: the next channel's, or one that was asked for.
     followed_at: float | None = time_or_null()
 
 
