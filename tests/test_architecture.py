@@ -28,7 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "gateway.conversation",
         "gateway.webhooks",
         "gateway.housekeeping",
-        "gateway.delivery.dispatcher",
+        "gateway.delivery.dispatching.dispatcher",
     ),
     ("gateway.delivery",),
     ("gateway.events",),

@@ -21,8 +21,8 @@ import typer
 from channels.base import Reason
 from channels.email import EmailSettings
 from channels.sms import SmsSettings
-from channels.twilio_codes import CODES
 from channels.telegram import TelegramSettings
+from channels.twilio_codes import CODES
 from gateway.api import examples, openapi, shapes
 from gateway.api.intake import NOT_YET
 from gateway.cli import app
@@ -36,9 +36,9 @@ from gateway.delivery.lifecycle import (
     SubscriberStatus,
     VerificationStatus,
 )
-from gateway.delivery.reply_parts import REPLIES
-from gateway.delivery.template_language import FILTERS
-from gateway.delivery.templating import CODE_VALUES
+from gateway.delivery.writing.reply_parts import REPLIES
+from gateway.delivery.writing.template_language import FILTERS
+from gateway.delivery.writing.templating import CODE_VALUES
 from gateway.events.event import Event, EventName
 from gateway.events.line import line_of
 

@@ -11,12 +11,12 @@ from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import Inbound, Menu, Reply, Revising
 from channels.kinds import KINDS
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
-from gateway.delivery.dispatcher import GRACE, Dispatcher
+from gateway.delivery.dispatching.dispatcher import GRACE, Dispatcher
 from gateway.delivery.message import Message
 from gateway.delivery.person import Reach
 from gateway.delivery.queue import Queue, nobody
 from gateway.delivery.receipts import never, unobserved
-from gateway.delivery.rendering import Rendered
+from gateway.delivery.writing.rendering import Rendered
 from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.unit import Connection

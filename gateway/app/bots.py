@@ -18,12 +18,12 @@ from gateway.conversation.listening import listen
 from gateway.conversation.replies import Replies
 from gateway.conversation.replying import Replying
 from gateway.conversation.turn import Tools
-from gateway.delivery.dispatcher import Dispatcher
-from gateway.delivery.pacing import Pacer
+from gateway.delivery.dispatching.dispatcher import Dispatcher
+from gateway.delivery.dispatching.pacing import Pacer
+from gateway.delivery.dispatching.revising import Reviser
 from gateway.delivery.queue import Queue
-from gateway.delivery.rendering import ReplyTexts, ended_renderer
-from gateway.delivery.revising import Reviser
 from gateway.delivery.revisions import Revisions
+from gateway.delivery.writing.rendering import ReplyTexts, ended_renderer
 from gateway.storage.leases import Leases
 from gateway.verification.reporting import Reporting
 from gateway.verification.reverse import Reverse

@@ -8,8 +8,8 @@ from channels.base import Channel, Normalize
 from channels.chat import Conversing, Revising
 from channels.kinds import KINDS
 from gateway.config import Settings, check_channels, shipped
-from gateway.delivery.rendering import ReplyTexts
-from gateway.delivery.templating import FALLBACK, Templates
+from gateway.delivery.writing.rendering import ReplyTexts
+from gateway.delivery.writing.templating import FALLBACK, Templates
 from gateway.errors import ConfigError
 from gateway.storage.sealing import Hasher
 from gateway.verification.reading import address_hashes

@@ -20,12 +20,12 @@ from gateway.conversation.blocking import Blocking
 from gateway.conversation.chats import any_locked, is_theirs
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery import message
-from gateway.delivery.backlog import Counted
-from gateway.delivery.dispatcher import Dispatcher
-from gateway.delivery.pacing import Pacer, pacers
+from gateway.delivery.dispatching.backlog import Counted
+from gateway.delivery.dispatching.dispatcher import Dispatcher
+from gateway.delivery.dispatching.pacing import Pacer, pacers
 from gateway.delivery.queue import Queue
-from gateway.delivery.rendering import Render, code_renderer
-from gateway.delivery.templating import Templates
+from gateway.delivery.writing.rendering import Render, code_renderer
+from gateway.delivery.writing.templating import Templates
 from gateway.events.metrics import Metrics
 from gateway.storage import pauses
 from gateway.storage.answers import Answers

@@ -17,10 +17,10 @@ from rich.text import Text
 
 from channels.base import Channel, UnknownAdapterError, load
 from gateway.config import ServiceSettings, Settings, load_settings, shipped
-from gateway.delivery.linting import LONGEST_BRAND, Finding, Severity, lint
-from gateway.delivery.locales import PLAIN, written
-from gateway.delivery.reply_parts import CONVERSATION, REPLIES
-from gateway.delivery.templating import (
+from gateway.delivery.writing.linting import LONGEST_BRAND, Finding, Severity, lint
+from gateway.delivery.writing.locales import PLAIN, written
+from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
+from gateway.delivery.writing.templating import (
     FALLBACK,
     BrokenTemplatesError,
     TemplateFile,

@@ -12,8 +12,8 @@ from channels.base import AmbiguousError, DeliveryError, Reason, TransientError
 from channels.chat import Conversing
 from gateway.clock import Clock
 from gateway.conversation.replies import LEASE, Replies, Waiting
-from gateway.delivery.aside import Aside
-from gateway.delivery.pacing import Pacer, Sleep
+from gateway.delivery.dispatching.aside import Aside
+from gateway.delivery.dispatching.pacing import Pacer, Sleep
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from channels.base import Normalize
 from channels.chat import Button, Inbound, Reply
 from gateway.delivery.person import Question, Reported, Verdict
-from gateway.delivery.rendering import ReplyTexts
+from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
 

@@ -18,7 +18,7 @@ from gateway.conversation.replies import Replies
 from gateway.conversation.replying import Replying
 from gateway.conversation.subscribers import PreparedSubscriber, Subscribers, SubscriberView
 from gateway.conversation.turn import Tools, Turn
-from gateway.delivery.rendering import ReplyTexts
+from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.storage.unit import Connection
 from gateway.verification.view import VerificationView
 from tests.world import Talker, World

@@ -12,7 +12,7 @@ from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import Reply
 from gateway.conversation.replies import LEASE, Replies
 from gateway.conversation.replying import MAX_AGE, MAX_TRIES, POLL, WORKERS, Replying
-from gateway.delivery.pacing import COURTESY, Pacer
+from gateway.delivery.dispatching.pacing import COURTESY, Pacer
 from gateway.events.event import recorded
 from gateway.storage.unit import StorageUnavailableError
 from tests.conversation.conftest import CHAT, OTHER_CHAT, Bot

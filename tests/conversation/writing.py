@@ -11,7 +11,7 @@ from gateway.conversation import chats, commands
 from gateway.conversation.subscribers import Subscribers
 from gateway.conversation.turn import Handler, Outcome, Tools, Turn
 from gateway.delivery.person import Question, Reported, Verdict
-from gateway.delivery.rendering import ReplyTexts
+from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.statement import insert_into

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -34,13 +35,15 @@ def make_world(database, clock, sealer, hasher):
 
 
 @pytest.fixture
-def world(make_world) -> World:
+def world(make_world: Callable[..., World]) -> World:
     return make_world()
 
 
 async def begin(world: World):
     """Begin an attempt at the oldest message handed over; return the message and what reports of it."""
-    message, token = await world.queue.begin(world.handed_over.pop(0))
+    attempt = await world.queue.begin(world.handed_over.pop(0))
+    assert attempt is not None
+    message, token = attempt
 
     async def report(status: str, **told: Any) -> bool:
         return await world.queue.report(Report(token, ReportedStatus(status), **told))
@@ -374,7 +377,7 @@ async def test_of_two_messages_that_end_at_once_the_second_ends_the_route(world,
             clock.advance(30.0)
             await other.verifications.resend("shop", view.id, None)
             report_other = await send(other)
-            assert await asyncio.gather(report("undelivered"), report_other("undelivered")) == [True, True]
+            assert list(await asyncio.gather(report("undelivered"), report_other("undelivered"))) == [True, True]
             assert (await world.look(view)).status == "failed"
 
 

@@ -291,7 +291,9 @@ async def test_a_lease_is_prolonged_by_whoever_has_it(world, stranger, clock):
 async def test_nobody_follows_what_changed_since_it_was_looked_at(database, clock, sealer, hasher, change):
     world = World(database, clock, sealer, hasher, two_channels(), confirm_within=lambda *_: 15.0)
     await world.start(BOTH)
-    message, _ = await world.queue.begin(world.handed_over.pop())
+    attempt = await world.queue.begin(world.handed_over.pop())
+    assert attempt is not None
+    message, _ = attempt
     await world.queue.accept(message, Receipt("SM1"), 1.0)
     clock.advance(15.0)
     await database.run(lambda connection: connection.fetch(f"UPDATE message SET {change} RETURNING id"))

@@ -22,8 +22,9 @@ def world(database, clock, sealer, hasher) -> World:
 
 
 async def begun(world: World):
-    message, _ = await world.queue.begin(world.handed_over.pop(0))
-    return message
+    attempt = await world.queue.begin(world.handed_over.pop(0))
+    assert attempt is not None
+    return attempt[0]
 
 
 async def crossing(world: World, clock, to=BOTH, **asked):

@@ -102,7 +102,7 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "a node that stood still sends nothing",
-        "gateway/delivery/calling.py",
+        "gateway/delivery/dispatching/calling.py",
         "if self._clock.monotonic() - begun > LEASE - min(timeout, LEASE / 2):",
         "if begun < 0:",
         "a process that was stopped before its send sends when it goes on",
@@ -110,11 +110,11 @@ MUTATIONS: Sequence[Mutation] = (
     ),
     Mutation(
         "no send starts after the code's death",
-        "gateway/delivery/calling.py",
+        "gateway/delivery/dispatching/calling.py",
         "if limit <= 0:",
         "if limit < -1e9:",
         "a channel is called for a code that is dead",
-        ("tests/delivery/test_dispatcher.py",),
+        ("tests/delivery/dispatching/test_dispatcher.py",),
     ),
     Mutation(
         "checks are counted",

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from channels.base import Receipt, Report, ReportedStatus
-from gateway.delivery.calling import Caller, Lost
+from gateway.delivery.dispatching.calling import Caller, Lost
 from gateway.delivery.message import LEASE
-from gateway.delivery.rendering import Rendered
+from gateway.delivery.writing.rendering import Rendered
 from tests.world import World, two_channels
 
 

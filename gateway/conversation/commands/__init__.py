@@ -8,9 +8,9 @@ from channels.chat import Menu
 from gateway.conversation import contacts, linking, reporting, reversing
 from gateway.conversation.commands import codes, general, languages, locking, muting, stopping, unlinking
 from gateway.conversation.turn import Handler, Outcome, Turn
-from gateway.delivery.locales import DEFAULT, PLAIN
-from gateway.delivery.rendering import ReplyTexts
-from gateway.delivery.reply_parts import MENU_COMMANDS
+from gateway.delivery.writing.locales import DEFAULT, PLAIN
+from gateway.delivery.writing.rendering import ReplyTexts
+from gateway.delivery.writing.reply_parts import MENU_COMMANDS
 
 _FAMILIES = (general, codes, languages, muting, locking, unlinking, stopping)
 

@@ -11,7 +11,7 @@ from gateway.conversation import chats
 from gateway.conversation.commands.choosing import rows
 from gateway.conversation.commands.general import unknown
 from gateway.conversation.turn import Handler, Outcome, Turn
-from gateway.delivery.locales import normalize
+from gateway.delivery.writing.locales import normalize
 
 #: Chosen for the language that the person's client tells.
 AUTO: Final = "auto"

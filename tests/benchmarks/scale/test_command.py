@@ -22,7 +22,7 @@ def test_what_is_planned_ends_before_it_is_ended(scale):
 
 
 def test_more_messages_are_sent_than_a_node_holds_in_memory():
-    from gateway.delivery.lane import BUFFER
+    from gateway.delivery.dispatching.lane import BUFFER
 
     assert command.NORMAL.count > BUFFER
 

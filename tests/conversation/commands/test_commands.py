@@ -7,7 +7,7 @@ import pytest
 from gateway.conversation import commands
 from gateway.conversation.commands import COMMANDS, MENU, PRESSES, _merged, menu
 from gateway.delivery.person import Question
-from gateway.delivery.reply_parts import REPLIES
+from gateway.delivery.writing.reply_parts import REPLIES
 from tests.conversation.writing import PHONE, data
 
 KNOWN = ("linked", "unknown")

@@ -1,0 +1,351 @@
+"""The dispatcher: takes messages from the queue, renders them, hands them to their channel and settles the outcome.
+
+Fresh messages reach it in memory, right after the commit that made them; the database is asked only for retries,
+for what a full buffer left there, and for what a dead node held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeVar
+
+from channels.base import Channel, Reason
+from gateway.clock import Clock
+from gateway.delivery.dispatching.backlog import Backlog, Uncounted
+from gateway.delivery.dispatching.breaker import Entry, State
+from gateway.delivery.dispatching.calling import VERDICT_TIME, Caller, Lost
+from gateway.delivery.dispatching.expecting import expected_wait
+from gateway.delivery.dispatching.lane import Lane, woken
+from gateway.delivery.dispatching.outages import Outages, Write, unwritten
+from gateway.delivery.dispatching.outcome import Accepted, Failed, where
+from gateway.delivery.dispatching.pacing import REFRESH, Pacer, Sleep, pacers
+from gateway.delivery.dispatching.settling import Settling
+from gateway.delivery.dispatching.triage import Triage
+from gateway.delivery.lifecycle import AttemptOutcome
+from gateway.delivery.message import LEASE, Message
+from gateway.delivery.queue import Queue
+from gateway.delivery.retry import CHANNEL_SHARE
+from gateway.delivery.telling import Failure
+from gateway.delivery.writing.rendering import Render
+from gateway.rhythm import every
+from gateway.storage.unit import StorageError, StorageUnavailableError
+
+__all__ = ["GRACE", "POLL", "SETTLE_PAUSES", "VERDICT_TIME", "Dispatcher"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between looks for messages that nobody announced.
+POLL = 1.0
+#: Seconds between tries to write down an attempt while the database is away: within the lease, all in all.
+SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: Seconds that deliveries under way may take to end when the gateway stops.
+GRACE = 11.0
+#: Seconds it then takes at most to tell others what they would find out by themselves.
+FAREWELL = 1.0
+
+
+class Dispatcher:
+    """Walks messages through their channels. Run it with ``start`` and ``stop``.
+
+    ``services`` are those whose messages are claimed. ``paces`` are the channels' pacers, shared with who else sends
+    by them; ``write`` is the database's, for what becomes of a channel; ``backlog`` counts what is due there.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        channels: Mapping[str, Channel],
+        render: Render,
+        clock: Clock,
+        services: Collection[str],
+        *,
+        paces: Mapping[str, Pacer] | None = None,
+        write: Write = unwritten,
+        backlog: Backlog | None = None,
+        jitter: Callable[[], float] = random.random,
+        sleep: Sleep = asyncio.sleep,
+        grace: float = GRACE,
+    ) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._services = services
+        self._backlog = backlog or Uncounted()
+        self._sleep = sleep
+        self._grace = grace
+        paces = paces or pacers(channels, clock, sleep=sleep)
+        self._lanes = {name: Lane(channel, clock, sleep, paces[name]) for name, channel in channels.items()}
+        self._caller = Caller(render, clock)
+        self._outages = Outages(write, clock)
+        self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
+        self._settling = Settling(queue, clock, self._outages, jitter, self._follow, self._leased)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._workers: list[asyncio.Task[None]] = []
+        self._busy: set[asyncio.Task[object]] = set()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to work, on the running loop."""
+        for name, lane in self._lanes.items():
+            slots = range(lane.channel.settings.concurrency)
+            self._workers += [asyncio.create_task(self._work(lane), name=f"{name} {n}") for n in slots]
+            self._tasks.append(asyncio.create_task(self._look(lane), name=f"{name} claims"))
+            self._tasks.append(asyncio.create_task(self._keep_pace(lane), name=f"{name} pace"))
+            self._tasks.append(asyncio.create_task(every(POLL, self._measuring(lane)), name=f"{name} measure"))
+        self._tasks.append(asyncio.create_task(every(LEASE / 4, self._renew), name="lease renewal"))
+        self._tasks.append(asyncio.create_task(every(POLL, self._rescue), name="rescue"))
+        self._tasks.append(asyncio.create_task(every(POLL, self._confirm), name="confirmations"))
+
+    async def stop(self) -> None:
+        """Stop taking messages, let what is under way end, give the rest back."""
+        self._stopping = True
+        claims, self._tasks = self._tasks, []
+        renewal = [task for task in claims if task.get_name() == "lease renewal"]
+        await _cancel([task for task in claims if task not in renewal])
+        idle = [worker for worker in self._workers if worker not in self._busy]
+        await _cancel(idle)
+        await self._release_buffered()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=self._grace)
+        await _cancel([*self._workers, *renewal])
+        # What followed from the last attempts.
+        await self._release_buffered()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self._outages.told()
+                await asyncio.gather(*(self._give_share(lane) for lane in self._lanes.values()))
+
+    @property
+    def held(self) -> int:
+        """How many messages this node holds in memory."""
+        return sum(lane.held for lane in self._lanes.values())
+
+    def has_room(self, channel: str, service: str) -> bool:
+        """Whether a fresh message of that channel and service may be born in this node's hands."""
+        if self._stopping:
+            return False
+        lane = self._lanes[channel]
+        if service not in lane.behind and lane.room(service) > 0:
+            return True
+        # What is due in the database already goes first, or it would wait for ever behind what comes.
+        lane.behind[service] = lane.behind.get(service, 0) + 1
+        return False
+
+    def hand_over(self, message: Message) -> None:
+        """Take a message that this node has leased."""
+        self._lanes[message.channel].put(message)
+
+    def announce(self, channel: str) -> None:
+        """Say that a message of that channel has become due in the database."""
+        if channel in self._lanes:
+            self._lanes[channel].wake.set()
+
+    def busy(self, channel: str) -> bool:
+        """Whether codes of that channel wait, or it rests: what is less urgent than they are waits as well."""
+        lane = self._lanes[channel]
+        return lane.waiting > 0 or lane.pacer.paused_for > 0 or lane.breaker.refuses(self._clock.monotonic())
+
+    def urgent(self, channel: str) -> bool:
+        """Whether codes of that channel wait to be sent."""
+        return self._lanes[channel].waiting > 0
+
+    def states(self) -> dict[str, str]:
+        """Return how each channel is for this node: ``ok open probing ramping stopped paused``."""
+        return {name: self._state(lane).value for name, lane in self._lanes.items()}
+
+    def usable(self, channel: str) -> bool:
+        """Whether a message with another channel to go to would be sent by this one, and not passed on at once."""
+        lane = self._lanes[channel]
+        return not lane.breaker.refuses(self._clock.monotonic()) and lane.pacer.paused_for <= CHANNEL_SHARE
+
+    def expected_wait(self, channel: str, service: str) -> float:
+        """Return the seconds after which a fresh message of the service may start; 0 while nothing waits."""
+        lane = self._lanes[channel]
+        if lane.idle:
+            return 0.0
+        return expected_wait(lane, service, self._clock.monotonic())
+
+    def pause_told(self, channel: str) -> None:
+        """Say that a provider asked a node to pause that channel."""
+        if channel in self._lanes:
+            self._lanes[channel].told.set()
+
+    async def look_once(self, channel: str) -> int:
+        """Claim what is due of one channel, as far as there is room; return how many there were."""
+        lane = self._lanes[channel]
+        rooms = lane.rooms(self._services)
+        if not rooms:
+            return 0
+        claimed = await self._queue.claim(channel, rooms)
+        lane.claimed(rooms, claimed)
+        return len(claimed)
+
+    async def attempt(self, message: Message) -> None:
+        """Make one attempt at a message this node holds, and settle it. Whatever goes wrong is logged."""
+        lane = self._lanes[message.channel]
+        try:
+            entry = await self._triage.enter(lane, message)
+            if entry is not Entry.REFUSED:
+                await self._attempt(lane, message, probe=entry is Entry.PROBE)
+        except StorageError as error:
+            # Nothing was settled: the lease lapses and the message is rescued, here or on another node.
+            _log.warning("a message could not be settled", extra={"message_id": message.id, "error": str(error)})
+        except Exception as error:  # noqa: BLE001 - a worker outlives any fault: its channel would stop without it
+            _log.error("a message could not be settled: %s", where(error), extra={"message_id": message.id})
+        finally:
+            lane.done(message)
+
+    async def _work(self, lane: Lane) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
+        await lane.ready.wait()
+        while not self._stopping:
+            message = await lane.take()
+            # From here a stop waits: what is begun must be told how it ended.
+            self._busy.add(worker)
+            try:
+                await self.attempt(message)
+            finally:
+                self._busy.discard(worker)
+
+    async def _look(self, lane: Lane) -> None:
+        while True:
+            lane.wake.clear()
+            found = 0
+            try:
+                found = await self.look_once(lane.channel.name)
+            except Exception as error:  # noqa: BLE001 - the same: without its claims a channel never retries
+                _log.warning("claiming failed: %s", where(error), extra={"channel": lane.channel.name})
+            if not (found and lane.wants_more):
+                await woken(lane.wake, lane.until_next(POLL))
+
+    async def _keep_pace(self, lane: Lane) -> None:
+        while True:
+            lane.told.clear()
+            try:
+                await lane.pacer.refresh()
+                lane.ready.set()
+            except Exception as error:  # noqa: BLE001 - the same: without its share a channel sends nothing
+                _log.warning("a channel's pace is not known: %s", where(error), extra={"channel": lane.channel.name})
+            await woken(lane.told, REFRESH)
+
+    async def _attempt(self, lane: Lane, message: Message, *, probe: bool) -> None:
+        """Make an attempt and settle it. Raises ``StorageError``."""
+        sent = None
+        try:
+            sent = await self._sent(lane, message)
+        finally:
+            if probe and sent is None:
+                # All others wait for it: the next message's attempt may be the probe.
+                lane.breaker.abandon(self._clock.monotonic())
+        if sent is None:
+            return
+        message, outcome = sent
+        self._settling.hear(lane, outcome, probe=probe)
+        if isinstance(outcome, Failed):
+            await self._settling.slow_down(lane, message, outcome)
+        # The provider has answered: forgetting that would send the message twice.
+        await self._written(lambda: self._settling.settle(lane, message, outcome))
+
+    async def _sent(self, lane: Lane, message: Message) -> tuple[Message, Accepted | Failed] | None:
+        """Begin an attempt and call the channel; return the message as begun and its outcome, if that was done."""
+        asked, begun = await self._begun(message)
+        if begun is None:
+            await self._triage.drop(message, Reason.UNKNOWN)
+            return None
+        message, token = begun
+        if self._stopping or lane.pacer.holds(message.address):
+            await self._queue.give_back(message)
+            return None
+        try:
+            return message, await self._called(lane, message, token, asked)
+        except Lost:
+            _log.warning("an attempt was given up: this node stood still", extra={"message_id": message.id})
+            await self._queue.give_back(message)
+            return None
+
+    async def _begun(self, message: Message) -> tuple[float, tuple[Message, str] | None]:
+        """Write an attempt down; return when that was asked for, in monotonic seconds, and what the queue said."""
+
+        async def begin() -> tuple[float, tuple[Message, str] | None]:
+            asked = self._clock.monotonic()
+            return asked, await self._queue.begin(message)
+
+        return await self._written(begin)
+
+    async def _called(self, lane: Lane, message: Message, token: str, asked: float) -> Accepted | Failed:
+        try:
+            return await self._caller.call(lane.channel, message, token, asked)
+        except asyncio.CancelledError:
+            # The stop waits no longer. Whether the request left is not known; who takes over need not wait for the lease.
+            failure = Failure(AttemptOutcome.UNKNOWN, Reason.TIMEOUT)
+            await self._queue.retry(message, failure, self._clock.now())
+            raise
+
+    async def _written(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write something down, patiently: while the database is away, tries go on for most of a lease."""
+        for pause in SETTLE_PAUSES:
+            try:
+                return await write()
+            except StorageUnavailableError:
+                await self._sleep(pause)
+        return await write()
+
+    def _leased(self) -> bool:
+        # While stopping, the next channel's message is left to another node.
+        return not self._stopping
+
+    def _follow(self, following: Message | None) -> None:
+        # One for a channel that this node does not have lapses, for a node that does.
+        if following is not None and following.channel in self._lanes:
+            self.hand_over(following)
+
+    def _state(self, lane: Lane) -> State:
+        lane.breaker.part(self._clock.monotonic())
+        state = lane.breaker.state
+        return State.PAUSED if state is State.OK and lane.pacer.paused_for else state
+
+    def _measuring(self, lane: Lane) -> Callable[[], Awaitable[None]]:
+        return lambda: lane.measure(self._backlog)
+
+    async def _renew(self) -> None:
+        await self._queue.renew([item for lane in self._lanes.values() for item in lane.held_ids])
+
+    async def _rescue(self) -> None:
+        held = frozenset().union(*(lane.held_ids for lane in self._lanes.values()))
+        if await self._queue.rescue(held):
+            for lane in self._lanes.values():
+                lane.wake.set()
+
+    async def _confirm(self) -> None:
+        for following in await self._queue.unconfirmed():
+            self._follow(following)
+
+    async def _release_buffered(self) -> None:
+        left = [message for lane in self._lanes.values() for message in lane.drain()]
+        await asyncio.gather(*(self._released(message) for message in left))
+
+    async def _released(self, message: Message) -> None:
+        try:
+            await self._queue.release(message)
+        except StorageError as error:
+            # Its lease lapses by itself within 20 s.
+            _log.warning("a message could not be released", extra={"message_id": message.id, "error": str(error)})
+
+    async def _give_share(self, lane: Lane) -> None:
+        try:
+            await lane.pacer.give()
+        except StorageError as error:
+            # It lapses by itself within 6 s.
+            _log.warning("a share could not be given back: %s", error, extra={"channel": lane.channel.name})
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,103 @@
+"""What a channel settles is measured while more waits, and known soon enough to refuse what would die."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.delivery.dispatching.throughput import LONGEST_SPAN, STALE, WEIGHT, Throughput
+
+INFINITE = float("inf")
+
+
+def measured(per_second: int, *, slots: int = 10) -> Throughput:
+    """One whose first second was measured."""
+    throughput = Throughput(slots)
+    throughput.begin(0.0)
+    throughput.settled += per_second
+    throughput.look(1.0)
+    return throughput
+
+
+def test_nothing_is_known_of_an_idle_channel():
+    throughput = Throughput(10)
+    throughput.settled += 1000
+    throughput.look(5.0)
+    assert throughput.rate(5.0) == INFINITE
+
+
+def test_what_is_settled_in_a_second_of_waiting_is_the_rate():
+    throughput = measured(200)
+    assert throughput.rate(1.0) == 200.0
+
+
+def test_a_measurement_takes_a_second():
+    throughput = Throughput(1)
+    throughput.begin(0.0)
+    throughput.settled += 1
+    throughput.look(0.9)
+    assert throughput.rate(0.0) == INFINITE
+    throughput.look(1.0)
+    assert throughput.rate(1.0) == 1.0
+
+
+def test_until_something_is_settled_a_slow_channel_is_judged_by_the_time_that_takes():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    assert throughput.rate(0.0) == INFINITE
+    assert [throughput.rate(seconds) for seconds in (0.1, 1.0, 5.0)] == [100.0, 10.0, 2.0]
+
+
+def test_a_slow_channel_is_measured_once_every_slot_was_settled():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    for second in range(1, 6):
+        throughput.look(float(second))
+    throughput.settled += 10
+    throughput.look(5.0)
+    assert throughput.rate(5.0) == 2.0
+
+
+def test_a_dead_channel_is_measured_in_the_end():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    throughput.look(LONGEST_SPAN)
+    assert throughput.rate(LONGEST_SPAN) == 0.0
+
+
+def test_a_new_measurement_is_weighed_against_those_before():
+    throughput = measured(100)
+    throughput.settled += 200
+    throughput.look(2.0)
+    assert throughput.rate(2.0) == pytest.approx(200 * WEIGHT + 100 * (1 - WEIGHT))
+
+
+def test_a_channel_that_became_slow_is_believed_before_the_measurement_ends():
+    throughput = measured(1000)
+    assert throughput.rate(1.5) == 20.0
+
+
+def test_what_waits_no_longer_is_not_measured_and_the_last_figure_stands():
+    throughput = measured(100)
+    throughput.stop()
+    throughput.look(9.0)
+    assert (throughput.measuring, throughput.rate(9.0)) == (False, 100.0)
+
+
+def test_a_figure_of_long_ago_says_nothing():
+    throughput = measured(100)
+    throughput.stop()
+    assert throughput.rate(1.0 + STALE) == 100.0
+    assert throughput.rate(1.1 + STALE) == INFINITE
+    throughput.begin(100.0)
+    throughput.settled += 30
+    throughput.look(101.0)
+    assert throughput.rate(101.0) == 30.0
+
+
+def test_a_measurement_that_is_under_way_is_not_begun_again():
+    throughput = Throughput(1)
+    throughput.begin(0.0)
+    throughput.settled += 10
+    throughput.begin(0.9)
+    throughput.look(1.0)
+    assert throughput.rate(1.0) == 10.0
