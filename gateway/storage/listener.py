@@ -85,7 +85,7 @@ class Listener:
             self._stirred.set()
 
     def reconnect(self) -> None:
-        """End the connection and make it anew: the server is not the one to ask any more."""
+        """End the connection; while ``run`` goes on, another is made: the server is not the one to ask any more."""
         if self._connection is not None:
             self._connection.terminate()
 

@@ -63,9 +63,11 @@ class PostgresqlEngine:
             await self._readers.open()
             self._writer = await self._connector.connect()
             await self._listener.open()
-        except FAILURES as error:
+        except BaseException as error:
             await self.close()
-            raise translated(error) from None
+            if isinstance(error, FAILURES):
+                raise translated(error) from None
+            raise
         self._listening = asyncio.create_task(self._listener.run(), name="storage listener")
 
     async def close(self) -> None:
@@ -73,6 +75,8 @@ class PostgresqlEngine:
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
+        elif self._listener is not None:
+            self._listener.reconnect()
         if self._writer is not None:
             # A server that does not answer closes nothing; then the connection is simply ended.
             await asyncio.gather(self._writer.close(timeout=CLOSE_TIMEOUT), return_exceptions=True)

@@ -12,7 +12,7 @@ from gateway.delivery.writing.filling import fillable
 from gateway.delivery.writing.template_language import Sandbox
 from gateway.delivery.writing.templating import Templates, code_values
 
-SHIPPED = Path(__file__).parents[2] / "templates"
+SHIPPED = Path(__file__).parents[3] / "templates"
 NAME = "sms/verification/body.txt"
 TEMPLATES = Templates([SHIPPED])
 

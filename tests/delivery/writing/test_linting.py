@@ -13,7 +13,7 @@ from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.writing.templating import Templates
 from tests.channels.contract import SHIPPED_CHANNELS
 
-SHIPPED = Path(__file__).parents[2] / "templates"
+SHIPPED = Path(__file__).parents[3] / "templates"
 SEEN: list[str] = []
 
 

@@ -25,7 +25,7 @@ from gateway.delivery.writing.templating import (
 from gateway.errors import TemplateError
 from tests.channels.contract import SHIPPED_CHANNELS
 
-SHIPPED = Path(__file__).parents[2] / "templates"
+SHIPPED = Path(__file__).parents[3] / "templates"
 EMAIL = ("subject.txt", "body.txt", "body.html")
 CODE = "4920391857"
 BRAND = "Northern Lights Savings & Loan"
