@@ -7,7 +7,7 @@ and checks codes), ``bots`` (what goes on in chats), ``upkeep`` (what goes on be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
@@ -35,11 +35,15 @@ __all__ = [
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, on_commit: OnCommit = lambda _: None, sandbox: bool = False
+    settings: Settings,
+    *,
+    on_commit: OnCommit = lambda _: None,
+    lines_dropped: Callable[[], int] | None = None,
+    sandbox: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway: its channels open, its dispatcher at work, its bot listening.
 
-    ``sandbox`` allows providers' test numbers. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
     """
     channels, endpoints = open_channels(settings), endpoints_of(settings)
     templates = load_templates(settings, channels)
@@ -56,7 +60,7 @@ async def running(
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)
         gateway.dispatcher.start()
-        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints))
+        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped))
         tasks = [asyncio.create_task(duty) for duty in beside]
         try:
             yield gateway

@@ -50,6 +50,7 @@ class Gateway:
     keys: Keys
     reverse: Reverse
     bots: Bots
+    turns: Turns
     #: This process's unguessable name among the nodes.
     node: str
     #: Set once the gateway is stopping: it is not ready for new work.
@@ -69,7 +70,8 @@ def built(
     node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies()
     blocking = Blocking(store.database, store.hasher, store.clock)
     queue, checking = _queue(settings, store, node, channels, blocking, metrics)
-    paces = _paces(settings, store, channels, node)
+    turns = Turns(store.database, several_nodes(settings))
+    paces = _paces(settings, store, channels, node, turns)
     dispatcher = _dispatcher(
         settings, store, channels, queue, code_renderer(settings.services, templates, texts), paces
     )
@@ -104,7 +106,7 @@ def built(
         metrics=metrics,
         metrics_token=settings.metrics.token,
     )
-    return Gateway(store, parts, dispatcher, keys, reverse, bots, node, draining)
+    return Gateway(store, parts, dispatcher, keys, reverse, bots, turns, node, draining)
 
 
 def _queue(
@@ -144,13 +146,14 @@ def _confirm_within(settings: Settings, service: str, channel: str) -> float | N
     return None if found is None else found.confirm_within.get(channel)
 
 
-def _paces(settings: Settings, store: Store, channels: Mapping[str, Channel], node: str) -> dict[str, Pacer]:
-    shared = several_nodes(settings)
+def _paces(
+    settings: Settings, store: Store, channels: Mapping[str, Channel], node: str, turns: Turns
+) -> dict[str, Pacer]:
     return pacers(
         channels,
         store.clock,
-        shares=Shares(store.database, node) if shared else None,
-        turns=Turns(store.database, shared),
+        shares=Shares(store.database, node) if several_nodes(settings) else None,
+        turns=turns,
         pauses=Pauses(store.database),
         hashed=partial(store.hasher.hash, "turn"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 from gateway.app.core import Gateway
 from gateway.app.store import Store, several_nodes, sync_clock
@@ -14,7 +14,6 @@ from gateway.events.metrics import Metrics
 from gateway.housekeeping import Checkpoint, Duty, House, Retention
 from gateway.rhythm import every
 from gateway.storage.leases import Leases
-from gateway.storage.turns import Turns
 from gateway.webhooks.connecting import Client
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.rows import TOPIC, Webhooks
@@ -26,14 +25,20 @@ SWEEP = 1.0
 FORGETTING = 60.0
 #: Seconds between looks at the database's clock, where nodes share one.
 CLOCK_SYNC = 30.0
+#: Rows in one bite of what is forgotten: more would hold up the writer.
+BITE = 500
 #: Seconds between looks whether the machine's clock was stepped.
 STEPS = 1.0
 
 
 def duties(
-    settings: Settings, gateway: Gateway, metrics: Metrics, endpoints: Mapping[str, Endpoint]
+    settings: Settings,
+    gateway: Gateway,
+    metrics: Metrics,
+    endpoints: Mapping[str, Endpoint],
+    lines_dropped: Callable[[], int] | None,
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield what goes on for as long as the gateway runs."""
+    """Yield what goes on for as long as the gateway runs. ``lines_dropped`` tells how many lines the log has lost."""
     store = gateway.store
     house = _house(settings, gateway)
     census = Census(store.database, store.clock, channels=settings.channels, services=settings.services)
@@ -42,6 +47,7 @@ def duties(
             census=census,
             states=gateway.dispatcher.states,
             backlog=lambda: store.database.waiting,
+            lines_dropped=lines_dropped,
             keeps_house=lambda: house.keeps,
             housekeeping=lambda: house.rows,
         )
@@ -57,15 +63,14 @@ def duties(
 def _house(settings: Settings, gateway: Gateway) -> House:
     store, kept = gateway.store, settings.retention
     checking, reverse, inbox = gateway.parts.checking, gateway.reverse, gateway.bots.inbox
-    turns = Turns(store.database, several_nodes(settings))
     retention = Retention(store.database, store.clock, verifications=kept.verifications, webhooks=kept.webhooks)
     found = [
         Duty("overdue", checking.expire_overdue, SWEEP, urgent=True),
         Duty("answers", gateway.parts.answers.forget, FORGETTING),
         Duty("cooldowns", checking.forget_cooldowns, FORGETTING),
         Duty("challenges", reverse.forget, FORGETTING),
-        Duty("heard", inbox.forget_heard, FORGETTING),
-        Duty("turns", lambda: turns.forget(store.clock.now()), FORGETTING),
+        Duty("heard", lambda: inbox.forget_heard(BITE), FORGETTING),
+        Duty("turns", lambda: gateway.turns.forget(store.clock.now()), FORGETTING),
         *retention.duties(),
         *_of_sqlite(settings),
     ]

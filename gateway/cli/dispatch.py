@@ -45,7 +45,7 @@ def check_shared(settings: Settings) -> None:
 async def _dispatch(settings: Settings) -> None:
     log = configure(settings.log.format, settings.log.level, secrets=configured_secrets(settings))
     try:
-        async with running(settings, on_commit=log):
+        async with running(settings, on_commit=log, lines_dropped=log.lines_dropped):
             # What stands now stays: the collector need not walk through it again and again.
             gc.freeze()
             gc.set_threshold(20_000, 20, 20)

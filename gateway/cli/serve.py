@@ -56,7 +56,10 @@ async def _serve(settings: Settings) -> None:
         if settings.sandbox.enabled:
             await _serve_with_sandbox(settings, listener, log)
         else:
-            async with running(settings, on_commit=log) as gateway, serving(gateway, settings.server, listener):
+            async with (
+                running(settings, on_commit=log, lines_dropped=log.lines_dropped) as gateway,
+                serving(gateway, settings.server, listener),
+            ):
                 await _until_stopped(listener)
     finally:
         listener.close()

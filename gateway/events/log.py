@@ -63,6 +63,10 @@ class EventLog:
         if lines:
             self._writer.put(b"".join(lines), len(lines))
 
+    def lines_dropped(self) -> int:
+        """Return how many lines were dropped since the start."""
+        return self._writer.lost
+
     def close(self, timeout: float = FLUSH_TIMEOUT) -> bool:
         """Write what waits, for ``timeout`` seconds at most, and give ``logging`` back as it was.
 

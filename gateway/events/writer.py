@@ -52,6 +52,7 @@ class LineWriter:
         self._waiting: list[tuple[bytes, int]] = []
         self._size = 0
         self._dropped = 0
+        self._lost = 0
         self._torn = False
         self._closing = False
         #: Whether the thread waits for a line; else it comes by itself.
@@ -60,11 +61,17 @@ class LineWriter:
         self._thread.start()
         atexit.register(self.close)
 
+    @property
+    def lost(self) -> int:
+        """How many lines were dropped since the start."""
+        return self._lost
+
     def put(self, chunk: bytes, lines: int = 1) -> None:
         """Hand over a chunk of ``lines`` whole lines; it is written at once or dropped as a whole. Never blocks."""
         with self._changed:
             if self._closing or (self._waiting and self._size + len(chunk) > self._capacity):
                 self._dropped += lines
+                self._lost += lines
                 return
             self._waiting.append((chunk, lines))
             self._size += len(chunk)
@@ -130,8 +137,10 @@ class LineWriter:
             # A full disk, a reader that went away, a closed stream: the gateway goes on, and tells how many lines are
             # missing once it can. A line that was cut off in its middle must not swallow the next one.
             self._torn = True
+            lost = sum(lines for _, lines in chunks)
             with self._changed:
-                self._dropped += dropped + sum(lines for _, lines in chunks)
+                self._dropped += dropped + lost
+                self._lost += lost
 
 
 def _own_descriptor(stream: TextIO) -> int | None:

@@ -181,6 +181,7 @@ def test_a_write_that_fails_is_counted_and_told_once_it_works_again(gate):
     assert writer.close()
     # A line that was cut off must not swallow the next one.
     assert gate.calls == ["\n3\ndropped 2\n"]
+    assert writer.lost == 2
 
 
 def test_lines_lost_last_are_told_at_the_end(gate):
@@ -192,6 +193,7 @@ def test_lines_lost_last_are_told_at_the_end(gate):
     gate.open.set()
     writer.close()
     assert gate.calls == ["1\n", "2\ndropped 1\n"]
+    assert writer.lost == 1
 
 
 def test_a_reader_who_went_away_is_no_error():

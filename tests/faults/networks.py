@@ -9,6 +9,7 @@ import itertools
 import socket
 import ssl
 import struct
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -284,14 +285,44 @@ def contexts() -> Iterator[tuple[str, ssl.SSLContext]]:
     yield "expired", _shown(TRUSTED.issue_cert("127.0.0.1", not_after=past["not_after"], not_before=past["not_before"]))
     yield "another host's", _shown(TRUSTED.issue_cert("elsewhere.example.org"))
     yield "by nobody we trust", _shown(trustme.CA().issue_cert("127.0.0.1"))
-    old = _shown(TRUSTED.issue_cert("127.0.0.1"))
-    with warnings.catch_warnings():
-        # That they are deprecated is the point.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        old.minimum_version = ssl.TLSVersion.TLSv1
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    yield "TLS 1.1 at most", old
+
+
+class OldTls:
+    """A mail server that speaks TLS 1.1 at most, in a thread: asyncio's drop the alert a failed handshake ends with."""
+
+    #: As a sandbox's server counts them; nothing gets past the handshake.
+    deliveries = 0
+
+    def __init__(self, certificate: trustme.LeafCert) -> None:
+        self._context = _shown(certificate)
+        with warnings.catch_warnings():
+            # That they are deprecated is the point.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1
+            self._context.maximum_version = ssl.TLSVersion.TLSv1_1
+        # OpenSSL refuses the signatures of TLS 1.1 above this level.
+        self._context.set_ciphers("ALL:@SECLEVEL=0")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+
+    async def __aenter__(self) -> Self:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # To close it alone would leave the thread waiting.
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                self._shake(self._listening.accept()[0])
+
+    def _shake(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # an SSLError is one: no client of ours gets further
+            self._context.wrap_socket(connection, server_side=True).close()
+            self.deliveries += 1
 
 
 TRUSTED = trustme.CA()
@@ -341,15 +372,18 @@ async def bad_tls(scene: Scene) -> Figures:
         )
 
 
-async def untrusted(scene: Scene) -> tuple[dict[str, SmtpSandbox], dict[str, str]]:
+async def untrusted(scene: Scene) -> tuple[dict[str, SmtpSandbox | OldTls], dict[str, str]]:
     """Start a mail server for each kind of bad TLS; return them by that, and the settings of a channel to each."""
     authority = scene.folder / "authority.pem"
     TRUSTED.cert_pem.write_to_path(str(authority))
     settings: dict[str, str] = {}
-    faulty: dict[str, SmtpSandbox] = {}
-    for place, (name, context) in enumerate(contexts()):
-        server = SmtpSandbox(scene.inbox, tls_context=context, implicit_tls=True)
-        faulty[name] = await scene.stack.enter_async_context(server)
+    faulty: dict[str, SmtpSandbox | OldTls] = {}
+    for name, context in contexts():
+        modern = SmtpSandbox(scene.inbox, tls_context=context, implicit_tls=True)
+        faulty[name] = await scene.stack.enter_async_context(modern)
+    old = OldTls(TRUSTED.issue_cert("127.0.0.1"))
+    faulty["TLS 1.1 at most"] = await scene.stack.enter_async_context(old)
+    for place, server in enumerate(faulty.values()):
         options = {
             "ADAPTER": "email",
             "HOST": "127.0.0.1",

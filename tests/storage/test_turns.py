@@ -78,3 +78,10 @@ async def test_turns_are_forgotten_in_small_batches(database):
     turns = Turns(database, several_nodes=True)
     await asyncio.gather(*(turns.take("chat", number.to_bytes(4), 1.0, 100.0) for number in range(BATCH + 1)))
     assert [await turns.forget(1000.0) for _ in range(3)] == [BATCH, 1, 0]
+
+
+async def test_turns_in_memory_that_are_past_make_room_for_others(database):
+    turns = Turns(database, several_nodes=False)
+    for number in range(10 * BATCH):
+        await turns.take("chat", number.to_bytes(4), 1.0, 100.0 + number)
+    assert await turns.forget(100.0 + 10 * BATCH + KEPT) <= BATCH
