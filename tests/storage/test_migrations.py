@@ -95,11 +95,11 @@ async def test_every_migration_can_be_undone_and_made_again(store):
 
 
 async def set_revision(store: Store, revision: str) -> None:
-    await store._run(
-        lambda connection: connection.execute(
-            sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
-        )
-    )
+    def write(connection: sa.Connection) -> None:
+        statement = sa.text("UPDATE alembic_version SET version_num = :revision")
+        connection.execute(statement, {"revision": revision})
+
+    await store._run(write)
 
 
 async def test_on_a_schema_of_a_newer_version_a_node_starts(store):

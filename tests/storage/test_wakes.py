@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import asyncpg
 import pytest
@@ -39,9 +40,10 @@ def woken(database) -> list[str]:
 
 
 def test_every_subscriber_of_a_topic_is_called_and_no_other():
-    wakes, called = Wakes(), []
+    wakes = Wakes()
+    called: list[str] = []
     for name, topic in (("one", "a"), ("two", "a"), ("three", "b")):
-        wakes.subscribe(topic, lambda name=name: called.append(name))
+        wakes.subscribe(topic, partial(called.append, name))
     wakes.wake("a")
     assert called == ["one", "two"]
     wakes.wake("nobody's")
