@@ -50,7 +50,8 @@ class Gateway:
     keys: Keys
     reverse: Reverse
     bots: Bots
-    turns: Turns
+    #: Who of a channel's recipients may be written to again, where nodes share that.
+    turns: Turns | None
     #: This process's unguessable name among the nodes.
     node: str
     #: Set once the gateway is stopping: it is not ready for new work.
@@ -70,7 +71,7 @@ def built(
     node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies()
     blocking = Blocking(store.database, store.hasher, store.clock)
     queue, checking = _queue(settings, store, node, channels, blocking, metrics)
-    turns = Turns(store.database, several_nodes(settings))
+    turns = Turns(store.database) if several_nodes(settings) else None
     paces = _paces(settings, store, channels, node, turns)
     dispatcher = _dispatcher(
         settings, store, channels, queue, code_renderer(settings.services, templates, texts), paces
@@ -147,7 +148,7 @@ def _confirm_within(settings: Settings, service: str, channel: str) -> float | N
 
 
 def _paces(
-    settings: Settings, store: Store, channels: Mapping[str, Channel], node: str, turns: Turns
+    settings: Settings, store: Store, channels: Mapping[str, Channel], node: str, turns: Turns | None
 ) -> dict[str, Pacer]:
     return pacers(
         channels,

@@ -70,12 +70,18 @@ def _house(settings: Settings, gateway: Gateway) -> House:
         Duty("cooldowns", checking.forget_cooldowns, FORGETTING),
         Duty("challenges", reverse.forget, FORGETTING),
         Duty("heard", lambda: inbox.forget_heard(BITE), FORGETTING),
-        Duty("turns", lambda: gateway.turns.forget(store.clock.now()), FORGETTING),
+        *_of_turns(gateway),
         *retention.duties(),
         *_of_sqlite(settings),
     ]
     leases, dispatcher = Leases(store.database, gateway.node), gateway.dispatcher
     return House(leases, store.clock, found, busy=lambda: any(map(dispatcher.urgent, settings.channels)))
+
+
+def _of_turns(gateway: Gateway) -> Iterator[Duty]:
+    turns = gateway.turns
+    if turns is not None:
+        yield Duty("turns", lambda: turns.forget(gateway.store.clock.now()), FORGETTING)
 
 
 def _of_sqlite(settings: Settings) -> Iterator[Duty]:

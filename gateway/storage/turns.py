@@ -19,14 +19,10 @@ _FORGET = """DELETE FROM turn WHERE (channel, hash) IN
 
 
 class Turns:
-    """The turns of every recipient: in the database where nodes share one, else in this process's memory."""
+    """The turns of every recipient, in the database that nodes share."""
 
-    def __init__(self, database: Database, several_nodes: bool) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._several_nodes = several_nodes
-        self._own: dict[tuple[str, bytes], float] = {}
-        #: How many of them there may be before the past ones are thrown out: so each is looked at twice at most.
-        self._room = BATCH
 
     async def take(self, channel: str, hash: bytes, gap: float, now: float) -> float:  # noqa: A002 - the column's name
         """Take the recipient's next turn and return from when the caller may send.
@@ -34,8 +30,6 @@ class Turns:
         Turns of one recipient are ``gap`` seconds apart, in the order they were asked for. One that is taken and not
         used delays the recipient's next by ``gap`` and nobody else. Raises ``StorageError``.
         """
-        if not self._several_nodes:
-            return self._own_turn((channel, hash), gap, now)
 
         async def work(connection: Connection) -> float:
             [record] = await connection.fetch(_TAKE, channel=channel, hash=hash, gap=gap, now=now)
@@ -49,25 +43,8 @@ class Turns:
         Raises ``StorageError``.
         """
         before = now - KEPT
-        if not self._several_nodes:
-            return self._forget_own(before)
 
         async def work(connection: Connection) -> list[Record]:
             return await connection.fetch(_FORGET, before=before, batch=BATCH)
 
         return len(await self._database.run(work))
-
-    def _own_turn(self, recipient: tuple[str, bytes], gap: float, now: float) -> float:
-        if len(self._own) >= self._room:
-            self._forget_own(now - KEPT)
-            self._room = max(BATCH, 2 * len(self._own))
-        last = self._own.get(recipient)
-        at = now if last is None else max(now, last + gap)
-        self._own[recipient] = at
-        return at
-
-    def _forget_own(self, before: float) -> int:
-        past = [recipient for recipient, at in self._own.items() if at < before]
-        for recipient in past:
-            del self._own[recipient]
-        return len(past)

@@ -7,20 +7,14 @@ import asyncio
 import pytest
 
 from gateway.storage.database import Database
-from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.turns import BATCH, KEPT, Turns
 
 ANNE, BERT = b"a" * 32, b"b" * 32
 
 
 @pytest.fixture
-def several(database) -> bool:
-    return isinstance(database._engine, PostgresqlEngine)
-
-
-@pytest.fixture
-def turns(database, several) -> Turns:
-    return Turns(database, several_nodes=several)
+def turns(database) -> Turns:
+    return Turns(database)
 
 
 async def test_the_first_turn_is_now(turns):
@@ -50,21 +44,12 @@ async def test_turns_asked_for_at_once_are_all_different(turns):
 
 async def test_two_nodes_take_turns(make_engine):
     async with Database(make_engine()) as one, Database(make_engine()) as two:
-        sides = [Turns(one, several_nodes=True), Turns(two, several_nodes=True)]
+        sides = [Turns(one), Turns(two)]
         taken = await asyncio.gather(*(side.take("chat", ANNE, 1.0, 100.0) for side in sides for _ in range(10)))
     assert sorted(taken) == [100.0 + number for number in range(20)]
 
 
-async def test_turns_in_the_database_and_in_memory_are_the_same(database):
-    """The statement runs on both engines, whichever the gateway uses it on."""
-    shared, own = Turns(database, several_nodes=True), Turns(database, several_nodes=False)
-    for now in (100.0, 100.0, 100.5, 104.0, 103.0):
-        assert await shared.take("chat", ANNE, 1.0, now) == await own.take("chat", ANNE, 1.0, now)
-
-
-@pytest.mark.parametrize("several_nodes", [True, False])
-async def test_a_turn_is_forgotten_when_it_holds_up_nobody(database, several_nodes):
-    turns = Turns(database, several_nodes=several_nodes)
+async def test_a_turn_is_forgotten_when_it_holds_up_nobody(turns):
     await turns.take("chat", ANNE, 1.0, 100.0)
     await turns.take("chat", BERT, 1.0, 150.0)
     assert await turns.forget(100.0 + KEPT) == 0
@@ -74,14 +59,6 @@ async def test_a_turn_is_forgotten_when_it_holds_up_nobody(database, several_nod
     assert await turns.take("chat", ANNE, 1.0, 150.0) == 150.0
 
 
-async def test_turns_are_forgotten_in_small_batches(database):
-    turns = Turns(database, several_nodes=True)
+async def test_turns_are_forgotten_in_small_batches(turns):
     await asyncio.gather(*(turns.take("chat", number.to_bytes(4), 1.0, 100.0) for number in range(BATCH + 1)))
     assert [await turns.forget(1000.0) for _ in range(3)] == [BATCH, 1, 0]
-
-
-async def test_turns_in_memory_that_are_past_make_room_for_others(database):
-    turns = Turns(database, several_nodes=False)
-    for number in range(10 * BATCH):
-        await turns.take("chat", number.to_bytes(4), 1.0, 100.0 + number)
-    assert await turns.forget(100.0 + 10 * BATCH + KEPT) <= BATCH
