@@ -55,8 +55,8 @@ class SystemClock:
         return int((self._elapsed() + self._offset) * 1000) / 1000
 
     def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return time.monotonic()
+        """Return seconds that never jump. Those asleep count: what was leased meanwhile may be another node's."""
+        return self._elapsed()
 
     def set(self, now: float) -> None:
         """Take over another clock's time (the database's, where nodes share one)."""

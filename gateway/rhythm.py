@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Awaitable, Callable
 
 _log = logging.getLogger(__name__)
-
-
-def until_none(work: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[None]]:
-    """Return what does ``work``, which returns how much it found, until there is nothing left.
-
-    In small bites it holds up nobody, and however much there is does not pile up between two rounds.
-    """
-
-    @functools.wraps(work)
-    async def drained() -> None:
-        while await work():
-            pass
-
-    return drained
 
 
 async def every(

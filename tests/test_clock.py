@@ -71,6 +71,13 @@ def test_seconds_asleep_count_where_the_system_counts_them():
     assert clock.drift() == pytest.approx(0.0, abs=0.5)
 
 
+def test_deadlines_pass_while_a_machine_sleeps(machine):
+    clock = machine.clock()
+    begun = clock.monotonic()
+    machine.pass_by(60.0)
+    assert clock.monotonic() - begun == 60.0
+
+
 async def test_a_step_is_told_once_and_only_if_it_is_one(machine, caplog):
     steps = Steps(machine.clock())
     with caplog.at_level(logging.WARNING):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.rhythm import every, until_none
+from gateway.rhythm import every
 
 
 class Enough(BaseException):
@@ -58,14 +58,3 @@ async def test_a_cancel_ends_it():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_what_is_done_in_bites_goes_on_until_nothing_is_left():
-    found = [500, 500, 20, 0]
-
-    async def forget() -> int:
-        return found.pop(0)
-
-    await until_none(forget)()
-    assert found == []
-    assert until_none(forget).__qualname__ == forget.__qualname__

@@ -53,6 +53,9 @@ _KEY: Final[Json] = {
     "gets the first answer again (with Idempotent-Replayed: true); refusals are not kept.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 257},
 }
+_RETRY_AFTER: Final[Json] = {
+    "Retry-After": {"description": "Whole seconds; obeying it works.", "schema": {"type": "integer"}}
+}
 
 
 def document(public_url: str) -> Json:
@@ -231,7 +234,10 @@ def _callback() -> Json:
         "security": [],
         "parameters": [{"name": "channel", "in": "path", "required": True, "schema": {"type": "string"}}],
         "requestBody": {
-            "content": {kind: {"schema": {"type": "object"}} for kind in ("application/x-www-form-urlencoded", JSON)}
+            "content": {
+                **{kind: {"schema": {"type": "object"}} for kind in ("application/x-www-form-urlencoded", JSON)},
+                "message/rfc822": {},
+            }
         },
         "responses": {
             "204": {"description": "Taken in"},
@@ -255,7 +261,7 @@ def _ready() -> Json:
         "security": [],
         "responses": {
             "200": _answer("They should", "Health", examples.READY),
-            "503": _answer("Not now", "Health", examples.NOT_READY),
+            "503": {**_answer("Not now", "Health", examples.NOT_READY), "headers": _RETRY_AFTER},
         },
     }
 
@@ -327,8 +333,7 @@ def _problem(names: Sequence[str]) -> Json:
         "content": {PROBLEM: {"schema": _ref("Problem"), "examples": values}},
     }
     if any("Retry-After" in examples.PROBLEMS[name].headers for name in names):
-        header = {"description": "Whole seconds; obeying it works.", "schema": {"type": "integer"}}
-        response["headers"] = {"Retry-After": header}
+        response["headers"] = _RETRY_AFTER
     return response
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.clock import SystemClock
+from gateway.clock import STEP, SystemClock
 from gateway.config import DatabaseSettings, Settings, ensure_secrets
 from gateway.storage import migrations
 from gateway.storage.database import Database, Engine
@@ -53,16 +53,24 @@ async def opened_store(
     async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
         clock = SystemClock()
         if several_nodes(settings):
-            await sync_clock(database, clock)
+            await sync_clock(database, clock, again=False)
         hasher = Hasher(await index_key(database, sealer, clock.now()))
         yield Store(database, sealer, hasher, clock)
 
 
-async def sync_clock(database: Database, clock: SystemClock) -> None:
-    """Take over the database's clock, which every node that shares it follows. Raises ``StorageError``."""
+async def sync_clock(database: Database, clock: SystemClock, *, again: bool = True) -> None:
+    """Take over the database's clock, which every node that shares it follows. Raises ``StorageError``.
+
+    ``again``: it was before, so a step is told.
+    """
     before = clock.monotonic()
     found = await database.fetch("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now")
-    clock.set(found[0]["now"] + (clock.monotonic() - before) / 2)
+    now = found[0]["now"] + (clock.monotonic() - before) / 2
+    step = now - clock.now()
+    clock.set(now)
+    if again and abs(step) > STEP:
+        # Every node follows, each at its own moment: leases and codes end early or late by as much.
+        _log.warning("the database's clock was stepped by %+.1f s, and every node follows it", step)
 
 
 def several_nodes(settings: Settings) -> bool:

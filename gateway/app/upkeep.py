@@ -12,6 +12,7 @@ from gateway.events.census import LOOK, Census
 from gateway.events.gauges import Watched
 from gateway.events.metrics import Metrics
 from gateway.housekeeping import Checkpoint, Duty, House, Retention
+from gateway.housekeeping.retention import HOUR
 from gateway.rhythm import every
 from gateway.storage.leases import Leases
 from gateway.webhooks.connecting import Client
@@ -40,7 +41,8 @@ def duties(
 ) -> Iterator[Coroutine[None, None, None]]:
     """Yield what goes on for as long as the gateway runs. ``lines_dropped`` tells how many lines the log has lost."""
     store = gateway.store
-    house = _house(settings, gateway)
+    rows = Webhooks(store.database, store.clock, node=gateway.node, several_nodes=several_nodes(settings))
+    house = _house(settings, gateway, rows)
     census = Census(store.database, store.clock, channels=settings.channels, services=settings.services)
     metrics.watch(
         Watched(
@@ -54,16 +56,16 @@ def duties(
     )
     yield house.run()
     yield every(LOOK, census.look)
-    yield _webhooks(settings, gateway, metrics, endpoints).run()
+    yield _webhooks(settings, store, rows, metrics, endpoints).run()
     yield every(STEPS, Steps(store.clock).look)
     if several_nodes(settings):
         yield every(CLOCK_SYNC, lambda: sync_clock(store.database, store.clock))
 
 
-def _house(settings: Settings, gateway: Gateway) -> House:
+def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:
     store, kept = gateway.store, settings.retention
     checking, reverse, inbox = gateway.parts.checking, gateway.reverse, gateway.bots.inbox
-    retention = Retention(store.database, store.clock, verifications=kept.verifications, webhooks=kept.webhooks)
+    retention = Retention(store.database, store.clock, verifications=kept.verifications)
     found = [
         Duty("overdue", checking.expire_overdue, SWEEP, urgent=True),
         Duty("answers", gateway.parts.answers.forget, FORGETTING),
@@ -72,6 +74,7 @@ def _house(settings: Settings, gateway: Gateway) -> House:
         Duty("heard", lambda: inbox.forget_heard(BITE), FORGETTING),
         *_of_turns(gateway),
         *retention.duties(),
+        Duty("webhooks", lambda: webhooks.forget(store.clock.now(), kept.webhooks), HOUR),
         *_of_sqlite(settings),
     ]
     leases, dispatcher = Leases(store.database, gateway.node), gateway.dispatcher
@@ -89,9 +92,9 @@ def _of_sqlite(settings: Settings) -> Iterator[Duty]:
         yield Checkpoint(settings.database.path).duty()
 
 
-def _webhooks(settings: Settings, gateway: Gateway, metrics: Metrics, endpoints: Mapping[str, Endpoint]) -> WebhookLane:
-    store: Store = gateway.store
-    rows = Webhooks(store.database, store.clock, node=gateway.node, several_nodes=several_nodes(settings))
+def _webhooks(
+    settings: Settings, store: Store, rows: Webhooks, metrics: Metrics, endpoints: Mapping[str, Endpoint]
+) -> WebhookLane:
     lane = WebhookLane(
         rows,
         Endpoints(store.database, endpoints),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gateway.app import open_channels
 from gateway.config.adapters import Ready
 from gateway.config.given import nest, section
 from gateway.config.loading import diagnose
@@ -35,7 +36,7 @@ def check_config(
     """
     try:
         settings, ready = diagnose(config)
-        endpoints_of(settings)
+        _check(settings)
     except ConfigError as error:
         _print_faults(error.faults)
         raise typer.Exit(FAULTY) from None
@@ -43,6 +44,18 @@ def check_config(
         typer.echo(render_json(settings, ready))
     else:
         Console(highlight=False, soft_wrap=True).print(render(settings, ready))
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what only shows where settings meet the parts they are for, as ``serve`` does. Raises ``ConfigError``."""
+    faults: list[str] = []
+    for check in (open_channels, endpoints_of):
+        try:
+            check(settings)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
 
 
 def render(settings: Settings, ready: Ready) -> Text:

@@ -70,9 +70,8 @@ async def _print(settings: Settings, *, as_json: bool) -> None:
     typer.echo()
     _print_table(console, ("channel", "last", "open", *_ENDS), list(_became(found.outcomes)))
     if found.now.webhooks:
-        typer.echo(
-            f"\nwebhooks: {_number(found.now.webhooks)} to be delivered, the oldest {_age(found.now.webhook_lag)}"
-        )
+        due = f"the oldest due {_age(found.now.webhook_lag)}" if found.now.webhook_lag else "none of them due yet"
+        typer.echo(f"\nwebhooks: {_number(found.now.webhooks)} to be delivered, {due}")
 
 
 def _shown(found: Stats) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from rich.text import Text
 
 from gateway.app import Store, opened_store
@@ -29,11 +28,15 @@ from gateway.webhooks.rows import BITE, Webhook, Webhooks, WebhookStatus
 app = typer.Typer(name="webhooks", help="Show what applications were told, and tell it again.", no_args_is_help=True)
 
 _HEADERS: Final = ("id", "made (UTC)", "service", "event", "status", "tries", "next try", "answer", "verification")
+#: The column that is coloured.
+_STATUS: Final = _HEADERS.index("status")
 _COLOURS: Final = {
     WebhookStatus.DELIVERED.value: "green",
     WebhookStatus.FAILED.value: "red",
     WebhookStatus.DROPPED.value: "yellow",
 }
+#: Signs that tell a verification on a terminal.
+_SHORT: Final = 8
 #: What is replayed where no status is asked for: what the receiver does not have.
 _MISSED: Final = (WebhookStatus.FAILED, WebhookStatus.DROPPED)
 
@@ -63,7 +66,10 @@ def list_webhooks(
     limit: Annotated[int, typer.Option(min=0, max=100_000, help="The newest so many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show webhooks, newest first: when they are tried next, or how they ended. Never what is in them."""
+    """Show webhooks, newest first: when they are tried next, or how they ended. Never what is in them.
+
+    On a terminal times and the ids of verifications are shortened; in a pipe and with --json they are whole.
+    """
     with told():
         settings = load_settings(config)
     try:
@@ -158,7 +164,7 @@ async def _check_receivers(
 ) -> None:
     """Make sure that what is replayed can go somewhere. Raises ``ConfigError`` or ``GatewayError``."""
     if nowhere := sorted(set(services) - endpoints.keys()):
-        raise ConfigError([f"services.{service}: there is no webhook_url" for service in nowhere])
+        raise ConfigError([f"[services.{service}]: there is no webhook_url" for service in nowhere])
     shut = [item for service, item in (await receivers.disabled()).items() if service in services]
     if shut and not enable:
         raise GatewayError("\n".join(_told_disabled(item) for item in shut))
@@ -170,7 +176,7 @@ def _bites(ids: Sequence[str]) -> Iterable[Sequence[str]]:
     """Return the ids in small bites, which hold up nobody; on a terminal with a bar that shows how far it is."""
     console = Console(stderr=True)
     bites = [ids[start : start + BITE] for start in range(0, len(ids), BITE)]
-    return track(bites, "Replaying", console=console, disable=not console.is_terminal, transient=True)
+    return track(bites, "Replaying", console=console, disable=not (bites and console.is_terminal), transient=True)
 
 
 def _report(count: int, busy: int, unknown: Sequence[str], *, as_json: bool) -> None:
@@ -210,24 +216,31 @@ def _shown(webhook: Webhook) -> dict[str, str | int | None]:
     }
 
 
-def _cells(webhook: Webhook) -> list[str]:
+def _cells(webhook: Webhook, *, short: bool) -> list[str]:
+    """Return what stands in the columns, ``short`` for a terminal; ids of webhooks are whole, to be replayed by."""
     shown = _shown(webhook)
+    made, due, verification = (shown[name] for name in ("created_at", "due_at", "verification"))
+    if short:
+        made, due = (None if at is None else str(at)[5:19].replace("T", " ") for at in (made, due))
+        verification = verification and f"…{str(verification)[-_SHORT:]}"
     answer = " ".join(str(part) for part in (webhook.answer, webhook.reason) if part is not None)
-    names = ("id", "created_at", "service", "type", "status", "tries", "due_at")
-    cells = [*(shown[name] for name in names), answer, webhook.verification_id]
+    event = (webhook.service, webhook.name, webhook.status, webhook.tries)
+    cells = (webhook.id, made, *event, due, answer, verification)
     return ["" if cell is None else printable(str(cell)) for cell in cells]
 
 
 def _print_table(found: Sequence[Webhook]) -> None:
-    """Print a table on a terminal and aligned text into a pipe, where nothing may be folded or cut."""
-    rows = [_cells(webhook) for webhook in found]
+    """Print aligned lines, coloured on a terminal, where a longer one goes on below: nothing is folded or cut."""
     console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        table = Table(*_HEADERS, box=None, header_style="bold cyan", pad_edge=False)
-        for row, webhook in zip(rows, found, strict=True):
-            table.add_row(*row[:4], Text(row[4], _COLOURS.get(webhook.status, "")), *row[5:])
-        console.print(table)
-        return
+    rows = [_cells(webhook, short=console.is_terminal) for webhook in found]
     widths = [max(map(len, column)) for column in zip(_HEADERS, *rows, strict=True)]
-    for line in (_HEADERS, *rows):
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    styles = ["bold cyan", *(_COLOURS.get(webhook.status, "") for webhook in found)]
+    for line, style in zip((_HEADERS, *rows), styles, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        if not console.is_terminal:
+            typer.echo("  ".join(cells).rstrip())
+            continue
+        coloured = line is _HEADERS
+        text = Text("  ").join(Text(cell, style if coloured or at == _STATUS else "") for at, cell in enumerate(cells))
+        text.rstrip()
+        console.print(text, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,8 @@ _WORDS = {
     "ip_any_network": 'must be a network, like "10.0.0.0/8"',
 }
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
+#: What pydantic says of a secret's length.
+_CHARACTERS = re.compile(r"Value (should have at (?:least|most) \d+) items? after validation, not \d+")
 #: Raised for a default that depends on a key with a fault of its own.
 _FOLLOWS = "default_factory_not_called"
 
@@ -99,7 +102,7 @@ def _sentence(item: ErrorDetails, path: KeyPath, above: KeyPath, entry: Given | 
         return f"is missing; set {variable_name((*above, *path))}" if secret else _WORDS["missing"]
     if item["type"] in _WORDS:
         return _WORDS[item["type"]]
-    text = item["msg"].removeprefix("Value error, ")
+    text = _CHARACTERS.sub(r"Value \1 characters", item["msg"].removeprefix("Value error, "))
     for subject in ("Input should ", "String should ", "Tuple should ", "List should ", "Value should "):
         text = text.replace(subject, "must ")
     return text

@@ -40,8 +40,6 @@ _OLD_VERIFICATIONS: Final = """SELECT id FROM verification WHERE id < :before AN
     ORDER BY id LIMIT CAST(:number AS bigint)"""
 _OLDEST: Final = "SELECT id FROM verification ORDER BY id LIMIT 1"
 _OLD_EVENTS: Final = "SELECT id FROM event WHERE id < :before ORDER BY id LIMIT CAST(:number AS bigint)"
-_OLD_WEBHOOKS: Final = """SELECT id FROM webhook WHERE id < :before AND status <> 'pending'
-    ORDER BY id LIMIT CAST(:number AS bigint)"""
 #: Where the next so many addresses end, and what is old of them.
 _EDGE: Final = """SELECT hash, verification_id FROM address WHERE (hash, verification_id) > (:hash, :id)
     ORDER BY hash, verification_id LIMIT 1 OFFSET CAST(:number AS bigint)"""
@@ -62,9 +60,6 @@ _OF_A_VERIFICATION: Final = (
     ),
 )
 _RETIRE_EVENT: Final = Statement("event.retire_old", _ID, "DELETE FROM event WHERE id IN (SELECT id FROM r)")
-_RETIRE_WEBHOOK: Final = Statement(
-    "webhook.retire", _ID, "DELETE FROM webhook WHERE id IN (SELECT id FROM r) AND status <> 'pending'"
-)
 _RETIRE_ADDRESS: Final = Statement(
     "address.retire",
     {"hash": "bytea", "id": "text"},
@@ -73,16 +68,15 @@ _RETIRE_ADDRESS: Final = Statement(
 
 
 class Retention:
-    """Deletes what is old. ``verifications`` and ``webhooks`` are the days each is kept for.
+    """Deletes what is old. ``verifications`` is the days they, and what belongs to them, are kept for.
 
     Every method takes one bite, returns how many rows it found and raises ``StorageError``.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, verifications: float, webhooks: float) -> None:
+    def __init__(self, database: Database, clock: Clock, *, verifications: float) -> None:
         self._database = database
         self._clock = clock
         self._verifications = verifications * _DAY
-        self._webhooks = webhooks * _DAY
         #: Verifications in the next bite: how many this machine can take is found out from below.
         self._size = FEWEST
         #: Where the round through the addresses is.
@@ -93,7 +87,6 @@ class Retention:
         return [
             Duty("verifications", self.retire_verifications, HOUR),
             Duty("events", self.retire_events, HOUR),
-            Duty("webhooks", self.retire_webhooks, HOUR),
             Duty("addresses", self.retire_addresses, ADDRESS_ROUND),
         ]
 
@@ -112,11 +105,10 @@ class Retention:
         for record in await self._database.fetch(_OLDEST):
             # Those of a verification go with it, and none is older than it is.
             before = min(before, f"evt_{record['id'].partition('_')[2][:12]}")
-        return await self._retire(_OLD_EVENTS, _RETIRE_EVENT, before)
-
-    async def retire_webhooks(self) -> int:
-        """Delete the oldest webhooks that are over."""
-        return await self._retire(_OLD_WEBHOOKS, _RETIRE_WEBHOOK, self._before("whk", self._webhooks))
+        number = min(ROWS, 4 * self._size)
+        found = await self._database.fetch(_OLD_EVENTS, before=before, number=number)
+        await self._delete([(_RETIRE_EVENT, (record["id"],)) for record in found])
+        return len(found)
 
     async def retire_addresses(self) -> int:
         """Look through some more of the addresses, and delete those of verifications that are gone.
@@ -144,11 +136,6 @@ class Retention:
         whole = len(old) < most and edge
         self._place = _key(edge[0] if whole else old[-1])
         return max(1, len(old))
-
-    async def _retire(self, old: str, statement: Statement, before: str) -> int:
-        found = await self._database.fetch(old, before=before, number=min(ROWS, 4 * self._size))
-        await self._delete([(statement, (record["id"],)) for record in found])
-        return len(found)
 
     async def _delete(self, writes: Sequence[Write]) -> None:
         if writes:

@@ -10,9 +10,16 @@ LEASE = 6.0
 #: Seconds after which a node renews its share: two renewals may fail before it lapses.
 RENEWAL = 2.0
 
-# The row of no node is the channel's lock: nodes reckon one after the other, each with what the one before left.
-_LOCK = """INSERT INTO share (channel, node, amount, until) VALUES (:channel, '', 0, 0)
-    ON CONFLICT (channel, node) DO UPDATE SET amount = 0 RETURNING channel"""
+# The row of no node is the channel's lock: nodes reckon one after the other, each with what the one before left. It also
+# holds the lowest rate that a live node was configured with: while they differ, a part of each one's own rate would
+# leave nothing to the nodes with the lower one for as long as that lasts.
+_LOCK = """INSERT INTO share (channel, node, amount, until) VALUES (:channel, '', :rate, :until)
+    ON CONFLICT (channel, node) DO UPDATE SET
+        amount = CASE WHEN share.until > :now AND share.amount < excluded.amount THEN share.amount
+            ELSE excluded.amount END,
+        until = CASE WHEN share.until > :now AND share.amount < excluded.amount THEN share.until
+            ELSE excluded.until END
+    RETURNING amount"""
 
 _FORGET = "DELETE FROM share WHERE channel = :channel AND node <> '' AND until <= :now RETURNING node"
 
@@ -35,15 +42,17 @@ class Shares:
     async def take(self, channel: str, rate: float, now: float) -> float:
         """Take or renew this node's part of ``rate`` starts per second and return it; it holds ``LEASE`` seconds.
 
+        Where nodes are configured with different rates the lowest holds.
         A node that comes gets what is free, which may be nothing until the others renew: then all have equal parts.
         Raises ``StorageError``.
         """
 
         async def work(connection: Connection) -> float:
-            await connection.fetch(_LOCK, channel=channel)
+            [lock] = await connection.fetch(_LOCK, channel=channel, rate=rate, now=now, until=now + LEASE)
+            least = float(lock["amount"])
             await connection.fetch(_FORGET, channel=channel, now=now)
             [others] = await connection.fetch(_OTHERS, channel=channel, node=self._node)
-            amount = max(0.0, min(rate / (int(others["nodes"]) + 1), rate - float(others["taken"])))
+            amount = max(0.0, min(least / (int(others["nodes"]) + 1), least - float(others["taken"])))
             await connection.fetch(_TAKE, channel=channel, node=self._node, amount=amount, until=now + LEASE)
             return amount
 

@@ -33,7 +33,8 @@ class Admission:
         wait, limit = self._wait(service, route), min(lives * PART, LONGEST)
         if wait > limit:
             raise Unavailable(
-                "too many codes wait for the channels of this route", retry_after=min(wait - limit, LONGEST_RETRY)
+                "a code would wait too long for the channels of this route",
+                retry_after=min(wait - limit, LONGEST_RETRY),
             )
 
     def _wait(self, service: str, route: Sequence[str]) -> float:

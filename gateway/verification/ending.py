@@ -27,9 +27,6 @@ _GONE: Mapping[str, tuple[str, str]] = {
     VerificationStatus.FAILED: ("Not delivered", "no channel could deliver the code; start a new verification"),
 }
 
-#: After these the recipient may be sent to again at once: the code was used, or none ever arrived.
-_END_COOLDOWN = frozenset({VerificationStatus.APPROVED, VerificationStatus.FAILED})
-
 
 async def end(
     connection: Connection,
@@ -49,9 +46,20 @@ async def end(
     message_status = MessageStatus.EXPIRED if expired else MessageStatus.CANCELED
     await queue.close(connection, verification_id, message_status, now)
     await queue.revise(connection, verification_id, now)
-    if status in _END_COOLDOWN:
+    if await _ends_cooldown(connection, verification_id, status):
         await connection.fetch(sql.END_COOLDOWN, id=verification_id)
     return True
+
+
+async def _ends_cooldown(connection: Connection, verification_id: str, status: VerificationStatus) -> bool:
+    """Whether the recipient may be sent to again at once: the code was used, or none of it ever left.
+
+    One that a provider took and could not deliver was paid for: at a number that never can be reached, it would be again
+    and again.
+    """
+    if status is VerificationStatus.FAILED:
+        return not await connection.fetch(sql.ANYTHING_ACCEPTED, id=verification_id)
+    return status is VerificationStatus.APPROVED
 
 
 async def why_not(connection: Connection, service: str, verification_id: str, now: float) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
@@ -26,7 +26,8 @@ _LATEST = "SELECT step FROM message WHERE verification_id = :id ORDER BY id DESC
 class Resending:
     """Makes a verification's next message, within a transaction of the caller's.
 
-    ``chats`` are the channels whose addresses are chats with a bot; without any, nobody can refuse in one.
+    ``channels`` are the configured ones: a route may be older than the configuration. ``chats`` are those whose addresses
+    are chats with a bot; without any, nobody can refuse in one.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Resending:
         sealer: Sealer,
         hasher: Hasher,
         services: Mapping[str, ServiceSettings],
+        channels: Container[str],
         chats: Collection[str],
         has_room: Callable[[str, str], bool],
         locked: Locked,
@@ -46,6 +48,7 @@ class Resending:
         self._sealer = sealer
         self._hasher = hasher
         self._services = services
+        self._channels = channels
         self._chats = chats
         self._has_room = has_room
         self._locked = locked
@@ -74,7 +77,7 @@ class Resending:
         if self._chats:
             await self._ask(connection, service, stops, step, now)
         if self._admission is not None and stops[step].address is not None:
-            route = [stop.channel for stop in stops[step:]]
+            route = [stop.channel for stop in stops[step:] if stop.channel in self._channels]
             self._admission.check(service, route, record["expires_at"] - now)
         message = self._again(owner, record, stops, step, now)
         leased = bool(message.address) and self._has_room(message.channel, service)
@@ -87,8 +90,14 @@ class Resending:
         names = [stop.channel for stop in stops]
         if channel is None:
             latest = await connection.fetch(_LATEST, id=verification_id)
-            return int(latest[0]["step"]) if latest else 0
-        if channel not in names:
+            first = int(latest[0]["step"]) if latest else 0
+            for step in range(first, len(names)):
+                if names[step] in self._channels:
+                    return step
+            raise InvalidRequest.field(
+                "/channel", "what is left of this verification's route is not configured any more"
+            )
+        if channel not in names or channel not in self._channels:
             raise InvalidRequest.field("/channel", f"not on this verification's route ({', '.join(names)})")
         return names.index(channel)
 

@@ -122,6 +122,9 @@ ANYTHING_HOPED_FOR = """SELECT 1 FROM message WHERE verification_id = :id
 ANYTHING_UNKNOWN = """SELECT 1 FROM attempt WHERE verification_id = :id AND (outcome = 'unknown' OR outcome IS NULL)
     LIMIT 1"""
 
+#: Whether a provider took any of it.
+ANYTHING_ACCEPTED = """SELECT 1 FROM attempt WHERE verification_id = :id AND outcome = 'sent' LIMIT 1"""
+
 #: Cooldowns that are over, in small bites.
 FORGET_COOLDOWNS = """DELETE FROM cooldown WHERE (service, hash) IN
     (SELECT service, hash FROM cooldown WHERE until <= :before LIMIT 500) RETURNING hash"""

@@ -92,7 +92,7 @@ class Verifications:
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
         self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
         self._resending = Resending(
-            queue, sealer, hasher, services, bots, has_room, locked, is_theirs, random_below, admission
+            queue, sealer, hasher, services, channels, bots, has_room, locked, is_theirs, random_below, admission
         )
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:

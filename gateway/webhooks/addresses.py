@@ -27,7 +27,11 @@ _NOT_GLOBAL: Final = (
     IPv4Network("192.88.99.0/24"),
     IPv6Network("2001:db8::/32"),
     IPv6Network("3fff::/20"),
+    # Azure's own, on every machine of theirs.
+    IPv4Network("168.63.129.16/32"),
 )
+#: Where clouds hand out credentials though it is no link-local address: Amazon's and Google's by IPv6, Alibaba's, Azure's.
+_CREDENTIALS: Final = frozenset(map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")))
 
 
 def url_fault(url: str, *, private: bool, http: bool) -> str | None:
@@ -54,8 +58,8 @@ def url_fault(url: str, *, private: bool, http: bool) -> str | None:
 def permitted(address: str, *, private: bool) -> bool:
     """Return whether a webhook may be sent to an IP address.
 
-    Without ``private`` only to hosts of the internet. With it to every host, but never to a link-local one, where
-    clouds hand out credentials, nor to an address of no host or of many. What is no address is not permitted.
+    Without ``private`` only to hosts of the internet. With it to every host, but never to a link-local one or another
+    where clouds hand out credentials, nor to an address of no host or of many. What is no address is not permitted.
     """
     try:
         whole = ip_address(address)
@@ -89,7 +93,7 @@ def _host_of_the_internet(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _any_host(address: IPv4Address | IPv6Address) -> bool:
-    if address.is_multicast or address.is_unspecified or address.is_link_local:
+    if address.is_multicast or address.is_unspecified or address.is_link_local or address in _CREDENTIALS:
         return False
     # Of IPv6, what is reserved holds the loopback address; of IPv4, the broadcast address.
     return isinstance(address, IPv6Address) or not address.is_reserved

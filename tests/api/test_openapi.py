@@ -84,6 +84,16 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used():
     assert "Shape" not in text
 
 
+def test_where_one_has_to_wait_the_document_says_for_how_long():
+    without = [
+        (path, status)
+        for path, _, operation in operations()
+        for status, response in operation["responses"].items()
+        if status in {"429", "503"} and "Retry-After" not in response.get("headers", {})
+    ]
+    assert without == []
+
+
 def test_operation_ids_are_unique():
     ids = [operation["operationId"] for _, _, operation in operations()]
     assert len(ids) == len(set(ids))

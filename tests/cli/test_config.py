@@ -75,6 +75,20 @@ def test_every_fault_goes_to_standard_error_and_the_exit_code_is_two(tmp_path):
     ]
 
 
+def test_what_serve_would_refuse_is_a_fault(tmp_path):
+    """Both only show where the settings meet the parts they are for, and both are told."""
+    more = """webhook_url = "https://shop.example:9"\nconfirm_within = { console = 5 }\n"""
+    secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    file = write(tmp_path, MINIMAL + more)
+    result = run("--config", str(file), OTP_GATEWAY_SERVICES__DEFAULT__WEBHOOK_SECRET=secret)
+    assert (result.exit_code, result.stdout) == (2, "")
+    confirmed, port = result.stderr.splitlines()
+    assert confirmed == (
+        "error: [services.default] confirm_within: console does not report deliveries with these settings; take it out"
+    )
+    assert port.startswith("error: services.default.webhook_url: ")
+
+
 def test_a_file_that_is_not_there_is_a_fault(tmp_path):
     result = run("--config", str(tmp_path / "no.toml"))
     assert (result.exit_code, result.stderr) == (

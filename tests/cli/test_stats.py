@@ -52,6 +52,15 @@ async def add(config: Path, *ages: tuple[float, str]) -> None:
         await put(store.database, models.Webhook, row(models.Webhook, **due))
 
 
+async def postpone(config: Path) -> None:
+    """Let the webhook be due in an hour only."""
+    async with opened_store(load_settings(config)) as store:
+        later = {"later": time.time() + 3600}
+        await store.database.run(
+            lambda connection: connection.fetch("UPDATE webhook SET due_at = :later RETURNING id", **later)
+        )
+
+
 AGES = ((0.5, "queued"), (90.0, "queued"), (1.0, "sending"), (2.0, "delivered"), (7200.0, "failed"), (90_000.0, "sent"))
 
 
@@ -88,7 +97,7 @@ def test_in_a_pipe_it_prints_plain_aligned_tables(config):
     assert cells[3] == ["channel", "last", "open", *ENDS]
     assert cells[4] == ["console", "hour", "3", "0", "1", "0", "0", "0", "0"]
     assert cells[5] == ["console", "day", "3", "0", "1", "0", "1", "0", "0"]
-    assert lines[-1].startswith("webhooks: 1 to be delivered, the oldest 6")
+    assert lines[-1].startswith("webhooks: 1 to be delivered, the oldest due 6")
     assert len({len(line) for line in lines[3:6]}) == 1
     assert "\x1b" not in result.stdout
 
@@ -110,6 +119,12 @@ def test_faults_of_the_configuration_are_told_on_standard_error(config):
     result = run(config)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "bogus" in result.stderr
+
+
+def test_webhooks_between_two_tries_are_not_called_late(config):
+    asyncio.run(add(config))
+    asyncio.run(postpone(config))
+    assert run(config).stdout.splitlines()[-1] == "webhooks: 1 to be delivered, none of them due yet"
 
 
 @pytest.mark.parametrize(("oldest", "colour"), [(0.0, None), (4.9, None), (5.0, "33"), (30.0, "31")])

@@ -261,7 +261,7 @@ def test_a_receiver_that_wants_no_more_is_told_again_only_where_asked(config):
 def test_a_service_without_a_receiver_is_told_of(config):
     result = run(config, "replay", "--service", "mute", "--since", "1h")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "services.mute: there is no webhook_url\n"
+    assert result.stderr == "[services.mute]: there is no webhook_url\n"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def program(config: Path, *arguments: str, **streams: Any) -> subprocess.Popen[b
 
 def test_on_a_terminal_it_lists_a_coloured_table(old):
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "250"}
+    environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
     process = program(old, "list", stdout=theirs, env=environ)
     os.close(theirs)
     text = b""
@@ -310,6 +310,12 @@ def test_on_a_terminal_it_lists_a_coloured_table(old):
     assert "\x1b[31mfailed" in told
     assert "\x1b[32mdelivered" in told
     assert "\x1b[2J" not in told
+    # What it is replayed by is whole, however narrow the terminal is; the rest is short.
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()
+    assert re.split(r"\s{2,}", plain[2]) == [
+        *(OLD[1].id, "05-04 10:40:01", "shop", "message.sent", "failed", "10", "timeout", "…ver_1")
+    ]
+    assert re.split(r"\s{2,}", plain[3])[-3:] == ["05-04 10:40:05", "500 refused", "…ver_\\x1b[2J"]
 
 
 def test_on_a_terminal_it_shows_how_far_a_replay_is(config):
@@ -328,6 +334,21 @@ def test_on_a_terminal_it_shows_how_far_a_replay_is(config):
     os.close(ours)
     assert (process.returncode, out.decode()) == (0, f"{BITE + 3} webhooks are sent again.\n")
     assert b"Replaying" in text
+
+
+def test_on_a_terminal_a_replay_of_nothing_shows_no_progress(config):
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm-256color"}
+    process = program(config, "replay", "whk_1", stdout=subprocess.PIPE, stderr=theirs, env=environ)
+    out, _ = process.communicate(timeout=20)
+    os.write(theirs, b".")  # so that there is an end to read up to
+    text = b""
+    while not text.endswith(b"."):
+        text += os.read(ours, 65536)
+    os.close(theirs)
+    os.close(ours)
+    assert (process.returncode, out.decode()) == (1, "0 webhooks are sent again.\n")
+    assert text == b"error: there is no webhook whk_1\r\n."
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly(old):

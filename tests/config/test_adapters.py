@@ -155,6 +155,13 @@ def test_a_fault_of_an_option_in_the_environment_is_named_by_its_variable(tmp_pa
     assert faults(tmp_path, PAGER, {E + variable: value}) == [f"{E}{variable}: {fault}"]
 
 
+def test_a_secret_that_is_too_short_is_counted_in_characters_and_not_told(tmp_path):
+    email = '[channels.email]\nadapter = "email"\nhost = "h"\nfrom = "a@b.example"\ndsn = true\n'
+    variable = "OTP_GATEWAY_CHANNELS__EMAIL__BOUNCE_TOKEN"
+    found = all_faults(tmp_path, MINIMAL + email, {variable: "short"})
+    assert found == [f"{variable}: must have at least 16 characters"]
+
+
 def test_a_fault_inside_a_channels_variable_names_its_key(tmp_path):
     environ = {"OTP_GATEWAY_CHANNELS__PAGER": '{"adapter": "pager", "prot": 1, "port": "x", "token": "changeme"}'}
     assert all_faults(tmp_path, MINIMAL, environ) == [

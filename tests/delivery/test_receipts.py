@@ -13,6 +13,7 @@ from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import LEASE
 from gateway.delivery.receipts import UNDELIVERED_LIFE
 from gateway.delivery.telling import Failure
+from gateway.errors import Cooldown
 from gateway.storage.database import Database
 from tests.world import EMAIL, PHONE, World, two_channels
 
@@ -561,3 +562,12 @@ async def test_what_a_report_settles_is_told_as_well(make_world, clock):
     await report("delivered")
     # Of what was reported as undelivered before, the time since it was sent is not known: it is that of the attempt.
     assert heard == [("sent", 2.0), ("delivered", 3.0)]
+
+
+async def test_a_number_that_is_never_reached_is_not_sent_to_again_at_once(world):
+    view = await world.start({"phone": PHONE})
+    report = await send(world)
+    assert await report("undelivered") is True
+    assert (await world.look(view)).status == "failed"
+    with pytest.raises(Cooldown):
+        await world.start({"phone": PHONE})

@@ -180,7 +180,7 @@ async def a_read_only_server(scene: Scene) -> Figures:
 )
 async def many_claimers(scene: Scene) -> Figures:
     # Slower than the requests come: about half of them still wait when the leases go.
-    environ = scene.by_email(CHANNELS__EMAIL__RATE="50")
+    environ = scene.by_email(CHANNELS__EMAIL__RATE="200")
     nodes = [scene.node(environ) for _ in range(4)]
     await asyncio.gather(*(node.start() for node in nodes))
     turn = itertools.count()

@@ -27,7 +27,7 @@ TABLES = (models.Verification, models.Message, models.Attempt, models.Event, mod
 
 @pytest.fixture
 def retention(database, clock) -> Retention:
-    return Retention(database, clock, verifications=30, webhooks=30)
+    return Retention(database, clock, verifications=30)
 
 
 async def verification(database: Any, at: float, status: str = "approved") -> str:
@@ -93,7 +93,7 @@ async def test_many_go_in_bites_oldest_first(database, retention):
 
 
 async def test_a_bite_that_took_long_is_followed_by_a_smaller_one(database, clock, monkeypatch):
-    retention = Retention(database, clock, verifications=30, webhooks=30)
+    retention = Retention(database, clock, verifications=30)
     retention._size = VERIFICATIONS
     for number in range(VERIFICATIONS + 2 * FEWEST):
         await verification(database, OLD + number)
@@ -124,16 +124,6 @@ async def test_events_of_a_verification_wait_for_it(database, retention):
     assert await count(database, models.Event) == 2
 
 
-async def test_webhooks_that_are_over_have_days_of_their_own(database, clock):
-    retention = Retention(database, clock, verifications=1, webhooks=30)
-    young = row(models.Webhook, id=new_id("whk", YOUNG), status="failed")
-    pending = row(models.Webhook, id=new_id("whk", OLD), status="pending")
-    over = [row(models.Webhook, id=new_id("whk", OLD), status=status) for status in ("delivered", "failed", "dropped")]
-    await put(database, models.Webhook, young, pending, *over)
-    await round_of(retention.retire_webhooks)
-    assert await ids(database, models.Webhook) == {young[0], pending[0]}
-
-
 async def test_addresses_are_looked_through_in_bites_and_again_from_the_start(database, retention, monkeypatch):
     monkeypatch.setattr(module, "LOOKED_THROUGH", 3)
     old, young = new_id("ver", OLD), new_id("ver", YOUNG)
@@ -157,7 +147,7 @@ async def test_addresses_that_are_deleted_in_one_bite_are_few(database, retentio
 
 
 async def test_an_empty_database_is_no_fault(retention):
-    assert [await duty.bite() for duty in retention.duties()] == [0, 0, 0, 0]
+    assert [await duty.bite() for duty in retention.duties()] == [0, 0, 0]
 
 
 async def test_no_bite_scans_a_table(database, engine_name):
@@ -173,7 +163,6 @@ async def test_no_bite_scans_a_table(database, engine_name):
     reads = (
         module._OLD_VERIFICATIONS,
         module._OLD_EVENTS,
-        module._OLD_WEBHOOKS,
         module._EDGE,
         module._OLD_ADDRESSES,
         module._OLDEST,
@@ -216,5 +205,5 @@ def test_every_table_says_how_long_it_is_kept():
 
 def test_every_duty_of_retention_is_named_where_it_is_told_of():
     page = (Path(__file__).parents[2] / "docs" / "retention.md").read_text(encoding="utf-8")
-    duties = {duty.name for duty in Retention(None, None, verifications=1, webhooks=1).duties()}  # type: ignore[arg-type]
+    duties = {duty.name for duty in Retention(None, None, verifications=1).duties()}  # type: ignore[arg-type]
     assert duties <= set(re.findall(r"`([a-z_]+)`", page))

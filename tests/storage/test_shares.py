@@ -22,7 +22,9 @@ def nodes(database) -> list[Shares]:
 
 
 async def total(database: Database, now: float) -> float:
-    [record] = await database.fetch("SELECT COALESCE(sum(amount), 0.0) AS rate FROM share WHERE until > :now", now=now)
+    [record] = await database.fetch(
+        "SELECT COALESCE(sum(amount), 0.0) AS rate FROM share WHERE node <> '' AND until > :now", now=now
+    )
     return float(record["rate"])
 
 
@@ -76,6 +78,20 @@ async def test_channels_have_rates_of_their_own(nodes):
 async def test_a_rate_that_was_lowered_leaves_no_node_a_part_below_nothing(nodes):
     await nodes[0].take("chat", 30.0, 100.0)
     assert await nodes[1].take("chat", 10.0, 100.0) == 0.0
+
+
+async def test_while_nodes_are_configured_differently_the_lowest_rate_holds_and_each_has_its_part(nodes, database):
+    for now in (100.0, 102.0, 104.0):
+        parts = [await node.take("chat", rate, now) for node, rate in zip(nodes, (30.0, 10.0, 30.0, 30.0), strict=True)]
+        assert now == 100.0 or await total(database, now) <= 10.0
+    assert parts == [2.5] * 4
+
+
+async def test_a_lower_rate_is_forgotten_once_its_node_is_gone(nodes):
+    await nodes[0].take("chat", 10.0, 100.0)
+    await nodes[0].give("chat")
+    assert await nodes[1].take("chat", 30.0, 101.0) == 10.0
+    assert await nodes[1].take("chat", 30.0, 100.0 + LEASE) == 30.0
 
 
 def test_a_share_outlives_two_renewals_that_fail():

@@ -249,6 +249,20 @@ async def test_a_resend_by_another_channel_of_the_route(world, clock):
         await world.verifications.resend("shop", view.id, "pigeon")
 
 
+async def test_a_resend_keeps_to_the_channels_that_are_still_configured(world, clock):
+    view = await world.start(BOTH)
+    clock.advance(30)
+    del world.verifications._channels["sms"]
+    with pytest.raises(InvalidRequest):
+        await world.verifications.resend("shop", view.id, "sms")
+    await world.verifications.resend("shop", view.id, None)
+    assert (await world.look(view)).channel == "email"
+    clock.advance(60)
+    del world.verifications._channels["email"]
+    with pytest.raises(InvalidRequest):
+        await world.verifications.resend("shop", view.id, None)
+
+
 async def test_a_resend_takes_the_place_of_what_is_still_queued(world, clock):
     view = await world.start()
     clock.advance(30)

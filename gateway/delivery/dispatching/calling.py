@@ -48,7 +48,7 @@ class Caller:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; every one is settled
             heard = called and not (isinstance(error, TimeoutError) and limit < timeout * FAIR)
-            return failed(error, (self._clock.monotonic() - started) * 1000, called=heard)
+            return failed(error, (self._clock.monotonic() - started) * 1000, called=heard, asked=called)
         return Accepted(receipt, (self._clock.monotonic() - started) * 1000)
 
     def _limit(self, message: Message, timeout: float, begun: float) -> float:

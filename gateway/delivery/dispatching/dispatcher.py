@@ -130,7 +130,7 @@ class Dispatcher:
         if self._stopping:
             return False
         lane = self._lanes[channel]
-        if service not in lane.behind and lane.room(service) > 0:
+        if service not in lane.behind and lane.room(service) > 0 and lane.pacer.share:
             return True
         # What is due in the database already goes first, or it would wait for ever behind what comes.
         lane.behind[service] = lane.behind.get(service, 0) + 1
@@ -227,9 +227,12 @@ class Dispatcher:
     async def _keep_pace(self, lane: Lane) -> None:
         while True:
             lane.told.clear()
+            had = lane.pacer.share
             try:
                 await lane.pacer.refresh()
                 lane.ready.set()
+                if lane.pacer.share and not had:
+                    lane.wake.set()
             except Exception as error:  # noqa: BLE001 - the same: without its share a channel sends nothing
                 _log.warning("a channel's pace is not known: %s", where(error), extra={"channel": lane.channel.name})
             await woken(lane.told, REFRESH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.delivery.dispatching.lane import Lane
+from gateway.delivery.dispatching.pacing import REFRESH
 
 
 def expected_wait(lane: Lane, service: str, now: float) -> float:
@@ -17,7 +18,11 @@ def expected_wait(lane: Lane, service: str, now: float) -> float:
     ahead = own + sum(min(number, own + 1) for name, number in counts.items() if name != service)
     if not ahead:
         return wait
-    rate = min(lane.throughput.rate(now), lane.pacer.share)
+    share = lane.pacer.share
+    if not share:
+        # It has just come, or was not told for a while: the others make room when they renew, then it takes its part.
+        wait, share = wait + 2 * REFRESH, lane.pacer.rate / (lane.senders + 1)
+    rate = min(lane.throughput.rate(now), share)
     if rate <= 0:
         return float("inf")
     here = min(ahead, lane.waiting)

@@ -54,6 +54,8 @@ class Lane:
         self._filled = asyncio.Event()
         #: Ids of what is buffered or under way: a message claimed twice by this node is held once.
         self._held: set[str] = set()
+        #: What was claimed while an older copy of it was still held, which the queue may refuse: it had lost its lease.
+        self._claimed_again: dict[str, Message] = {}
         #: Messages that wait for their recipient's turn.
         self._aside = Aside(self._back, clock, sleep, name=f"{channel.name} turns")
         #: Ids of those that have their turn.
@@ -95,7 +97,8 @@ class Lane:
     def rooms(self, services: Iterable[str]) -> dict[str, int]:
         """Return how many messages of each service are to be claimed: of those that have few left here."""
         names = [service for service in services if self._rounds.count(service) <= LOW]
-        if not names:
+        if not (names and self.pacer.share):
+            # Without a share what is claimed would only be kept from the nodes that have one.
             return {}
         taste, more = max(TASTE, CLAIM // len(names)), CLAIM // max(1, len(self.behind))
         wanted = {name: max(taste, more) if name in self.behind else taste for name in names}
@@ -118,7 +121,9 @@ class Lane:
         Raises ``StorageError``.
         """
         now = self._clock.monotonic()
-        if self.shut(now):
+        if self.breaker.refuses(now):
+            self.throughput.forget()
+        elif self.shut(now):
             self.throughput.stop()
         elif self._rounds.total:
             self.throughput.begin(now)
@@ -143,6 +148,7 @@ class Lane:
     def put(self, message: Message) -> None:
         """Buffer a message that this node has leased."""
         if message.id in self._held:
+            self._claimed_again[message.id] = message
             return
         self._held.add(message.id)
         self._rounds.put(message)
@@ -165,6 +171,9 @@ class Lane:
     def done(self, message: Message) -> None:
         """Let go of a message that is settled."""
         self._held.discard(message.id)
+        if self._claimed_again and message.id in self._claimed_again:
+            # Settled with that lease, it is refused now; lost before, it would wait for the lease's end.
+            self.put(self._claimed_again.pop(message.id))
         if not self.breaker.calm:
             self._freed.set()
         if self._turned:
@@ -174,7 +183,8 @@ class Lane:
         """Empty the buffer and return what was in it."""
         left = self._rounds.drain() + self._aside.drain()
         self._held.difference_update(message.id for message in left)
-        return left
+        again, self._claimed_again = self._claimed_again, {}
+        return [*left, *again.values()]
 
     def counts(self) -> Mapping[str, int]:
         """Return how many messages of each service wait, here and (as far as is known) in the database."""
@@ -197,8 +207,8 @@ class Lane:
 
     def _next(self) -> Message:
         message = self._rounds.take()
-        if not self._rounds.total:
-            self.throughput.stop()
+        if not self._rounds.total and self.throughput.measuring:
+            self.throughput.drained(self._clock.monotonic())
         if message.service in self.behind and self._rounds.count(message.service) <= LOW:
             self.wake.set()
         return message
@@ -240,11 +250,12 @@ class Lane:
                 self._rounds.put_first(message)
                 raise
             if wait > SHORT_PAUSE:
-                self.pacer.rest(address, wait)
+                self.pacer.put_off(address, wait)
+            elif wait:
+                self._turned.add(message.id)
         if not wait:
             self.pacer.book(self.breaker.part(self._clock.monotonic()))
         elif wait <= SHORT_PAUSE:
-            self._turned.add(message.id)
             self._aside.put(message, wait)
             return False
         return True

@@ -33,6 +33,8 @@ class Failed(Value, frozen=True):
     whole_channel: bool = False
     #: What it says of the channel.
     verdict: Verdict = Verdict.SILENT
+    #: Whether the provider was asked at all: a message that could not be written asks nobody.
+    asked: bool = True
 
 
 #: What a failure that another try may mend says of the channel; what is not named here is about the recipient, and
@@ -47,10 +49,11 @@ _SAYS: Mapping[Reason, Verdict] = {
 }
 
 
-def failed(error: Exception, milliseconds: float, *, called: bool = True) -> Failed:
+def failed(error: Exception, milliseconds: float, *, called: bool = True, asked: bool = True) -> Failed:
     """Return what an exception that ended a delivery means. What is a fault of ours is logged, without values.
 
-    ``called`` is whether the channel was given its time; else it says nothing of the channel.
+    ``called`` is whether the channel was given its time; else it says nothing of the channel. ``asked`` is whether it was
+    called at all.
     """
     retry_after, whole_channel = None, False
     match error:
@@ -72,7 +75,7 @@ def failed(error: Exception, milliseconds: float, *, called: bool = True) -> Fai
             _log.error("an adapter failed: %s", where(error))
     code = error.provider_code if isinstance(error, DeliveryError) else None
     verdict = _verdict(kind, reason) if called and not isinstance(error, TemplateError) else Verdict.SILENT
-    return Failed(Failure(kind, reason, code, milliseconds), retry_after, whole_channel, verdict)
+    return Failed(Failure(kind, reason, code, milliseconds), retry_after, whole_channel, verdict, asked)
 
 
 def _verdict(kind: AttemptOutcome, reason: Reason) -> Verdict:

@@ -133,8 +133,11 @@ class Pacer:
         self._share_until = float("inf") if shares is None else 0.0
         self._next_start = 0.0
         self._paused_until = 0.0
-        #: Addresses that a provider asked not to write to, till when. Monotonic, as all times here.
+        #: Addresses that are not to be written to, till when. Monotonic, as all times here.
         self._resting: dict[str, float] = {}
+        self._purge_at = RESTING
+        #: Turns that were too far off to be waited for in memory, by address: the next to ask gets it.
+        self._kept: dict[str, float] = {}
 
     @property
     def share(self) -> float:
@@ -210,8 +213,10 @@ class Pacer:
     def rest(self, address: str, seconds: float) -> None:
         """Remember on this node that a recipient is not to be written to for that long."""
         now = self._clock.monotonic()
-        if len(self._resting) >= RESTING:
+        if len(self._resting) >= self._purge_at:
             self._resting = {key: until for key, until in self._resting.items() if until > now}
+            self._kept = {key: at for key, at in self._kept.items() if at + self.recipient_pause > now}
+            self._purge_at = max(RESTING, 2 * len(self._resting))
         self._resting[address] = max(self._resting.get(address, 0.0), now + min(seconds, LONGEST_PAUSE))
 
     async def pause_recipient(self, address: str, seconds: float) -> None:
@@ -219,11 +224,28 @@ class Pacer:
         self.rest(address, seconds)
         if self.recipient_pause:
             # A turn taken then is one that nobody comes before, on any node.
-            await self._turn(address, self._clock.now() + min(seconds, LONGEST_PAUSE))
+            earliest = self._clock.now() + min(seconds, LONGEST_PAUSE)
+            self.put_off(address, await self._turn(address, earliest))
 
     async def turn(self, address: str) -> float:
-        """Take a recipient's next turn; return the seconds until it comes."""
-        return await self._turn(address, self._clock.now()) if self.recipient_pause else 0.0
+        """Take a recipient's next turn, or the one that was put off; return the seconds until it comes."""
+        if not self.recipient_pause:
+            return 0.0
+        if self._kept and (at := self._kept.pop(address, None)) is not None:
+            left = at - self._clock.monotonic()
+            # Afterwards it is the turn of whoever came next.
+            if left + self.recipient_pause > 0:
+                return max(0.0, left)
+        return await self._turn(address, self._clock.now())
+
+    def put_off(self, address: str, seconds: float) -> None:
+        """Let a recipient rest until a turn that was taken, which whoever asks next then gets.
+
+        Thrown away, it would be taken anew when it comes, behind those of other nodes, which do the same: of several
+        nodes with messages for one recipient none would ever write.
+        """
+        self.rest(address, seconds)
+        self._kept[address] = self._clock.monotonic() + seconds
 
     async def wait(self, urgent: Callable[[], bool] = lambda: False) -> bool:
         """Wait for a start and count it; return whether there is one, which a longer pause would put off too far.
@@ -246,8 +268,9 @@ class Pacer:
         """
         now, asked = self._clock.now(), self._clock.monotonic()
         if self.rate and self._shares is not None:
-            self._share = await self._shares.take(self.channel, self.rate, now)
-            self._share_until = asked + SHARE_LEASE
+            share = await self._shares.take(self.channel, self.rate, now)
+            self._rescale(share)
+            self._share, self._share_until = share, asked + SHARE_LEASE
         if self._pauses is not None:
             until = await self._pauses.until(self.channel)
             self.pause_for(until - self._clock.now())
@@ -257,6 +280,12 @@ class Pacer:
         if self.rate and self._shares is not None:
             self._share_until = 0.0
             await self._shares.give(self.channel)
+
+    def _rescale(self, share: float) -> None:
+        """Have the next start wait for the same part of a turn at a new share: one that was tiny does not last."""
+        now = self._clock.monotonic()
+        if share > 0 and self._next_start > now:
+            self._next_start = now + (self._next_start - now) * (self._share or self.rate) / share
 
     async def _turn(self, address: str, earliest: float) -> float:
         try:

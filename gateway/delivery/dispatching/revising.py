@@ -142,7 +142,11 @@ class Reviser:
     async def _turn(self, revision: Revision) -> float | None:
         """Wait for a start and for the chat's turn; return in how many seconds to come back where that is too late."""
         pacer = self._paces[revision.channel]
-        wait = pacer.rests_for(revision.address) or await pacer.turn(revision.address)
+        wait = pacer.rests_for(revision.address)
+        if not wait:
+            wait = await pacer.turn(revision.address)
+            if wait > TURN_WAIT:
+                pacer.put_off(revision.address, wait)
         if wait > TURN_WAIT:
             return wait
         if not (wait or pacer.limited):

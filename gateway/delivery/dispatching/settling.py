@@ -46,6 +46,10 @@ class Settling:
     def hear(self, lane: Lane, outcome: Accepted | Failed, *, probe: bool) -> None:
         """Take in what an outcome says of the channel."""
         lane.throughput.settled += 1
+        if probe and isinstance(outcome, Failed) and not outcome.asked:
+            # Else one service's broken template could spend every probe, and the channel never come back for the others.
+            lane.breaker.abandon(self._clock.monotonic())
+            return
         verdict = Verdict.WORKED if isinstance(outcome, Accepted) else outcome.verdict
         change = lane.breaker.record(verdict, self._clock.monotonic(), probe=probe)
         if change is not None:

@@ -36,8 +36,18 @@ class Throughput:
             self.measuring, self._since, self._from = True, now, self.settled
 
     def stop(self) -> None:
-        """Measure no longer: nothing waits, or nothing may be sent."""
+        """Measure no longer: nothing may be sent."""
         self.measuring = False
+
+    def drained(self, now: float) -> None:
+        """Measure no longer, for nothing waits any more: it cannot be slower than it was in the end."""
+        if self.measuring:
+            self._rate = max(self._rate, (self.settled - self._from) / max(now - self._since, SPAN))
+        self.measuring = False
+
+    def forget(self) -> None:
+        """Know nothing any more: what was measured while sends failed says nothing of later."""
+        self.measuring, self._measured_at = False, float("-inf")
 
     def look(self, now: float) -> None:
         """Take a measurement that has lasted long enough and begin the next; from time to time."""

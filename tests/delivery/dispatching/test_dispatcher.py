@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus, TransientError
-from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, Verdict
+from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, STOP_TIME, Verdict
 from gateway.delivery.dispatching.lane import BUFFER, LOW
 from gateway.delivery.dispatching.pacing import Pacer, pacers
 from gateway.delivery.dispatching.triage import PROBE_WAIT, SPREAD
@@ -851,6 +851,25 @@ async def test_a_probe_that_is_not_sent_is_left_to_the_next_message(world, clock
     await world.attempt()
     assert await world.statuses(other) == [("sms", "sent")]
     assert breaker.state == "ramping"
+
+
+async def test_a_broken_template_does_not_spend_a_stopped_channels_probe(world, clock):
+    sound = world.dispatcher._caller._render
+
+    def broken(message, channel, lifetime):
+        raise TemplateError("sms/verification/body.txt:1: no such value")
+
+    breaker = world.dispatcher._lanes["sms"].breaker
+    breaker.record(Verdict.REFUSED, clock.monotonic())
+    clock.advance(STOP_TIME)
+    world.dispatcher._caller._render = broken
+    view = await world.start()
+    await world.attempt()
+    assert (await world.statuses(view), breaker.state) == ([("sms", "failed")], "stopped")
+    world.dispatcher._caller._render = sound
+    other = await world.start({"phone": "+4915112345679"})
+    await world.attempt()
+    assert (await world.statuses(other), breaker.state) == ([("sms", "sent")], "ramping")
 
 
 async def test_of_those_that_wait_for_a_probe_one_comes_first_and_the_others_after_it(world, clock):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.delivery.dispatching.backlog import Uncounted
 from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, Verdict
 from gateway.delivery.dispatching.expecting import expected_wait
 from gateway.delivery.dispatching.lane import Lane
-from gateway.delivery.dispatching.pacing import Pacer
+from gateway.delivery.dispatching.pacing import REFRESH, Pacer
 from tests.delivery.messages import message
 from tests.world import Scripted
 
@@ -84,3 +85,32 @@ def test_a_channel_that_settles_nothing_is_waited_for_without_end(clock):
     clock.advance(10.0)
     lane.throughput.look(clock.monotonic())
     assert wait(lane, clock) == float("inf")
+
+
+async def test_a_node_that_has_no_share_yet_waits_for_one_and_not_for_ever(clock):
+    class Nothing:
+        async def take(self, _channel: str, _rate: float, _now: float) -> float:
+            return 0.0
+
+        async def give(self, _channel: str) -> None: ...
+
+    pacer = Pacer("pigeon", 10.0, 0.0, clock, shares=Nothing())
+    lane = Lane(Scripted("pigeon", ["phone"]), clock, pacer=pacer)
+    await pacer.refresh()
+    fill(lane, "shop", 10)
+    assert wait(lane, clock) == 2 * REFRESH + 10 / 5.0
+
+
+async def test_after_an_open_breaker_what_was_measured_in_the_outage_refuses_nobody(clock):
+    lane = Lane(Scripted("pigeon", ["phone"], concurrency=10), clock)
+    fill(lane, "shop", 20)
+    clock.advance(10.0)
+    await lane.measure(Uncounted())
+    assert lane.throughput.rate(clock.monotonic()) == 0.0
+    for _ in range(ENOUGH):
+        lane.breaker.record(Verdict.FAILED, clock.monotonic())
+    await lane.measure(Uncounted())
+    clock.advance(OPEN_TIME)
+    lane.breaker.admit(clock.monotonic())
+    lane.breaker.record(Verdict.WORKED, clock.monotonic(), probe=True)
+    assert wait(lane, clock) == 0.0

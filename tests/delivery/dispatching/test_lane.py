@@ -92,7 +92,7 @@ async def test_of_two_takers_each_gets_one(lane):
 def test_a_message_put_twice_is_held_once(lane):
     lane.put(message("a"))
     lane.put(message("a"))
-    assert (lane.held, lane.room("shop")) == (1, BUFFER - 1)
+    assert (lane.held, lane.room("shop"), lane.waiting) == (1, BUFFER - 1, 1)
 
 
 async def test_a_message_under_way_is_still_held_until_it_is_settled(lane):
@@ -101,7 +101,19 @@ async def test_a_message_under_way_is_still_held_until_it_is_settled(lane):
     lane.put(message("a"))
     assert (lane.room("shop"), lane.held_ids, lane.waiting) == (BUFFER, {"a"}, 0)
     lane.done(taken)
+    # Claimed anew meanwhile: if the copy under way had lost its lease, this one has it.
+    assert (lane.held_ids, lane.waiting) == ({"a"}, 1)
+    lane.done(await lane.take())
     assert lane.held == 0
+
+
+async def test_what_was_claimed_anew_is_given_back_at_a_stop(lane):
+    lane.put(message("a"))
+    await lane.take()
+    lane.put(message("a"))
+    assert [item.id for item in lane.drain()] == ["a"]
+    assert lane.held_ids == {"a"}
+    assert lane.drain() == []
 
 
 async def test_a_drain_empties_the_buffer_and_leaves_what_is_under_way(lane):
@@ -276,12 +288,24 @@ async def test_one_whose_turn_is_late_is_taken_to_go_elsewhere(clock):
     assert paced.lane.pacer.holds(ANN) == 2.0
 
 
-async def test_one_who_rests_shortly_steps_aside_without_taking_a_turn(clock):
+async def test_one_who_rests_shortly_steps_aside_and_then_takes_a_turn(clock):
     paced = Paced(clock, pause=1.0)
     paced.lane.pacer.rest(ANN, 0.5)
     paced.lane.put(message("a", address=ANN))
     assert await paced.take() == ("a", 0.5)
-    assert await paced.lane.pacer.turn(ANN) == 0.0
+    assert await paced.lane.pacer.turn(ANN) == 1.0
+
+
+async def test_of_two_messages_for_one_who_rests_shortly_only_one_has_the_turn(clock):
+    paced = Paced(clock, pause=1.0)
+    await paced.lane.pacer.pause_recipient(ANN, 0.5)
+    for name in ("a", "b"):
+        paced.lane.put(message(name, address=ANN))
+    await paced.take()
+    assert (paced.elapsed, paced.lane.pacer.holds(ANN)) == (0.5, 0.0)
+    await paced.take()
+    # Both came back then, and the other is now taken to wait elsewhere, or waited for its own turn.
+    assert paced.elapsed + paced.lane.pacer.holds(ANN) == pytest.approx(1.5)
 
 
 async def test_what_steps_aside_is_drained_too(clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -350,3 +351,73 @@ def test_every_channel_has_a_pacer_by_its_settings(clock: HandClock):
         "sms": ("sms", 7.0, 0.0),
         "email": ("email", 7.0, 0.0),
     }
+
+
+# -- shares and turns over several nodes
+
+
+async def test_a_start_made_at_a_tiny_share_does_not_hold_up_those_at_a_larger_one(make_pacer, shared, clock):
+    # What rounding leaves of a rate that others share: 1 - 6 * (1 / 6).
+    shared.share = 1.1e-16
+    pacer = make_pacer(rate=10.0, together=True)
+    await pacer.refresh()
+    assert pacer.delay() == 0.0
+    pacer.book()
+    shared.share = 5.0
+    await pacer.refresh()
+    assert pacer.delay() == pytest.approx(0.2)
+
+
+async def test_a_smaller_share_puts_the_next_start_off(make_pacer, shared, clock):
+    shared.share = 10.0
+    pacer = make_pacer(rate=10.0, together=True)
+    await pacer.refresh()
+    pacer.book()
+    shared.share = 5.0
+    await pacer.refresh()
+    assert pacer.delay() == pytest.approx(0.2)
+
+
+async def test_a_turn_that_was_put_off_is_the_next_to_be_had(make_pacer, clock):
+    pacer = make_pacer(recipient_pause=1.0)
+    assert [await pacer.turn(ANN) for _ in range(4)] == [0.0, 1.0, 2.0, 3.0]
+    pacer.put_off(ANN, 3.0)
+    assert pacer.rests_for(ANN) == 3.0
+    clock.advance(3.0)
+    assert [await pacer.turn(ANN), await pacer.turn(ANN)] == [0.0, 1.0]
+
+
+async def test_a_turn_that_was_put_off_and_not_used_is_not_had_later(make_pacer, clock):
+    pacer = make_pacer(recipient_pause=1.0)
+    await pacer.turn(ANN)
+    pacer.put_off(ANN, 3.0)
+    await pacer.turn(BOB)
+    clock.advance(4.5)
+    assert [await pacer.turn(ANN), await pacer.turn(ANN)] == [0.0, 1.0]
+
+
+async def test_of_several_nodes_with_messages_for_one_recipient_each_comes_to_write(make_pacer, clock):
+    nodes = [make_pacer(recipient_pause=1.0, together=True) for _ in range(4)]
+    written: list[float] = []
+    waiting = dict.fromkeys(range(4), clock.monotonic())
+    while waiting and len(written) < 4 and clock.monotonic() < min(waiting.values()) + 60.0:
+        node = min(waiting, key=waiting.__getitem__)
+        clock.advance(max(0.0, waiting[node] - clock.monotonic()))
+        wait = await nodes[node].turn(ANN)
+        if wait > 1.0:
+            nodes[node].put_off(ANN, wait)
+            waiting[node] = clock.monotonic() + wait
+        else:
+            written.append(clock.monotonic() + wait)
+            del waiting[node]
+        assert clock.monotonic() < START + 30.0
+    assert [later - earlier for earlier, later in itertools.pairwise(written)] == [1.0] * 3
+
+
+async def test_turns_put_off_are_forgotten_with_those_who_rest_no_more(make_pacer, clock):
+    pacer = make_pacer(recipient_pause=1.0)
+    for number in range(RESTING):
+        pacer.put_off(f"ann-{number}", 2.0)
+    clock.advance(4.0)
+    pacer.put_off(ANN, 2.0)
+    assert (set(pacer._resting), set(pacer._kept)) == ({ANN}, {ANN})

@@ -101,3 +101,35 @@ def test_a_measurement_that_is_under_way_is_not_begun_again():
     throughput.begin(0.9)
     throughput.look(1.0)
     assert throughput.rate(1.0) == 10.0
+
+
+def test_a_channel_that_was_dead_and_drained_what_waited_is_not_thought_dead():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    throughput.look(LONGEST_SPAN)
+    throughput.settled += 30
+    throughput.drained(LONGEST_SPAN + 2.0)
+    assert (throughput.measuring, throughput.rate(LONGEST_SPAN + 5.0)) == (False, 15.0)
+
+
+def test_a_burst_that_is_gone_at_once_says_no_more_than_a_second_does():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    throughput.look(LONGEST_SPAN)
+    throughput.settled += 3
+    throughput.drained(LONGEST_SPAN + 0.001)
+    assert throughput.rate(LONGEST_SPAN + 1.0) == 3.0
+
+
+def test_a_trickle_that_leaves_nothing_waiting_does_not_lower_the_figure():
+    throughput = measured(100)
+    throughput.settled += 1
+    throughput.drained(2.0)
+    throughput.drained(3.0)
+    assert throughput.rate(3.0) == 100.0
+
+
+def test_what_was_measured_can_be_forgotten():
+    throughput = measured(100)
+    throughput.forget()
+    assert (throughput.measuring, throughput.rate(1.0)) == (False, INFINITE)
