@@ -262,7 +262,7 @@ class Dispatcher:
             await self._triage.drop(message, Reason.UNKNOWN)
             return None
         message, token = begun
-        if self._stopping or lane.pacer.holds(message.address):
+        if self._stopping or lane.holds(message):
             await self._queue.give_back(message)
             return None
         try:

@@ -194,6 +194,10 @@ class Lane:
         """Whether nothing may start for so long that what waits is better put elsewhere."""
         return self.breaker.refuses(now) or self.pacer.paused_for > SHORT_PAUSE
 
+    def holds(self, message: Message) -> float:
+        """Return the seconds for which a message is not to be sent: for a pause, its recipient's, or other turns."""
+        return self.pacer.holds(message.address, in_turn=message.id in self._turned)
+
     def expect(self, due_at: float) -> None:
         """Remember that a message of this channel is due then, so that it is not found a poll later."""
         heapq.heappush(self._due, due_at)
@@ -251,7 +255,7 @@ class Lane:
                 raise
             if wait > SHORT_PAUSE:
                 self.pacer.put_off(address, wait)
-            elif wait:
+            elif self.pacer.recipient_pause:
                 self._turned.add(message.id)
         if not wait:
             self.pacer.book(self.breaker.part(self._clock.monotonic()))

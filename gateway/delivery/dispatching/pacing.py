@@ -133,7 +133,7 @@ class Pacer:
         self._share_until = float("inf") if shares is None else 0.0
         self._next_start = 0.0
         self._paused_until = 0.0
-        #: Addresses that are not to be written to, till when. Monotonic, as all times here.
+        #: Addresses that a provider asked not to write to, till when. Monotonic, as all times here.
         self._resting: dict[str, float] = {}
         self._purge_at = RESTING
         #: Turns that were too far off to be waited for in memory, by address: the next to ask gets it.
@@ -204,19 +204,20 @@ class Pacer:
             self._resting.pop(address, None)
         return max(0.0, left)
 
-    def holds(self, address: str) -> float:
-        """Return the seconds for which nothing may be sent to a recipient, for the pause's or its own sake."""
-        if not (self._paused_until or self._resting):
+    def holds(self, address: str, *, in_turn: bool = False) -> float:
+        """Return the seconds for which nothing may be sent to a recipient, for the pause's or its own sake.
+
+        What is ``in_turn`` has a turn of its own, which comes before those that were put off.
+        """
+        if not (self._paused_until or self._resting or self._kept):
             return 0.0
-        return max(self.paused_for, self.rests_for(address))
+        put_off = 0.0 if in_turn else self._kept.get(address, 0.0) - self._clock.monotonic()
+        return max(self.paused_for, self.rests_for(address), put_off)
 
     def rest(self, address: str, seconds: float) -> None:
         """Remember on this node that a recipient is not to be written to for that long."""
         now = self._clock.monotonic()
-        if len(self._resting) >= self._purge_at:
-            self._resting = {key: until for key, until in self._resting.items() if until > now}
-            self._kept = {key: at for key, at in self._kept.items() if at + self.recipient_pause > now}
-            self._purge_at = max(RESTING, 2 * len(self._resting))
+        self._forget(now)
         self._resting[address] = max(self._resting.get(address, 0.0), now + min(seconds, LONGEST_PAUSE))
 
     async def pause_recipient(self, address: str, seconds: float) -> None:
@@ -239,13 +240,14 @@ class Pacer:
         return await self._turn(address, self._clock.now())
 
     def put_off(self, address: str, seconds: float) -> None:
-        """Let a recipient rest until a turn that was taken, which whoever asks next then gets.
+        """Keep a turn that was taken for whoever asks next; until it comes, nobody without a turn of their own writes.
 
         Thrown away, it would be taken anew when it comes, behind those of other nodes, which do the same: of several
         nodes with messages for one recipient none would ever write.
         """
-        self.rest(address, seconds)
-        self._kept[address] = self._clock.monotonic() + seconds
+        now = self._clock.monotonic()
+        self._forget(now)
+        self._kept[address] = now + seconds
 
     async def wait(self, urgent: Callable[[], bool] = lambda: False) -> bool:
         """Wait for a start and count it; return whether there is one, which a longer pause would put off too far.
@@ -286,6 +288,14 @@ class Pacer:
         now = self._clock.monotonic()
         if share > 0 and self._next_start > now:
             self._next_start = now + (self._next_start - now) * (self._share or self.rate) / share
+
+    def _forget(self, now: float) -> None:
+        """Forget rests and turns that are over, where there are many."""
+        if len(self._resting) + len(self._kept) < self._purge_at:
+            return
+        self._resting = {key: until for key, until in self._resting.items() if until > now}
+        self._kept = {key: at for key, at in self._kept.items() if at + self.recipient_pause > now}
+        self._purge_at = max(RESTING, 2 * (len(self._resting) + len(self._kept)))
 
     async def _turn(self, address: str, earliest: float) -> float:
         try:

@@ -48,7 +48,7 @@ class Triage:
         if message.tries >= MAX_TRIES:
             await self.drop(message, Reason.UNKNOWN)
             return Entry.REFUSED
-        wait = lane.pacer.holds(message.address)
+        wait = lane.holds(message)
         if wait:
             await self._wait(lane, message, self._clock.now() + wait, self._patience(message), Reason.RATE_LIMITED)
             return Entry.REFUSED

@@ -568,6 +568,28 @@ def returning(asked: float, begun: Any) -> Callable[[Any], Awaitable[Any]]:
     return already
 
 
+# -- one recipient
+
+
+def test_codes_for_one_recipient_start_a_pause_apart_and_none_waits_for_longer(make_node):
+    """Those whose turn is far off wait in the database, and hold up nobody whose turn comes before."""
+    provider = Provider(seconds=0.01)
+
+    async def scenario(loop: SimulatedLoop) -> None:
+        channels = two_channels(concurrency=10)
+        channels["sms"].act = provider
+        channels["sms"].recipient_pause = 1.0  # type: ignore[misc]
+        async with make_node(loop, channels=channels) as node:
+            await asyncio.sleep(0.3)
+            for _ in range(5):
+                node.number = 0
+                await node.ask()
+            await asyncio.sleep(10.0)
+
+    simulate(scenario)
+    assert [round(at, 1) for at, _ in provider.asked] == [0.3, 1.3, 2.3, 3.3, 4.3]
+
+
 # -- several nodes
 
 

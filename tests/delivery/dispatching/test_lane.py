@@ -276,7 +276,8 @@ async def test_one_that_stepped_aside_keeps_its_turn(clock):
         paced.lane.put(message(name, address=ANN))
     first, _ = await paced.take(), await paced.take()
     assert (first, paced.elapsed) == (("a", 0.0), 1.0)
-    paced.lane.done(message("b"))
+    for name in ("a", "b"):
+        paced.lane.done(message(name))
     assert paced.lane._turned == set()
 
 
