@@ -14,7 +14,7 @@ demo: $(READY) ## Run the main job without any account, and keep serving
 	@$(BIN)/otp-gateway demo
 
 test: $(READY) ## Run all tests, PostgreSQL included
-	@$(BIN)/python -m pytest -q -n 2 --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -n 4 --cov --cov-report=term --cov-fail-under=95
 
 test-browser: $(READY) ## Walk through the sandbox page in the system's Chromium, without a window
 	@$(BIN)/python -m pytest -q -m browser tests/browser

@@ -202,7 +202,7 @@ async def test_a_wait_for_the_whole_channel_holds_for_everybody(node, clock):
 
 @pytest.mark.parametrize(
     "fault",
-    [AmbiguousError(Reason.TIMEOUT), PermanentError(Reason.REJECTED), ValueError("7001"), TimeoutError()],
+    [AmbiguousError(Reason.TIMEOUT), PermanentError(Reason.REJECTED), ValueError("700170017001"), TimeoutError()],
     ids=["ambiguous", "permanent", "fault", "timeout"],
 )
 async def test_what_may_have_been_written_is_not_written_again(node, fault, clock, caplog):

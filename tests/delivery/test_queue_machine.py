@@ -402,7 +402,7 @@ def fresh_engines(engine_name, request) -> Iterable[Callable[[], Callable[[], En
 
 
 #: Lives and their length: what a few seconds allow on each engine.
-LIVES = {"sqlite": (100, 60), "postgresql": (20, 60)}
+LIVES = {"sqlite": (40, 60), "postgresql": (15, 60)}
 
 
 def test_no_order_of_things_breaks_a_promise(engine_name, fresh_engines):

@@ -104,7 +104,6 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     inject="another file in its place; cut in half; header overwritten; every other page overwritten",
     accept="refuses to start, names the file and what to do, no traceback",
     engines=(SQLITE,),
-    fast=True,
 )
 async def a_damaged_file(scene: Scene) -> Figures:
     assert scene.store.path is not None

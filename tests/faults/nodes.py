@@ -127,7 +127,11 @@ class Node(node.Node):
         if self._process is not None and self._process.stdout is not None and self._reading is None:
             # The loop tells of a process's end once its pipes have ended, too.
             self._reading = asyncio.create_task(self._process.stdout.read())
-        return await super().end(number)
+        code = await super().end(number)
+        if self._reading is not None:
+            # Left unread, the pipe would outlive the loop.
+            await self._reading
+        return code
 
     def memory(self) -> tuple[float, int, int]:
         """Return what it holds: MiB resident, open files, threads (proc(5))."""

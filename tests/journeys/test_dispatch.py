@@ -130,7 +130,8 @@ async def test_workers_share_what_a_node_leaves_and_what_a_killed_one_held(
     assert await other.end() == 0
     assert time.monotonic() - stopping < 15
     assert await rows(migrated_postgresql, _STATUSES) == {"sent": SENDS}
-    assert len(await rows(migrated_postgresql, _SENT_BY)) == 3
+    # Both workers did; the node that took the codes in may have ended before its share of the rate was more than nothing.
+    assert len(await rows(migrated_postgresql, _SENT_BY)) >= 2
     times = Counter(letter.to for letter in inbox.letters)
     assert set(times) == set(expiry)
     assert [letter.to for letter in inbox.letters if letter.received_at > expiry[letter.to]] == []
