@@ -91,7 +91,6 @@ async def _check(load: Load, to: str, code: str | None) -> int:
     inject="every first send fails; half are canceled while the repeat waits; of the rest the answer was lost and the "
     "person enters the code",
     accept="nothing is sent after a cancel or an approval",
-    fast=True,
 )
 async def an_end_while_waiting(scene: Scene) -> Figures:
     async def first_lost(provider: Provider, call: Call) -> web.Response:

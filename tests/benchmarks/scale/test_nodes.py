@@ -37,7 +37,9 @@ def test_a_serve_and_a_worker_lose_nothing_and_double_nothing(few, measured):
     arms = measured(few)
     sample = arms["1 serve, 1 dispatch" if "1 serve" in arms else "2 dispatch"]()
     assert (sample["lost"], sample["doubled"]) == (0.0, 0.0)
-    assert min(sample[figure] for figure in ("rate", "node cpu", "wal", "connections")) > 0
+    assert min(sample[figure] for figure in ("rate", "wal", "connections")) > 0
+    # A few messages may take less than a tick of the processor's clock.
+    assert sample["node cpu"] >= 0
 
 
 def test_the_yardstick_comes_first_and_once_more_at_the_end():
