@@ -90,6 +90,8 @@ async def test_a_person_confirms_in_the_chat_without_any_code(page):
     await page.shows("#challenge-text", "-")
     await page.click("#open-chat")
     await page.click("#start")
+    # The bot writes once a second into a chat: the question before this one may still stand there.
+    await page.shows(CHAT, "asks whether")
     await page.click(f"{CHAT} .keys button", "Yes")
     await page.shows("#verify-title", "Signed in")
     await page.shows("#verify-text", "They confirmed it in the chat.")
