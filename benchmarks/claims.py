@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from sqlmodel import SQLModel
 
 from benchmarks.figures import quantile
 from benchmarks.rounds import Sample, rotated
 from benchmarks.served import at_database
+from benchmarks.waiting import chunks
 from gateway.clock import SystemClock
 from gateway.config import SealingKey
-from gateway.delivery.payload import Owner, Stop, seal_code, seal_route
 from gateway.delivery.queue import Queue
 from gateway.storage import models
 from gateway.storage.database import Database, Engine
-from gateway.storage.ids import new_id
 from gateway.storage.migrations import Store
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Sealer
 from gateway.storage.sqlite import SqliteEngine, connect
-from gateway.storage.statement import Row, columns_of, insert_into, row_of
+from gateway.storage.statement import columns_of, insert_into
 from gateway.storage.unit import Connection
 
 #: Messages one claim takes, as the dispatcher does.
@@ -36,10 +34,7 @@ SIZES, FULL_SIZES = (1_000, 10_000, 100_000), (1_000, 10_000, 100_000, 1_000_000
 #: Claims in a row before what they took is given back: the smallest table has 10 to give.
 _IN_A_ROW = 8
 _CHANNEL, _NODE = "email", "node"
-_RECIPIENT, _CODE = "p•••@example.org", "123456"
 _GIVE_BACK = "UPDATE message SET lease = '', due_at = :now WHERE lease = :node RETURNING 1"
-#: Rows made and written at once.
-_CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +119,7 @@ async def _sqlite(path: Path, sealer: Sealer, clock: SystemClock, size: int) -> 
 def _fill_sqlite(path: Path, sealer: Sealer, now: float, size: int) -> None:
     connection = connect(path)
     connection.execute("BEGIN")
-    for verifications, messages in _chunks(sealer, now, size):
+    for verifications, messages in chunks(sealer, _CHANNEL, now, size):
         connection.executemany(insert_into(models.Verification).sqlite, verifications)
         connection.executemany(insert_into(models.Message).sqlite, messages)
     connection.execute("COMMIT")
@@ -139,7 +134,7 @@ async def _postgresql(
     await Store(url=own).upgrade()
     connection = await asyncpg.connect(own)
     try:
-        for verifications, messages in _chunks(sealer, clock.now(), size):
+        for verifications, messages in chunks(sealer, _CHANNEL, clock.now(), size):
             for model, rows in ((models.Verification, verifications), (models.Message, messages)):
                 table = str(model.__tablename__)
                 await connection.copy_records_to_table(table, records=rows, columns=list(columns_of(model)))
@@ -154,61 +149,3 @@ async def _execute(url: str, sql: str) -> None:
         await connection.execute(sql)
     finally:
         await connection.close()
-
-
-def _chunks(sealer: Sealer, now: float, size: int) -> Iterator[tuple[list[Row], list[Row]]]:
-    # One row of each is made by the model, which costs 100 µs, and the others are that one with their own values.
-    verification, message = _pattern(now)
-    for start in range(0, size, _CHUNK):
-        verifications: list[Row] = []
-        messages: list[Row] = []
-        for number in range(start, min(start + _CHUNK, size)):
-            owner = Owner(new_id("ver", now), "default", "verification")
-            stops = [Stop(_CHANNEL, f"person-{number}@example.org", _RECIPIENT, "00" * 32)]
-            own = {"route_sealed": seal_route(sealer, owner, stops), "code_sealed": seal_code(sealer, owner, 1, _CODE)}
-            verifications.append(tuple({**verification, **own, "id": owner.id}.values()))
-            # Due a moment ago, and the later the higher its number.
-            own_message = {"id": new_id("msg", now), "verification_id": owner.id, "due_at": now - 100 + number * 1e-6}
-            messages.append(tuple({**message, **own_message}.values()))
-        yield verifications, messages
-
-
-def _pattern(now: float) -> tuple[dict[str, object], dict[str, object]]:
-    """Return a pending verification and its queued message, by column; what is each one's own is left open."""
-    verification = models.Verification(
-        id="",
-        service="default",
-        status="pending",
-        purpose="verification",
-        locale="en",
-        to_masked=f'{{"email":"{_RECIPIENT}"}}',
-        route='["email"]',
-        generation=1,
-        checks=0,
-        max_checks=5,
-        sends=1,
-        created_at=now,
-        expires_at=now + 600,
-        resend_at=now,
-    )
-    message = models.Message(
-        id="",
-        verification_id="",
-        service="default",
-        channel=_CHANNEL,
-        step=0,
-        status="queued",
-        attempts=0,
-        skipped=0,
-        due_at=now,
-        lease="",
-        generation=1,
-        recipient=_RECIPIENT,
-        created_at=now,
-        expires_at=now + 600,
-    )
-    return _by_column(models.Verification, verification), _by_column(models.Message, message)
-
-
-def _by_column(model: type[SQLModel], row: SQLModel) -> dict[str, object]:
-    return dict(zip(columns_of(model), row_of(model)(row), strict=True))

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import asyncpg
-from sqlmodel import SQLModel
 
+from benchmarks.waiting import chunks
 from gateway.clock import SystemClock
 from gateway.config import SealingKey, variable_name
-from gateway.delivery.payload import Owner, Stop, seal_code, seal_route
 from gateway.storage import models
-from gateway.storage.ids import new_id
 from gateway.storage.sealing import Sealer
-from gateway.storage.statement import Row, columns_of, row_of
+from gateway.storage.statement import columns_of
 
-#: Seconds the codes live: longer than any run.
-_TTL = 7200.0
-#: Seconds ago the first one became due.
-_DUE = 100.0
-_RECIPIENT, _CODE = "p•••@example.org", "123456"
-#: Rows made and written at once.
-_CHUNK = 10_000
 #: Where nodes hear of work; one that does not listen finds it by polling.
 _WAKE = "SELECT pg_notify('otp_gateway', $1)"
 
@@ -39,72 +30,10 @@ async def fill(url: str, sealer: Sealer, channel: str, count: int) -> None:
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
-            for verifications, messages in _chunks(sealer, channel, SystemClock().now(), count):
+            for verifications, messages in chunks(sealer, channel, SystemClock().now(), count):
                 for model, rows in ((models.Verification, verifications), (models.Message, messages)):
                     table = str(model.__tablename__)
                     await connection.copy_records_to_table(table, records=rows, columns=list(columns_of(model)))
             await connection.execute(_WAKE, f"message.{channel}")
     finally:
         await connection.close()
-
-
-def _chunks(sealer: Sealer, channel: str, now: float, count: int) -> Iterator[tuple[list[Row], list[Row]]]:
-    # One row of each is made by the model, which costs 100 µs, and the others are that one with their own values.
-    verification, message = _pattern(channel, now)
-    for start in range(0, count, _CHUNK):
-        verifications: list[Row] = []
-        messages: list[Row] = []
-        for number in range(start, min(start + _CHUNK, count)):
-            owner = Owner(new_id("ver", now), "default", "verification")
-            stops = [Stop(channel, f"person-{number}@example.org", _RECIPIENT, "00" * 32)]
-            own = {"route_sealed": seal_route(sealer, owner, stops), "code_sealed": seal_code(sealer, owner, 1, _CODE)}
-            verifications.append(tuple({**verification, **own, "id": owner.id}.values()))
-            own_message = {
-                "id": new_id("msg", now),
-                "verification_id": owner.id,
-                # The later the higher its number, and all of them in the past.
-                "due_at": now - _DUE + number * 1e-6,
-            }
-            messages.append(tuple({**message, **own_message}.values()))
-        yield verifications, messages
-
-
-def _pattern(channel: str, now: float) -> tuple[dict[str, object], dict[str, object]]:
-    """Return a pending verification and its queued message, by column; what is each one's own is left open."""
-    verification = models.Verification(
-        id="",
-        service="default",
-        status="pending",
-        purpose="verification",
-        locale="en",
-        to_masked=f'{{"email":"{_RECIPIENT}"}}',
-        route=json.dumps([channel]),
-        generation=1,
-        checks=0,
-        max_checks=5,
-        sends=1,
-        created_at=now,
-        expires_at=now + _TTL,
-        resend_at=now,
-    )
-    message = models.Message(
-        id="",
-        verification_id="",
-        service="default",
-        channel=channel,
-        step=0,
-        status="queued",
-        attempts=0,
-        skipped=0,
-        due_at=now,
-        lease="",
-        generation=1,
-        recipient=_RECIPIENT,
-        created_at=now,
-        expires_at=now + _TTL,
-    )
-    return _by_column(models.Verification, verification), _by_column(models.Message, message)
-
-
-def _by_column(model: type[SQLModel], row: SQLModel) -> dict[str, object]:
-    return dict(zip(columns_of(model), row_of(model)(row), strict=True))
