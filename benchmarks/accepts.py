@@ -35,21 +35,21 @@ class Accepts:
         """Return what is measured, by name, the yardstick first."""
         arms: dict[str, Callable[[], Sample]] = {
             YARDSTICK: self._bare,
-            EMAIL: lambda: self._gateway(self.sqlite, "email", "--silent"),
-            SMS: lambda: self._gateway(self.sqlite, "phone", "--silent"),
+            EMAIL: lambda: self._gateway(self.sqlite, "email", paused=True),
+            SMS: lambda: self._gateway(self.sqlite, "phone", paused=True),
             ANSWERING: lambda: self._gateway(self.sqlite, "email"),
             AGAIN: self._bare,
         }
         if (prepared := self.postgresql) is not None:
-            arms[POSTGRESQL] = lambda: self._gateway(prepared, "email", "--silent")
+            arms[POSTGRESQL] = lambda: self._gateway(prepared, "email", paused=True)
         return arms
 
     def _bare(self) -> Sample:
         with bare_app(self.folder) as port:
             return self._load(port)
 
-    def _gateway(self, prepared: Prepared, kind: str, *how: str) -> Sample:
-        with sink(self.folder, *how) as (_, port), serving(prepared, sink=port) as served:
+    def _gateway(self, prepared: Prepared, kind: str, *, paused: bool = False) -> Sample:
+        with sink(self.folder) as (_, port), serving(prepared, sink=port, paused=paused) as served:
             sample = self._load(served.port, "--to", kind, "--key", served.key)
             return {**sample, **held(served)}
 
@@ -75,9 +75,9 @@ def bare_app(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def sink(folder: Path, *how: str) -> Iterator[tuple[Child, int]]:
+def sink(folder: Path) -> Iterator[tuple[Child, int]]:
     """Run a sink of ours; yield it and its port."""
-    with Child("sink", program("sink", *how), folder) as child:
+    with Child("sink", program("sink"), folder) as child:
         yield child, int(child.line(PATIENCE))
 
 

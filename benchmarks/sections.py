@@ -26,7 +26,7 @@ def accepted(samples: Samples, seconds: float) -> Section:
         f"`POST /v1/verifications` with 32 connections for {seconds:g} s: an answer means that the verification is on the "
         "disk. The yardstick is a raw ASGI app on uvicorn (uvloop, httptools, the gateway's server settings) that parses "
         "the JSON body and answers JSON of the same size, and keeps nothing. So that accepting alone is measured, mails "
-        "and SMS go to a server that takes connections and never says a word; *while sending* has one that answers. "
+        "and SMS are paused, as after a provider has asked to wait; *while sending* has a mail server that answers. "
         f"The load generator was never busier than {busy:.0%} of a core.",
         "accepts/s",
         _rows(samples, "rate", accepts.YARDSTICK, targets),

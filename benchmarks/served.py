@@ -10,10 +10,12 @@ import base64
 import os
 import secrets
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ from gateway.config import LimitSettings, variable_name
 CONCURRENCY = 16
 #: Seconds a verb of the command line may take, and a start of ``serve``.
 PATIENCE = 30.0
+#: Seconds a paused gateway waits: longer than a load, and less than the 30 s after which codes are refused instead.
+PAUSE = 28.0
 _READY = "otp-gateway serves on http://"
 _CONFIG = f"""\
 [server]
@@ -92,10 +96,11 @@ def prepare(folder: Path, url: str | None = None) -> Prepared:
 
 
 @contextmanager
-def serving(prepared: Prepared, *, sink: int, logged: bool = True) -> Iterator[Served]:
+def serving(prepared: Prepared, *, sink: int, logged: bool = True, paused: bool = False) -> Iterator[Served]:
     """Run a gateway on a fresh copy whose e-mail and SMS go to the port ``sink``.
 
-    Its log goes to a file, or where not ``logged`` to be read by ``child.line``.
+    Its log goes to a file, or where not ``logged`` to be read by ``child.line``. ``paused``: it accepts for ``PAUSE``
+    seconds and sends nothing, as after a provider has asked it to wait.
     """
     number = secrets.token_hex(4)
     folder = prepared.folder.with_name(f"gateway-{number}")
@@ -107,6 +112,8 @@ def serving(prepared: Prepared, *, sink: int, logged: bool = True) -> Iterator[S
     }
     try:
         with _database(prepared, f"bench_{number}", folder) as database:
+            if paused:
+                _pause(database)
             if prepared.url is not None:
                 environ[variable_name(("database", "url"))] = database
             command = [*_GATEWAY, "serve", "--config", str(folder / "config.toml")]
@@ -116,6 +123,16 @@ def serving(prepared: Prepared, *, sink: int, logged: bool = True) -> Iterator[S
                 child.stop(grace=0.0)
     finally:
         shutil.rmtree(folder)
+
+
+def _pause(database: str) -> None:
+    rows = [(channel, time.time() + PAUSE) for channel in ("email", "sms")]
+    if database.startswith("postgresql:"):
+        values = ", ".join(f"('{channel}', {until})" for channel, until in rows)
+        asyncio.run(_run(database, f"INSERT INTO pause (channel, until) VALUES {values}"))
+        return
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany("INSERT INTO pause (channel, until) VALUES (?, ?)", rows)
 
 
 def at_database(url: str, name: str) -> str:

@@ -1,6 +1,6 @@
-"""Where mail ends: a minimal SMTP server that takes everything and counts, or one that never says a word.
+"""Where mail ends: a minimal SMTP server that takes everything and counts.
 
-The program ``python -m benchmarks.sink [--silent]`` prints its port, then answers lines on its standard input:
+The program ``python -m benchmarks.sink`` prints its port, then answers lines on its standard input:
 ``wait N`` once N mails have arrived since the last ``reset``, with the monotonic time of the latest arrival (the
 clock all processes of a machine share); ``sample`` with the latest mail in base64; ``reset`` with 0. It ends with
 its standard input.
@@ -103,10 +103,6 @@ class SmtpSession(asyncio.Protocol):
                 self._transport.write(b"250 2.0.0 Ok\r\n")
 
 
-class SilentSession(asyncio.Protocol):
-    """One connection that is accepted and never answered."""
-
-
 async def end_of_input(stream: TextIO) -> None:
     """Wait until a stream ends; what is in it is thrown away."""
     async for _ in lines_of(stream):
@@ -121,11 +117,11 @@ async def lines_of(stream: TextIO) -> AsyncIterator[str]:
         yield line.decode().strip()
 
 
-async def serve(*, silent: bool) -> None:
+async def serve() -> None:
     """Serve until standard input ends."""
     arrivals = Arrivals()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(SilentSession if silent else lambda: SmtpSession(arrivals), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: SmtpSession(arrivals), "127.0.0.1", 0)
     async with server:
         print(server.sockets[0].getsockname()[1], flush=True)
         async for line in lines_of(sys.stdin):
@@ -146,4 +142,4 @@ async def _answer(arrivals: Arrivals, line: str) -> float | str:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(silent="--silent" in sys.argv))
+    uvloop.run(serve())
