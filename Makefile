@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What is only for attacking has an environment of its own.
+FUZZ := $(VENV)/fuzz
 
-.PHONY: help demo test test-browser screenshots check lint types bench bench-scale chaos chaos-long lock clean
+.PHONY: help demo test test-browser screenshots check lint types bench bench-scale chaos chaos-long fuzz lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +16,7 @@ demo: $(READY) ## Run the main job without any account, and keep serving
 	@$(BIN)/otp-gateway demo
 
 test: $(READY) ## Run all tests, PostgreSQL included
-	@$(BIN)/python -m pytest -q -n 4 --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --cov --cov-report=term --cov-fail-under=95
 
 test-browser: $(READY) ## Walk through the sandbox page in the system's Chromium, without a window
 	@$(BIN)/python -m pytest -q -m browser tests/browser
@@ -42,6 +44,13 @@ chaos: $(READY) ## Inject every fault there is, sampled (20 minutes at most); re
 
 chaos-long: $(READY) ## The same at length: a hundred kills, and a soak of two hours
 	@$(BIN)/python -m tests.faults --long --mutations
+
+fuzz: $(READY) $(FUZZ)/bin/schemathesis ## Attack a running gateway by its OpenAPI document (5 minutes)
+	@$(BIN)/python -m tests.fuzz $(FUZZ)/bin/schemathesis
+
+$(FUZZ)/bin/schemathesis: $(READY)
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 
 lock: ## Compile the dependencies' versions and hashes (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \

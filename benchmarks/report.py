@@ -88,8 +88,8 @@ _FOOT = """\
 - The arms of a measurement take turns within a round, and each round begins with another one. A ratio is taken round
   by round: what slowed both down cancels out.
 - Every measurement starts a fresh server on a fresh copy of a migrated database. The gateway is `otp-gateway serve`
-  as anybody would run it, its log written to a file, and the limits of its service switched off (each request is for
-  another person in any case).
+  as anybody would run it, its log written to a file, with the limits a service has by default (each request is for
+  another person).
 - The load is a raw HTTP/1.1 client on uvloop (`benchmarks/load.py`) with 32 keep-alive connections, one request under
   way on each; it sends both servers the same bytes. Only answers 201 count.
 

@@ -15,16 +15,17 @@ import importlib
 import ipaddress
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeGuard
+from typing import Annotated, Any, ClassVar, Self, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from channels.callback import CallbackRequest as CallbackRequest  # noqa: PLC0414 - a part of the port: adapters import it here
 from channels.callback import ForgedCallbackError as ForgedCallbackError  # noqa: PLC0414 - the same
 from channels.chat import Button, HandleInbound
+from channels.findings import Finding
 
 
 class Reason(StrEnum):
@@ -112,6 +113,8 @@ class Address:
     country: str | None = None
     #: The sort of a phone number (``mobile``, ``premium_rate`` …), ``None`` where the kind has none.
     number_type: str | None = None
+    #: The block of 10,000 numbers it is one of, ``None`` where the kind has none.
+    block: str | None = field(default=None, repr=False)
 
 
 #: Turns what a caller wrote into an ``Address`` or raises ``InvalidAddressError``.
@@ -184,6 +187,12 @@ class Inspection:
     summary: str
     #: What would go wrong; empty when nothing would.
     faults: tuple[str, ...] = ()
+    #: Into how many parts the provider cuts it, and bills them.
+    segments: int = 1
+
+
+#: A country, or the region of numbers of none.
+_COUNTRY = re.compile(r"[A-Z]{2}|001")
 
 
 class ChannelSettings(BaseModel):
@@ -199,6 +208,23 @@ class ChannelSettings(BaseModel):
     concurrency: int = Field(default=10, ge=1, le=1000)
     #: Deliveries started per second; 0 is no limit.
     rate: float = Field(default=0.0, ge=0)
+    #: What a message costs, in the operator's own currency, where ``prices`` does not say.
+    price: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    #: What one to a country costs, by its code (ISO 3166-1 alpha-2, as libphonenumber tells it): ``{"DE": 0.075}``.
+    prices: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+
+    @field_validator("prices")
+    @classmethod
+    def _check_prices(cls, prices: dict[str, float]) -> dict[str, float]:
+        # The environment's names are written in any case.
+        found = {country.upper(): price for country, price in prices.items()}
+        if not all(_COUNTRY.fullmatch(country) for country in found):
+            raise ValueError('must be prices by two-letter country codes, like {"DE" = 0.075}')
+        return found
+
+    def price_in(self, country: str | None) -> float:
+        """Return what a message to a country costs; ``None`` is an address of no country."""
+        return self.prices.get(country, self.price) if country is not None else self.price
 
 
 class Channel(ABC):
@@ -259,6 +285,18 @@ class Channel(ABC):
     async def link(self, token: str) -> str | None:
         """Return the URL by which a person opens the bot with ``token``; ``None`` if it has no bot."""
         return None
+
+    async def examine(self) -> Sequence[Finding]:
+        """Ask the provider whether credentials and sender work; nothing is sent to anybody. For ``otp-gateway doctor``.
+
+        It needs no open channel and raises nothing that a provider can cause. A channel that cannot tell finds nothing.
+        """
+        return ()
+
+    @property
+    def mail_domains(self) -> Sequence[str]:
+        """The domains whose DNS has to speak for what this channel sends; none for what is no mail."""
+        return ()
 
     @property
     def reports(self) -> bool:

@@ -10,7 +10,8 @@ import asyncio
 import hmac
 import re
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal, Self
 
 import aiosmtplib
@@ -34,11 +35,13 @@ from channels.base import (
     is_loopback,
 )
 from channels.dsn import MAX_LOCAL_PART, bounce_address, checked_token, read
+from channels.findings import Finding
 from channels.kinds import email as email_address
 from channels.kinds import email_utf8
 from channels.mime import Skeleton, inspect, split_mailbox
 from channels.smtp import LEAVING, MALFORMED, Connection, Letter, Phase
 from channels.smtp_answers import answer_code, refusal
+from channels.smtp_asking import Question, examine
 from channels.wire import client_tls, unproved
 
 
@@ -268,11 +271,13 @@ class EmailChannel(Channel):
             object.__setattr__(self, "kinds", {"email": email_utf8})
 
     async def __aenter__(self) -> Self:
-        tls = None
-        if self._settings.tls != "none":
-            tls = await asyncio.to_thread(client_tls, self._settings.ca_certificates)
-        self._pool = _Pool(self._settings, self._sender, tls)
+        self._pool = _Pool(self._settings, self._sender, await self._tls())
         return self
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        if self._settings.tls == "none":
+            return None
+        return await asyncio.to_thread(client_tls, self._settings.ca_certificates)
 
     async def __aexit__(self, *_: object) -> None:
         if self._pool is not None:
@@ -300,6 +305,31 @@ class EmailChannel(Channel):
         if self._settings.bounces is not None:
             letter.sender = bounce_address(self._settings.bounces, envelope.attempt_token)
         return letter
+
+    async def examine(self) -> Sequence[Finding]:
+        """Ask the mail server up to MAIL, over a connection of its own."""
+        chosen = self._settings
+        wanted = {"dsn": "reports come by bounces alone, if at all; take dsn out"} if chosen.dsn else {}
+        if chosen.smtputf8:
+            wanted["smtputf8"] = "addresses beyond ASCII are refused; take smtputf8 out"
+        password = chosen.password.get_secret_value() if chosen.password else ""
+        question = Question(
+            host=chosen.host,
+            port=chosen.port,
+            tls=chosen.tls,
+            context=await self._tls(),
+            login=None if chosen.username is None else (chosen.username, password),
+            sender=self._sender if chosen.bounces is None else bounce_address(chosen.bounces, "doctor"),
+            wanted=wanted,
+            timeout=chosen.timeout,
+        )
+        return await examine(question, time.time)
+
+    @property
+    def mail_domains(self) -> Sequence[str]:
+        """The sender's domain, which DMARC asks, and the bounces', which SPF does."""
+        mailboxes = (self._sender, self._settings.bounces or self._sender)
+        return tuple(dict.fromkeys(mailbox.rpartition("@")[2].lower() for mailbox in mailboxes))
 
     @property
     def reports(self) -> bool:

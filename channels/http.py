@@ -221,13 +221,14 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
     text = (value or "").strip()
     if _DELAY_SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
-    moment = _http_date(text)
+    moment = http_date(text)
     if moment is None:
         return None
     return min(max(moment - (time.time() if now is None else now), 0.0), MAX_RETRY_AFTER)
 
 
-def _http_date(text: str) -> float | None:
+def http_date(text: str) -> float | None:
+    """Return an HTTP date (RFC 9110, 5.6.7) as seconds since the Unix epoch; ``None`` for what is none. Never raises."""
     try:
         parsed = parsedate_to_datetime(text)
         # An HTTP date is in GMT; one that does not say so must not be read in the machine's zone.

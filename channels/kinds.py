@@ -7,6 +7,7 @@ sentence that never repeats it. Which countries and sorts of numbers are served 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
@@ -31,6 +32,10 @@ _TYPE_NAMES: Final[Mapping[int, str]] = {
 }
 
 
+#: The last digits of a number that tell it from its neighbours: whoever rents numbers to be sent to has a range of them.
+_BLOCK_DIGITS: Final = 4
+
+
 def phone(value: str) -> Address:
     """Return the number in E.164 with its region and sort.
 
@@ -52,6 +57,7 @@ def phone(value: str) -> Address:
         canonical=e164,
         country=region,
         number_type="satellite" if number.country_code in _SATELLITE else _TYPE_NAMES[number_type],
+        block=e164[:-_BLOCK_DIGITS],
     )
 
 
@@ -87,12 +93,18 @@ _PLAIN_EMAIL: Final = re.compile(
 #: Names that can never receive mail: .arpa (RFC 3172), .invalid (RFC 6761), .onion (RFC 7686). The other special
 #: names (.test, .localhost, .local) are how people try the gateway and how inner networks are named.
 _NO_MAIL: Final = frozenset({"arpa", "invalid", "onion"})
+#: Local parts that programs on the way read as something else, so that a mail goes to another person or to a program: an
+#: encoded word (forbidden there by RFC 2047 5, decoded all the same), source routes (``bob%b.example@a.example`` and
+#: ``b.example!bob@a.example`` reach bob@b.example by way of a.example), and what begins like a file, a pipe or an option.
+#: Exim's default configuration refuses those with ``%``, ``!``, ``/`` and ``|``, Postfix's those with ``-``.
+_MISREAD: Final = re.compile(r"=\?|[%!]|\A[-/|]")
 
 
 def email(value: str) -> Address:
     """Return the address with its domain in lower-case ASCII (A-labels) and its local part as written.
 
-    The local part must be ASCII; at most 254 octets in all. ``canonical`` folds case and drops a ``+tag``.
+    The local part must be ASCII, and nothing that other software reads as another address; at most 254 octets in all.
+    ``canonical`` folds case and drops a ``+tag``.
     """
     return _email_address(*_split_email(value, smtputf8=False))
 
@@ -109,6 +121,8 @@ def _split_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
     local, _, domain = value.rpartition("@")
     domain = domain.lower()
     plain = _PLAIN_EMAIL.fullmatch(f"{local}@{domain}") if value.isascii() and "--" not in domain else None
+    if _MISREAD.search(local):
+        raise InvalidAddressError("what is before the @ could be read as another address")
     if plain is None:
         return _validate_email(value, smtputf8=smtputf8)
     if plain["top"] in _NO_MAIL:
@@ -130,12 +144,13 @@ def _validate_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
 
 def _email_address(local: str, domain: str) -> Address:
     name, _, top = domain.rpartition(".")
-    base = local.partition("+")[0] or local
+    # Compatible characters (full-width ones) are folded too: a mail server may take them for the plain ones.
+    folded = unicodedata.normalize("NFKC", local).casefold()
     return Address(
         kind="email",
         value=f"{local}@{domain}",
         masked=f"{local[0]}{_BULLET * 3}@{name[:1]}{_BULLET * 3}.{top}",
-        canonical=f"{base.casefold()}@{domain}",
+        canonical=f"{folded.partition('+')[0] or folded}@{domain}",
     )
 
 

@@ -37,8 +37,9 @@ def split_mailbox(value: str) -> tuple[str, str]:
     return name, kinds.email(address).value
 
 
-#: A recipient as it may stand in a header and a command: one dot-atom mailbox at an ASCII host name.
-_RECIPIENT: Final = re.compile(r'[^\s\x00-\x1f\x7f-\x9f"(),:;<>@\[\\\]]{1,64}@[A-Za-z0-9.-]{1,253}')
+#: A recipient as it may stand in a header and a command: one dot-atom mailbox at an ASCII host name, and no encoded word,
+#: which a reader of the header would decode to another one.
+_RECIPIENT: Final = re.compile(r'(?!.*=\?)[^\s\x00-\x1f\x7f-\x9f"(),:;<>@\[\\\]]{1,64}@[A-Za-z0-9.-]{1,253}')
 #: A message's id or a language tag, safe within any header.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 #: Characters of ASCII text written as it is: with ``Subject: `` a line stays within 78 (RFC 5322 2.1.1).

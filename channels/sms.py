@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Self
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
@@ -37,9 +38,11 @@ from channels.base import (
     ReportedStatus,
     is_loopback,
 )
+from channels.findings import Finding, ok, warning
 from channels.http import BaseUrl, HttpClient, HttpError, failure_of, retry_after, silence
 from channels.kinds import phone
 from channels.segments import avoidable, measure
+from channels.twilio_account import Sent, examine
 from channels.twilio_codes import CODES, by_status, checked, code_of, failure, verdict
 
 #: Loggers of the SDK: at INFO they print account and headers, at WARNING what a forger put into a header.
@@ -225,6 +228,31 @@ class SmsChannel(Channel):
         coded = code is not None and code != str(call.status)
         return failure(code, self._meaning(code) or by_status(call.status, coded=coded), retry_after=call.retry_after)
 
+    async def examine(self) -> Sequence[Finding]:
+        """Ask Twilio for the account and for what messages are sent from."""
+        chosen = self.settings
+        sent = Sent(
+            base_url=chosen.base_url,
+            account=chosen.account_sid,
+            credentials=chosen.credentials(),
+            sender=chosen.sender,
+            service=chosen.messaging_service_sid,
+        )
+        async with HttpClient(timeout=chosen.timeout) as http:
+            return [*await examine(http, sent, time.time), *self._of_reports()]
+
+    def _of_reports(self) -> list[Finding]:
+        if not self.settings.status_callbacks:
+            return []
+        if self.reports:
+            return [ok("reports", "Twilio is asked to report what became of each message")]
+        reason = (
+            "without auth_token none could be trusted; set it"
+            if self._validator is None
+            else ("[server] public_url is this machine's, where Twilio cannot post them; set the one the world calls")
+        )
+        return [warning("reports", f"Twilio is not asked what became of a message: {reason}")]
+
     def _meaning(self, code: str | None) -> str | None:
         return None if code is None else self.settings.codes.get(code, CODES.get(code))
 
@@ -278,7 +306,7 @@ class SmsChannel(Channel):
         faults = [f"U+{ord(c):04X} makes the text UCS-2; GSM-7 has a twin of it" for c in avoidable(text)]
         if size.count > 1:
             faults.append(f"takes {size.count} segments, each paid as one SMS")
-        return Inspection(summary=str(size), faults=tuple(faults))
+        return Inspection(summary=str(size), faults=tuple(faults), segments=size.count)
 
 
 def _is_here(url: str) -> bool:

@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal, Self
 
 import telegram
@@ -48,8 +49,10 @@ from channels.bot_api import (
     sent,
     settled,
 )
+from channels.bot_asking import Expected, examine
 from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import HandleInbound, Inbound, Menu, Reply
+from channels.findings import Finding
 from channels.http import BaseUrl, HttpClient, silence
 from channels.kinds import phone, reference
 from channels.polling import HANDLE_SECONDS, Pause, Polling, until_done
@@ -254,6 +257,13 @@ class TelegramChannel(Channel):
         if not self._username:
             raise TransientError(Reason.UNKNOWN)
         return create_deep_linked_url(self._username, token)
+
+    async def examine(self) -> Sequence[Finding]:
+        """Ask Telegram whose the token is and how updates arrive."""
+        chosen = self.settings
+        token, callback_url = chosen.token.get_secret_value(), self.callback_url or ""
+        async with HttpClient(timeout=chosen.timeout) as http:
+            return await examine(http, Expected(chosen.base_url, token, chosen.updates, callback_url), time.time)
 
     # -- updates
 

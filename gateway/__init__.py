@@ -10,6 +10,7 @@ In reading order:
 - ``conversation``: what people write to the bot
 - ``webhooks``: telling applications what moved
 - ``housekeeping``: ending what is overdue, deleting what is over
+- ``diagnosis``: whether providers, database, DNS, clock and keys are as they should be
 - ``api``: HTTP in and out
 - ``sandbox``: local SMTP, Twilio and Bot API servers for the demo and the tests
 - ``app``: the composition root; ``serving``: HTTP and signals; ``cli``: the command line

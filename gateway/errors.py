@@ -176,6 +176,12 @@ class Cooldown(Refused):
     status, code, title = 429, "cooldown", "Too soon"
 
 
+class RateLimited(Refused):
+    """A limit is reached (429); ``limit`` names it by its key in the service's table."""
+
+    status, code, title = 429, "rate_limited", "Too many"
+
+
 class Unavailable(Refused):
     """The gateway cannot take the request now (503)."""
 

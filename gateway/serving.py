@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Network, IPv6Network
 
 import uvicorn
 
@@ -78,7 +79,7 @@ async def serving(gateway: Gateway, settings: ServerSettings, listener: socket.s
             ws="none",
             backlog=BACKLOG,
             proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+            forwarded_allow_ips=[name for network in settings.trusted_proxies for name in _as_seen(network)],
             timeout_graceful_shutdown=GRACE,
         )
     )
@@ -92,6 +93,13 @@ async def serving(gateway: Gateway, settings: ServerSettings, listener: socket.s
         gateway.draining.set()
         server.should_exit = True
         await serving_task
+
+
+def _as_seen(network: IPv4Network | IPv6Network) -> list[str]:
+    """Return what a network's addresses look like to a socket: one for both families shows those of IPv4 mapped."""
+    if network.version == 6:
+        return [str(network)]
+    return [str(network), f"::ffff:{network.network_address}/{96 + network.prefixlen}"]
 
 
 async def until_stopped() -> None:

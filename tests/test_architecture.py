@@ -28,6 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "gateway.conversation",
         "gateway.webhooks",
         "gateway.housekeeping",
+        "gateway.diagnosis",
         "gateway.delivery.dispatching.dispatcher",
     ),
     ("gateway.delivery",),
@@ -54,15 +55,20 @@ LEAVES = (
     "channels.callback",
     "channels.kinds",
     "channels.http",
+    "channels.http_asking",
+    "channels.findings",
     "channels.segments",
     "channels.mime",
     "channels.smtp",
     "channels.smtp_answers",
+    "channels.smtp_asking",
     "channels.dsn",
     "channels.polling",
+    "channels.twilio_account",
     "channels.twilio_codes",
     "channels.wire",
     "channels.bot_api",
+    "channels.bot_asking",
     "channels.updates",
 )
 #: The shipped channels' names. Outside their own files, only the sandbox and the demo that is built on it know them.
@@ -284,6 +290,7 @@ def test_every_module_reads_its_annotations_late():
         ("verification", "gateway.verification.statements"),
         ("subscriber", "gateway.conversation.statements"),
         ("webhook", "gateway.webhooks.rows"),
+        ("authenticator", "gateway.verification.authenticators.statements"),
     ],
 )
 def test_a_status_has_one_writing_module(table, writer):

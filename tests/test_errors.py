@@ -25,6 +25,7 @@ CODES = {
     "idempotency_conflict": {409},
     "already_approved": {409},
     "cooldown": {429},
+    "rate_limited": {429},
     "unavailable": {503},
 }
 

@@ -80,3 +80,43 @@ async def test_a_signal_ends_the_wait(number):
     assert waiting.exception() is None
     asyncio.get_running_loop().remove_signal_handler(number)
     signal.signal(number, before)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+@pytest.mark.parametrize(
+    ("trusted", "told", "seen"),
+    [
+        # Nobody is trusted, unless somebody is named.
+        ([], ["192.0.2.7"], "127.0.0.1"),
+        (["192.0.2.0/24"], ["198.51.100.7"], "127.0.0.1"),
+        (["127.0.0.0/8"], ["198.51.100.7"], "198.51.100.7"),
+        # What the caller wrote stands before what the proxy added, in one header or in two.
+        (["127.0.0.0/8"], ["203.0.113.1, 198.51.100.7"], "198.51.100.7"),
+        (["127.0.0.0/8"], ["203.0.113.1", "198.51.100.7"], "198.51.100.7"),
+        (["127.0.0.0/8", "192.0.2.0/24"], ["203.0.113.1, 198.51.100.7, 192.0.2.1"], "198.51.100.7"),
+        (["127.0.0.0/8", "2001:db8::/32"], ["203.0.113.1, 198.51.100.7, 2001:db8::1"], "198.51.100.7"),
+    ],
+)
+async def test_only_trusted_proxies_speak_for_others(monkeypatch, trusted, told, seen, host):
+    async def who(scope, _receive, send):
+        body = f"{scope['client'][0]} {scope['scheme']}".encode()
+        length = str(len(body)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": body})
+
+    # The API is built from parts that this test has none of; what is under test is the server around it.
+    monkeypatch.setattr(module, "create_api", lambda _: who)
+    # uvicorn would take these for the proxies' networks.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    settings = ServerSettings(host=host, port=0, trusted_proxies=trusted)
+    gateway: Any = SimpleNamespace(parts=None, draining=asyncio.Event())
+    listener = bind(settings)
+    headers = [("X-Forwarded-For", value) for value in told]
+    headers += [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "evil.example"), ("Forwarded", "for=203.0.113.9")]
+    async with serving(gateway, settings, listener), aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with session.get(url, headers=headers) as response:
+            # A socket for both families tells an IPv4 caller as ::ffff:127.0.0.1.
+            expected = f"{seen} {'http' if seen == '127.0.0.1' else 'https'}"
+            assert (await response.text()).removeprefix("::ffff:") == expected
+    listener.close()

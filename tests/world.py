@@ -14,22 +14,28 @@ from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.delivery.dispatching.dispatcher import GRACE, Dispatcher
 from gateway.delivery.message import Message
 from gateway.delivery.person import Reach
-from gateway.delivery.queue import Queue, nobody
+from gateway.delivery.queue import Queue, nobody, untold
 from gateway.delivery.receipts import never, unobserved
 from gateway.delivery.writing.rendering import Rendered
 from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.unit import Connection
 from gateway.verification.checking import Checking
+from gateway.verification.limits.counting import LimitedSends
+from gateway.verification.proof import Proofs
 from gateway.verification.reading import Reading
 from gateway.verification.reporting import Reporting
 from gateway.verification.request import Asked
 from gateway.verification.reverse import Reverse
+from gateway.verification.sessions import Sessions
+from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
 from gateway.verification.view import VerificationView
 
 PHONE = "+4915112345678"
 EMAIL = "ann@example.org"
+#: Where the gateway's proofs say they come from.
+ISSUER = "https://otp.example.org"
 
 
 class Scripted(Channel):
@@ -140,7 +146,11 @@ class World:
     name: str = "shop"
     service: ServiceSettings = field(
         default_factory=lambda: ServiceSettings(
-            name="Shop", channels=("sms", "email"), code=CodeSettings(), limits=LimitSettings(cooldown=30)
+            name="Shop",
+            channels=("sms", "email"),
+            code=CodeSettings(),
+            # The numbers of these tests are neighbours.
+            limits=LimitSettings(cooldown=30, prefix_per_hour=0),
         )
     )
     resolve: Any = unknown_person
@@ -154,6 +164,7 @@ class World:
     has_room: bool = True
     grace: float = GRACE
     admission: Any = None
+    allowances: Any = None
     #: Further options of the dispatcher: ``sleep``, ``paces``, ``write``, ``backlog``.
     dispatching: Mapping[str, Any] = field(default_factory=dict)
 
@@ -172,6 +183,8 @@ class World:
             confirm_within=self.confirm_within,
             on_sent=self.on_sent,
             on_delivered=self.on_delivered,
+            on_accepted=untold if self.allowances is None else self.allowances.sent,
+            sends=LimitedSends({self.name: self.service}),
         )
         self.reverse = Reverse(
             database=self.database,
@@ -183,8 +196,13 @@ class World:
             services={self.name: self.service},
         )
         self.reporting = Reporting(self.sealer, self.queue)
-        self.checking = Checking(self.database, self.queue, self.sealer, self.clock)
-        self.reading = Reading(self.database, self.clock)
+        self.signing_keys = SigningKeys(self.database, self.sealer, self.clock)
+        proofs = Proofs(self.signing_keys, self.hasher, ISSUER)
+        self.checking = Checking(
+            self.database, self.queue, self.sealer, self.clock, self.hasher, proofs, {self.name: self.service}
+        )
+        self.sessions = Sessions(self.database, self.queue, self.hasher, self.clock)
+        self.reading = Reading(self.database, self.clock, {self.name: self.service})
         self.dispatcher = Dispatcher(
             self.queue,
             self.channels,
@@ -210,6 +228,7 @@ class World:
             invite=self.invite,
             reverse=self.reverse,
             admission=self.admission,
+            allowances=self.allowances,
         )
 
     async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:

@@ -188,7 +188,7 @@ _FOOT = """\
 
 - PostgreSQL is a server of the run's own with its default settings (fsync and synchronous_commit on), reached by a UNIX
   socket. Every run has a fresh copy of a migrated database; nodes are `otp-gateway serve` and `otp-gateway dispatch`
-  as anybody would run them, their logs written to files, the limits of the service switched off.
+  as anybody would run them, their logs written to files, with the limits a service has by default.
 - The arms of a measurement take turns within a round, each round begins with another one, ratios are taken round by
   round. Medians, with the lowest and the highest in brackets.
 - CPU is that of the processes (`/proc`), PostgreSQL's with all its backends; log, transactions and fsyncs are the

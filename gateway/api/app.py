@@ -10,16 +10,21 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway.api import subscribers, verifications
+from gateway.api import authenticators, batch, jwks, recipients, sessions, subscribers, verifications
 from gateway.api.authentication import Authentication
+from gateway.api.authenticators import AuthenticatorRoutes
+from gateway.api.batch import BatchRoutes
 from gateway.api.callbacks import CallbackRoutes
 from gateway.api.docs import CONTENT_SECURITY_POLICY, page
 from gateway.api.health import HealthRoutes
+from gateway.api.jwks import JwksRoutes
 from gateway.api.metrics import MetricsRoute, counted
 from gateway.api.openapi import document
 from gateway.api.parts import Parts
+from gateway.api.recipients import RecipientRoutes
 from gateway.api.resource import Endpoint, Resource, nowhere
 from gateway.api.responses import Answer, encode
+from gateway.api.sessions import SessionRoutes
 from gateway.api.subscribers import SubscriberRoutes
 from gateway.api.verifications import VerificationRoutes
 
@@ -31,32 +36,41 @@ def create_api(parts: Parts) -> Paths:
     authenticate = Authentication(parts.keys, parts.services)
     codes = VerificationRoutes(parts, authenticate, base)
     people = SubscriberRoutes(parts, authenticate, base)
+    devices = AuthenticatorRoutes(parts, authenticate, base)
 
     def at(path: str, **methods: Endpoint) -> Resource:
         refused = parts.metrics.refused
         return Resource(path, {name: counted(call, f"{name} {path}", refused) for name, call in methods.items()})
 
     one = f"{verifications.PATH}/{{id}}"
+    device = f"{authenticators.PATH}/{{id}}"
     # The busiest first: what has a pattern is tried in this order.
     patterns = [
         at(f"{one}/check", POST=codes.check),
         at(one, GET=codes.one),
         at(f"{one}/resend", POST=codes.resend),
         at(f"{one}/cancel", POST=codes.cancel),
+        at(f"{device}/check", POST=devices.check),
+        at(device, GET=devices.one, DELETE=devices.delete),
+        at(f"{device}/recovery-codes", POST=devices.recover),
         at("/callbacks/{channel}", POST=CallbackRoutes(parts).report),
         at(f"{subscribers.PATH}/{{id}}", GET=people.one, DELETE=people.delete),
     ]
     health = HealthRoutes(parts)
     plain = [
         at(verifications.PATH, POST=codes.create, GET=codes.list),
-        at(f"{verifications.PATH}/batch", POST=verifications.batch),
+        at(batch.PATH, POST=BatchRoutes(parts, authenticate).create),
         at(subscribers.PATH, POST=people.create),
+        at(recipients.PATH, DELETE=RecipientRoutes(parts, authenticate).erase),
+        at(authenticators.PATH, POST=devices.create, GET=devices.list),
+        at(jwks.PATH, GET=JwksRoutes(parts).keys),
         at("/healthz", GET=health.alive),
         at("/readyz", GET=health.ready),
         at("/metrics", GET=MetricsRoute(parts).scrape),
         *_documentation(parts.public_url),
     ]
-    routes = [Route(resource.path, resource) for resource in patterns]
+    ended = at(sessions.PATH, DELETE=SessionRoutes(parts, authenticate).end)
+    routes = [*(Route(resource.path, resource) for resource in patterns), Route(sessions.PATTERN, ended)]
     return Paths(plain, Router(routes, redirect_slashes=False, default=nowhere))
 
 

@@ -1,4 +1,4 @@
-"""Who calls: the service whose key is in the ``Authorization`` header, and nowhere else."""
+"""Who calls: the service whose key is in the ``Authorization`` header, and nowhere else; and whether it may."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from starlette.requests import Request
 
 from gateway.api.body import MisplacedKey, read_json, refuse_keys, values
 from gateway.api.keys import Keys, refusal
-from gateway.errors import BadRequest, Problem, TooLarge, Unauthorized, UnsupportedMediaType
+from gateway.api.resource import PATH
+from gateway.api.scopes import needed
+from gateway.errors import BadRequest, Forbidden, Problem, TooLarge, Unauthorized, UnsupportedMediaType
 
 
 class Authentication:
@@ -20,17 +22,23 @@ class Authentication:
         self._services = services
 
     async def __call__(self, request: Request) -> str:
-        """Return the calling service's name. Raises ``Unauthorized``, or ``MisplacedKey``."""
+        """Return the calling service's name. Raises ``Unauthorized``, ``Forbidden`` or ``MisplacedKey``."""
         if query := request.scope["query_string"]:
             refuse_keys(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+        scope = request.scope
+        # The server has put there, before this, whom trusted proxies alone may speak for.
+        client = scope.get("client")
         try:
-            service = await self._keys.authenticate(_bearer(request))
+            key = await self._keys.authenticate(_bearer(request), client[0] if client else None)
             # The key of a service that was taken out of the configuration opens nothing.
-            if service not in self._services:
+            if key.service not in self._services:
                 raise refusal()
         except Unauthorized as problem:
             raise await _misplaced(request) or problem from None
-        return service
+        wanted = needed(scope["method"], scope.get(PATH, ""))
+        if wanted not in key.scopes:
+            raise Forbidden(f"this key has not the scope {wanted}")
+        return key.service
 
 
 def _bearer(request: Request) -> str:

@@ -67,19 +67,19 @@ async def _read(request: Request, limit: int) -> bytes:
         chunks.append(chunk)
 
 
-async def read_json(request: Request, *, optional: bool = False) -> object:
-    """Return the JSON value of the body; ``optional`` reads no body as an empty object.
+async def read_json(request: Request, *, optional: bool = False, limit: int = MAX_BODY) -> object:
+    """Return the JSON value of the body, ``limit`` bytes at most; ``optional`` reads no body as an empty object.
 
     Raises ``BadRequest``, ``UnsupportedMediaType``, and what ``read`` does.
     """
     if optional:
-        raw = await read(request)
+        raw = await read(request, limit)
         if not raw:
             return {}
         _check_type(request)
     else:
         _check_type(request)
-        raw = await read(request)
+        raw = await read(request, limit)
     value = parse(raw)
     if isinstance(value, dict):
         refuse_keys(value)
@@ -88,9 +88,15 @@ async def read_json(request: Request, *, optional: bool = False) -> object:
 
 def refuse_keys(fields: dict[str, object]) -> None:
     """Refuse a key that is not in the ``Authorization`` header. Raises ``MisplacedKey``."""
-    named = not KEY_NAMES.isdisjoint(fields)
-    if named or any(isinstance(value, str) and TRACE.search(value) for value in fields.values()):
+    if not KEY_NAMES.isdisjoint(fields) or any(map(_holds_key, fields.values())):
         raise MisplacedKey("a key belongs in the Authorization header; one sent elsewhere may be in a log: revoke it")
+
+
+def _holds_key(value: object) -> bool:
+    """Whether there is a key in a text, or in an object's: it would be kept, or sent to somebody in a message."""
+    if isinstance(value, dict):
+        return any(map(_holds_key, value.values()))
+    return isinstance(value, str) and TRACE.search(value) is not None
 
 
 def _check_type(request: Request) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.api.body import MAX_BODY
 from gateway.api.keys import refusal
-from gateway.api.problems import SlowRequest, members
+from gateway.api.problems import HeadTooLarge, SlowRequest, members
 from gateway.errors import (
     AlreadyApproved,
     BadRequest,
@@ -26,6 +26,7 @@ from gateway.errors import (
     UnsupportedMediaType,
     WrongCode,
 )
+from gateway.verification.authenticators import throttling
 
 Json = dict[str, Any]
 
@@ -47,9 +48,38 @@ CREATE: Final[Mapping[str, Json]] = {
         "code": {"length": 6, "alphabet": "digits"},
         "ttl": 300,
     },
+    "a payment": {
+        "to": "+4915112345678",
+        "purpose": "payment",
+        "bind": {"session": "s-91", "amount": "12.00 EUR", "payee": "Example Books"},
+    },
     "nothing sent": {"to": "+4915112345678", "mode": "inbound"},
 }
-CHECK: Final[Mapping[str, Json]] = {"what the person typed": {"code": "492 039"}}
+CHECK: Final[Mapping[str, Json]] = {
+    "what the person typed": {"code": "492 039"},
+    "the payment it is for": {
+        "code": "492 039",
+        "bind": {"session": "s-91", "amount": "12.00 EUR", "payee": "Example Books"},
+    },
+}
+#: A recipient who may be unknown.
+ERASE: Final[Mapping[str, Json]] = {
+    "an e-mail address": {"to": "ann@example.org"},
+    "a number, by its kind": {"to": {"phone": "+4915112345678"}},
+}
+ERASED: Final[Json] = {
+    "verifications": 3,
+    "canceled": 1,
+    "subscribers": 0,
+    "chats": 0,
+    "authenticators": 0,
+    "webhooks": 9,
+    "answers": 1,
+    "under_way": 0,
+}
+
+#: A session that may be over.
+SESSION: Final = "s-91"
 RESEND: Final[Mapping[str, Json]] = {"the same channel": {}, "from a channel on": {"channel": "email"}}
 CANCEL: Final[Mapping[str, Json]] = {"nothing more to say": {}}
 SUBSCRIBE: Final[Mapping[str, Json]] = {
@@ -71,7 +101,7 @@ VERIFICATION: Final[Json] = {
     "expires_at": "2026-05-04T10:45:00.000Z",
     "resend_at": "2026-05-04T10:40:30.000Z",
     "checks_left": 5,
-    "sends_left": None,
+    "sends_left": 4,
     "link": None,
     "challenge": None,
     "page": None,
@@ -87,11 +117,20 @@ CHALLENGE: Final[Json] = {
     "next_channels": [],
     "resend_at": "2026-05-04T10:45:00.000Z",
     "checks_left": 0,
+    "sends_left": None,
     "link": "https://t.me/example_bot?start=Yq3n0vJ8kQx5tZ2mB7wLrA",
     "challenge": "CFGH-2345",
     "messages": [],
 }
 STARTED: Final[Mapping[str, Json]] = {"a route": VERIFICATION, "nothing sent": CHALLENGE}
+#: Items of a batch, one of which cannot be used, and what becomes of them.
+BATCH: Final[Mapping[str, Json]] = {"two, one of them faulty": {"items": [CREATE["a route"], {"to": "ann@"}]}}
+BATCHED: Final[Json] = {
+    "items": [
+        {"status": 201, "body": VERIFICATION},
+        {"status": 422, "body": members(InvalidRequest.field("/to", "this is not an e-mail address"))},
+    ]
+}
 PAGE: Final[Json] = {"items": [VERIFICATION], "next_cursor": None}
 WHOLE: Final[Json] = {
     **VERIFICATION,
@@ -142,7 +181,25 @@ CANCELED: Final[Json] = {
     "checks_left": 0,
     "messages": [{"id": _MESSAGE_ID, "channel": "sms", "status": "canceled"}],
 }
-APPROVED: Final[Json] = {"id": VERIFICATION_ID, "status": "approved"}
+APPROVED: Final[Json] = {
+    "id": VERIFICATION_ID,
+    "status": "approved",
+    "proof": "eyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiIuLi4ifQ.c2lnbmF0dXJl",
+}
+ENDED_SESSION: Final[Json] = {"canceled": 1}
+#: The key of RFC 8037, appendix A.
+KEY_SET: Final[Json] = {
+    "keys": [
+        {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+            "alg": "EdDSA",
+            "use": "sig",
+        }
+    ]
+}
 SUBSCRIBER: Final[Json] = {
     "id": SUBSCRIBER_ID,
     "reference": "user-42",
@@ -180,6 +237,7 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "unreadable": BadRequest("the body is not JSON (line 1, column 8)"),
     "invalid_request": InvalidRequest.field("/nonsense", "no such field"),
     "unauthorized": refusal(),
+    "missing_scope": Forbidden("this key has not the scope verify:read"),
     "forbidden": Forbidden("this callback does not prove that it comes from the provider"),
     "not_found": NotFound("no such verification"),
     "method_not_allowed": MethodNotAllowed("this path takes GET, HEAD"),
@@ -193,11 +251,13 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     ),
     "failed": Gone("failed", "Not delivered", "no channel could deliver the code; start a new verification"),
     "too_large": TooLarge(f"a body has at most {MAX_BODY} bytes"),
+    "head_too_large": HeadTooLarge("a request's line and headers have at most 16384 bytes"),
     "unsupported_media_type": UnsupportedMediaType("send JSON, as 'Content-Type: application/json'"),
     "wrong_code": WrongCode("that is not the code", checks_left=4),
     "recipient_refused": RecipientRefused("this service does not send to that country"),
     "idempotency_mismatch": IdempotencyMismatch("the first request with this key had another body; take a new key"),
     "cooldown": _COOLDOWN,
+    "authenticator_locked": throttling.refusal(60.0, throttling.FREE, 0.0),
     "internal_error": Problem("a fault of the gateway's own; it is in its log"),
     "unavailable": Unavailable("the database cannot take this now", retry_after=1.0),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -34,7 +35,7 @@ class Once:
         self._answers = answers
         self._service = service
         self._source = source
-        self._fingerprint = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+        self._fingerprint = fingerprint_of(body)
 
     async def told_before(self) -> Answer | None:
         """Return the first answer, ``None`` if there is none yet. Raises ``IdempotencyMismatch``."""
@@ -54,6 +55,16 @@ class Once:
 
         kept, replayed = await self._answers.once(self._service, self._source, self._fingerprint, work)
         return _answer(kept, replayed=replayed), replayed
+
+
+def fingerprint_of(body: object) -> bytes:
+    """Return what a parsed body is recognised by: neither its spelling nor the order of its keys matters."""
+    try:
+        text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # A number beyond 64 bits, which the body's shape may leave to an item of it to refuse.
+        text = json.dumps(body, sort_keys=True).encode()
+    return hashlib.sha256(text).digest()
 
 
 def key_of(request: Request) -> str | None:

@@ -16,13 +16,10 @@ from gateway.verification.request import Asked, Mode
 
 T = TypeVar("T", bound=Request)
 
-#: Fields the contract has and this version has not: refused by name, for what is ignored is believed.
-NOT_YET: Final = frozenset({"bind", "proof"})
-
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 #: A purpose may be a template's folder.
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-#: What a template can name as ``params.<name>``.
+#: What a template can name as ``params.<name>`` and ``bind.<name>``.
 _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 #: Language and further subtags of RFC 5646, in their lengths; which of them exist does not matter here.
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -63,7 +60,16 @@ def asked(body: CreateVerification) -> Asked:
         value=code.value,
         ttl=body.ttl,
         mode="inbound" if body.mode == "inbound" else "outbound",
+        bind=body.bind or {},
     )
+
+
+def bound(bind: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return what a check says its code is bound to. Raises ``InvalidRequest``."""
+    faults = list(_wrong_bind(bind))
+    if faults:
+        raise _invalid(faults)
+    return bind or {}
 
 
 def kind_of(address: str) -> str:
@@ -106,10 +112,16 @@ def _wrong(body: CreateVerification) -> Iterator[FieldError]:
         yield FieldError("/locale", "a language tag, like de or de-AT")
     if body.params is not None and not all(map(_PARAM.fullmatch, body.params)):
         yield FieldError("/params", "names are 1 to 64 ASCII letters, digits and underscores, a letter first")
+    yield from _wrong_bind(body.bind)
     if body.mode not in _MODES:
         yield FieldError("/mode", "outbound or inbound")
     if body.client is not None and body.client.ip is not None and not _is_ip(body.client.ip):
         yield FieldError("/client/ip", "not an IP address")
+
+
+def _wrong_bind(bind: Mapping[str, str] | None) -> Iterator[FieldError]:
+    if bind is not None and not all(map(_PARAM.fullmatch, bind)):
+        yield FieldError("/bind", "names are 1 to 64 ASCII letters, digits and underscores, a letter first")
 
 
 def _is_ip(text: str) -> bool:
@@ -127,8 +139,7 @@ def _unknown(value: object, shape: type[Request], above: str) -> Iterator[FieldE
         return
     for name, inner in value.items():
         if name not in shape.__struct_fields__:
-            detail = "not available yet" if name in NOT_YET and not above else "no such field"
-            yield FieldError(f"{above}/{_escaped(name)}", detail)
+            yield FieldError(f"{above}/{_escaped(name)}", "no such field")
         elif name in _INNER:
             yield from _unknown(inner, _INNER[name], f"/{name}")
 

@@ -14,16 +14,20 @@ import re
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.api import networks, scopes
+from gateway.api.networks import Network
+from gateway.api.scopes import Scope
 from gateway.clock import Clock
-from gateway.errors import Unauthorized
+from gateway.errors import GatewayError, Unauthorized
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import token_hash
-from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Move, Record
+from gateway.storage.statement import Row, Statement, insert_into
+from gateway.storage.unit import Connection, Move, Record, StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +42,19 @@ PATTERN: Final = re.compile(r"otpg_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})([0-9A-Za-z
 #: Enough of a key to know one by, whole or cut.
 TRACE: Final = re.compile(r"otpg_[0-9A-Za-z]{8}_[0-9A-Za-z]{16}")
 
+#: What stands before a key's id.
+PREFIX: Final = "otpg_"
+
 #: Seconds after which the keys in memory are read again beside the request that noticed.
 REFRESH_AFTER: Final = 2.0
 #: Seconds after which a request waits for that: with the read itself, a revoked key ends within 5 s.
 TOO_OLD: Final = 4.0
+#: Live keys of one name: the one in use and the one that takes its place.
+MOST_LIVE: Final = 2
+#: Seconds a key goes on for after it was rotated, unless another time is asked for.
+GRACE: Final = 86_400.0
+#: Seconds to which the latest use of a key is told, and between two writes of it.
+MINUTE: Final = 60.0
 
 #: What an unknown id is compared with, so that it takes as long as a known one.
 _NOBODY: Final = bytes(32)
@@ -54,11 +67,36 @@ _REVOKE = Statement(
     RETURNING service_key.id""",
     key=(0,),
 )
-_LIST = """SELECT id, service, name, created_at, revoked_at FROM service_key
-    WHERE (CAST(:service AS text) = '' OR service = :service) ORDER BY service, created_at, id"""
-_LIVE = "SELECT id, service, secret_hash FROM service_key WHERE revoked_at IS NULL"
-_ONE = "SELECT id, service, secret_hash FROM service_key WHERE id = :id AND revoked_at IS NULL"
+#: A key ends at a time, unless it ends before.
+_END = Statement(
+    "service_key.end",
+    {"id": "text", "at": "double precision"},
+    """UPDATE service_key SET expires_at = r.at FROM r WHERE service_key.id = r.id AND service_key.revoked_at IS NULL
+        AND (service_key.expires_at IS NULL OR service_key.expires_at > r.at)""",
+)
+_USED = Statement(
+    "service_key.used",
+    {"id": "text", "at": "double precision"},
+    """UPDATE service_key SET used_at = r.at FROM r WHERE service_key.id = r.id
+        AND (service_key.used_at IS NULL OR service_key.used_at < r.at)""",
+)
+_COLUMNS: Final = "id, service, name, created_at, revoked_at, scopes, expires_at, networks, used_at"
+_IS_LIVE: Final = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
+_LIST = f"""SELECT {_COLUMNS} FROM service_key
+    WHERE (CAST(:service AS text) = '' OR service = :service) ORDER BY service, created_at, id"""  # noqa: S608 - names of our own
+_KEPT: Final = "id, service, secret_hash, scopes, expires_at, networks"
+_LIVE = f"SELECT {_KEPT} FROM service_key WHERE {_IS_LIVE}"  # noqa: S608 - the same
+_ONE = f"SELECT {_KEPT} FROM service_key WHERE id = :id AND {_IS_LIVE}"  # noqa: S608 - the same
+_VIEW = f"SELECT {_COLUMNS} FROM service_key WHERE id = :id"  # noqa: S608 - the same
 _EXISTS = "SELECT 1 FROM service_key WHERE id = :id"
+#: The live keys of one name, their rows locked: of two who make a third at once, the second sees the first's.
+_HOLD_NAME = f"""UPDATE service_key SET name = name WHERE service = :service AND name = :name AND {_IS_LIVE}
+    RETURNING id"""  # noqa: S608 - the same
+_NAMED = f"SELECT id FROM service_key WHERE service = :service AND name = :name AND {_IS_LIVE}"  # noqa: S608 - the same
+
+
+class KeyRefusedError(GatewayError):
+    """A key cannot be made or rotated; the text says why and what to do, and holds nothing of a key but its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +109,47 @@ class KeyView:
     name: str
     created_at: float
     revoked_at: float | None
+    #: What it may do.
+    scopes: frozenset[Scope]
+    #: When it ends by itself.
+    expires_at: float | None
+    #: Where it may be used from; ``None`` is everywhere.
+    networks: tuple[Network, ...] | None
+    #: When it was used last, to the minute and up to a minute late.
+    used_at: float | None
+
+    def is_live(self, now: float) -> bool:
+        """Whether it opens anything at ``now``."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Wanted:
+    """What a new key may do, for how long and from where."""
+
+    #: What it may do.
+    scopes: frozenset[Scope] = scopes.DEFAULT
+    #: Seconds until it ends by itself; ``None`` is never.
+    lifetime: float | None = None
+    #: Where it may be used from; none is everywhere.
+    networks: tuple[Network, ...] = ()
+
+
+_PLAIN: Final = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """A key that lets its service in."""
+
     service: str
     secret_hash: bytes = field(repr=False)
+    #: What it may do.
+    scopes: frozenset[Scope] = scopes.DEFAULT
+    #: When it ends, in seconds since the Unix epoch.
+    expires_at: float | None = None
+    #: Where it may be used from; ``None`` is everywhere.
+    networks: tuple[Network, ...] | None = None
 
 
 class Keys:
@@ -85,24 +158,58 @@ class Keys:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._live: dict[str, _Known] = {}
+        self._live: dict[str, LiveKey] = {}
         #: The monotonic second at which the latest reading began; before the first one, long ago.
         self._read_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
+        #: Keys used since the latest write of it.
+        self._used: set[str] = set()
+        #: Until when, in monotonic seconds, nothing more is said of a key that was used where it may not be.
+        self._told: dict[str, float] = {}
 
-    async def create(self, service: str, name: str = "") -> str:
-        """Make a key and return it; it cannot be shown again."""
-        key_id, secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
-        row = (key_id, service, name, token_hash(secret), self._clock.now(), None)
-        await self._database.write(Move(None, [(_INSERT, row)]))
-        return f"otpg_{key_id}_{secret}{checksum(f'otpg_{key_id}_{secret}')}"
+    async def create(self, service: str, name: str = "", wanted: Wanted = _PLAIN, *, third: bool = True) -> str:
+        """Make a key and return it; it cannot be shown again.
+
+        Without ``third`` it raises ``KeyRefusedError`` where two of that name are live.
+        """
+        now = self._clock.now()
+        expires_at = None if wanted.lifetime is None else now + wanted.lifetime
+        made = _Made(service, name, scopes.written(wanted.scopes), expires_at, networks.written(wanted.networks))
+
+        async def work(connection: Connection) -> None:
+            if not third:
+                await _refuse_third(connection, service, name, now)
+            await connection.apply(Move(None, [(_INSERT, made.row(now))]))
+
+        await self._database.run(work)
+        return made.key
+
+    async def rotate(self, key_id: str, *, grace: float = GRACE) -> str | None:
+        """Make a key that takes a live one's place, which ends after ``grace`` seconds; return it.
+
+        It has the same service, name, scopes and networks, and lasts as long where the old one was to end by itself.
+        ``None`` where there is no such key. Raises ``KeyRefusedError`` where it is not live, or has a successor.
+        """
+        now = self._clock.now()
+
+        async def work(connection: Connection) -> str | None:
+            found = await connection.fetch(_VIEW, id=key_id)
+            if not found:
+                return None
+            made = _successor(_view(found[0]), now)
+            await _refuse_third(connection, made.service, made.name, now)
+            then = [(_INSERT, made.row(now)), (_END, (key_id, now + grace))]
+            await connection.apply(Move(None, then))
+            return made.key
+
+        made = await self._database.run(work)
+        if grace <= 0:
+            self._live.pop(key_id, None)
+        return made
 
     async def list(self, service: str | None = None) -> list[KeyView]:
         """Return all keys, or one service's, the revoked ones too."""
-        found = await self._database.fetch(_LIST, service=service or "")
-        return [
-            KeyView(item["id"], item["service"], item["name"], item["created_at"], item["revoked_at"]) for item in found
-        ]
+        return [_view(item) for item in await self._database.fetch(_LIST, service=service or "")]
 
     async def revoke(self, key_id: str) -> bool:
         """End a key, on every running node within 5 s; return whether there is such a key."""
@@ -111,8 +218,11 @@ class Keys:
         self._live.pop(key_id, None)
         return True
 
-    async def authenticate(self, token: str) -> str:
-        """Return the service whose key this is. Raises ``Unauthorized``."""
+    async def authenticate(self, token: str, host: str | None = None) -> LiveKey:
+        """Return the live key that a token is; ``host`` is the caller's address.
+
+        Raises ``Unauthorized``, the same for every token that opens nothing here and now.
+        """
         match = PATTERN.fullmatch(token)
         if match is None:
             raise refusal()
@@ -123,7 +233,36 @@ class Keys:
         known = self._live.get(match[1]) or await self._look_up(match[1])
         if not hmac.compare_digest(token_hash(match[2]), known.secret_hash if known else _NOBODY) or known is None:
             raise refusal()
-        return known.service
+        if known.expires_at is not None and known.expires_at <= self._clock.now():
+            raise refusal()
+        if known.networks is not None and not networks.within(host, known.networks):
+            self._tell(match[1])
+            raise refusal()
+        self._used.add(match[1])
+        return known
+
+    async def note_uses(self) -> int:
+        """Write down, in one go, which keys were used since the last time; return how many.
+
+        Raises ``StorageError``; then the next time has them.
+        """
+        used, self._used = self._used, set()
+        if not used:
+            return 0
+        at = self._clock.now() // MINUTE * MINUTE
+        try:
+            await self._database.write(Move(None, [(_USED, (key_id, at)) for key_id in sorted(used)]))
+        except StorageError:
+            self._used |= used
+            raise
+        return len(used)
+
+    def _tell(self, key_id: str) -> None:
+        """Say, once a minute and key, that one was used from where it may not be: its owner must know, its thief not."""
+        now = self._clock.monotonic()
+        if self._told.get(key_id, now) <= now:
+            self._told[key_id] = now + MINUTE
+            _log.warning("a key was used from a network it is not for, and refused", extra={"key": key_id})
 
     async def _freshen(self) -> None:
         """Have the keys in memory read again where they are old, and wait for it where they are too old."""
@@ -139,7 +278,8 @@ class Keys:
 
     async def _refresh(self) -> None:
         began = self._clock.monotonic()
-        self._live = {item["id"]: _known(item) for item in await self._database.fetch(_LIVE)}
+        found = await self._database.fetch(_LIVE, now=self._clock.now())
+        self._live = {item["id"]: _known(item) for item in found}
         self._read_at = began
 
     def _refreshed(self, task: asyncio.Task[None]) -> None:
@@ -148,9 +288,9 @@ class Keys:
             # Nobody is let in by what is too old: requests then wait for a reading and fail with it.
             _log.warning("the keys could not be read again: %s", type(error).__name__)
 
-    async def _look_up(self, key_id: str) -> _Known | None:
+    async def _look_up(self, key_id: str) -> LiveKey | None:
         """Look for a key made since the last reading, so that it works at once."""
-        for item in await self._database.fetch(_ONE, id=key_id):
+        for item in await self._database.fetch(_ONE, id=key_id, now=self._clock.now()):
             self._live[key_id] = _known(item)
         return self._live.get(key_id)
 
@@ -171,8 +311,69 @@ def refusal() -> Unauthorized:
     )
 
 
-def _known(record: Record) -> _Known:
-    return _Known(record["service"], bytes(record["secret_hash"]))
+class _Made:
+    """A key that is being made."""
+
+    def __init__(self, service: str, name: str, rights: str, expires_at: float | None, where: str | None) -> None:
+        self.service = service
+        self.name = name
+        self._id, self._secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
+        self._rest = (None, rights, expires_at, where, None)
+
+    @property
+    def key(self) -> str:
+        """The whole key."""
+        text = f"{PREFIX}{self._id}_{self._secret}"
+        return text + checksum(text)
+
+    def row(self, now: float) -> Row:
+        """Return its row, made at ``now``."""
+        return (self._id, self.service, self.name, token_hash(self._secret), now, *self._rest)
+
+
+def _successor(old: KeyView, now: float) -> _Made:
+    """Return a key like ``old``. Raises ``KeyRefusedError`` where that is over."""
+    if not old.is_live(now):
+        raise KeyRefusedError(f"the key {old.id} has ended; make a new one with `otp-gateway keys create`")
+    expires_at = None if old.expires_at is None else now + old.expires_at - old.created_at
+    rights, where = scopes.written(old.scopes), networks.written(old.networks or ())
+    return _Made(old.service, old.name, rights, expires_at, where)
+
+
+async def _refuse_third(connection: Connection, service: str, name: str, now: float) -> None:
+    """Refuse a third live key of one name. Of keys without one nobody knows which belong together."""
+    if not name:
+        return
+    values = {"service": service, "name": name, "now": now}
+    await connection.fetch(_HOLD_NAME, **values)
+    live: Sequence[Record] = await connection.fetch(_NAMED, **values)
+    if len(live) >= MOST_LIVE:
+        ids = " and ".join(sorted(record["id"] for record in live))
+        raise KeyRefusedError(f"two keys of {service} called {name!r} are live: {ids}; revoke one first")
+
+
+def _view(record: Record) -> KeyView:
+    return KeyView(
+        id=record["id"],
+        service=record["service"],
+        name=record["name"],
+        created_at=record["created_at"],
+        revoked_at=record["revoked_at"],
+        scopes=scopes.read(record["scopes"]),
+        expires_at=record["expires_at"],
+        networks=networks.read(record["networks"]),
+        used_at=record["used_at"],
+    )
+
+
+def _known(record: Record) -> LiveKey:
+    return LiveKey(
+        record["service"],
+        bytes(record["secret_hash"]),
+        scopes.read(record["scopes"]),
+        record["expires_at"],
+        networks.read(record["networks"]),
+    )
 
 
 def _random(length: int) -> str:

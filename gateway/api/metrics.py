@@ -47,13 +47,14 @@ def counted(endpoint: Endpoint, told: str, refused: Callable[[str], None]) -> En
             raise
         except Exception as error:  # noqa: BLE001 - told and logged there, once, and answered by the resource
             problem = as_problem(error, told)
-            refused(_word(problem))
+            refused(word_of(problem))
             raise problem from None
 
     return answered
 
 
-def _word(problem: Problem) -> str:
+def word_of(problem: Problem) -> str:
+    """Return what a refusal is counted by: its limit, else its code."""
     limit = problem.extra.get("limit")
     return problem.code if limit is None else str(limit)
 

@@ -15,8 +15,12 @@ from gateway.delivery.queue import Queue
 from gateway.events.metrics import Metrics
 from gateway.storage.answers import Answers
 from gateway.storage.sealing import Hasher
+from gateway.verification.authenticators.parts import Authenticators
 from gateway.verification.checking import Checking
+from gateway.verification.erasing import Erasing
 from gateway.verification.reading import Reading
+from gateway.verification.sessions import Sessions
+from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
 
 
@@ -47,9 +51,13 @@ class Parts:
     verifications: Verifications
     checking: Checking
     reading: Reading
+    sessions: Sessions
+    signing_keys: SigningKeys
     subscribers: Subscribers
+    authenticators: Authenticators
     keys: Keys
     answers: Answers
+    erasing: Erasing
     queue: Queue
     channels: Mapping[str, Channel]
     kinds: Mapping[str, Normalize]

@@ -10,7 +10,7 @@ import orjson
 
 from channels.base import DeliveryError, TransientError
 from gateway.api.responses import PROBLEM, Answer
-from gateway.errors import Problem, Unavailable
+from gateway.errors import Problem, TooLarge, Unavailable
 from gateway.storage.unit import StorageUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,12 @@ class SlowRequest(Problem):
     """The body did not arrive in time (408); the connection is closed."""
 
     status, code, title = 408, "request_timeout", "Request timeout"
+
+
+class HeadTooLarge(TooLarge):
+    """The request's line and headers are over the limit (431); the connection is closed."""
+
+    status, title = 431, "Headers too large"
 
 
 def type_of(code: str) -> str:

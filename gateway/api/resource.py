@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -12,6 +13,9 @@ from gateway.api.problems import as_problem, respond
 from gateway.errors import MethodNotAllowed, NotFound
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+#: Where the ASGI scope holds the path of the resource that answers, with its pattern: ``/v1/verifications/{id}``.
+PATH: Final = "otp_gateway.path"
 
 
 class Resource:
@@ -24,6 +28,7 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        scope[PATH] = self.path
         try:
             response = await self._endpoint(scope["method"])(Request(scope, receive))
         except ClientDisconnect:

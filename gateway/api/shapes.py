@@ -10,10 +10,10 @@ from typing import Annotated, Any, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.verification.codes import MAX_LENGTH
+from gateway.verification.codes import ALPHABETS, MAX_LENGTH, MOST_DIGITS
 from gateway.verification.request import MAX_CODE_LENGTH, MIN_TTL, Mode
 
-#: Entries of ``params``, and characters of each.
+#: Entries of ``params`` and of ``bind``, and characters of each.
 MAX_PARAMS = 20
 MAX_PARAM = 200
 
@@ -23,6 +23,9 @@ def _text(description: str, example: str | None = None, **schema: Any) -> Meta:
         description=description, examples=None if example is None else [example], extra_json_schema=schema or None
     )
 
+
+#: Items of a batch.
+MAX_ITEMS = 1000
 
 #: An RFC 3339 time in UTC with milliseconds and ``Z``.
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -36,6 +39,17 @@ Params = Annotated[
 ]
 
 
+Bind = Annotated[
+    dict[str, Annotated[str, Meta(max_length=MAX_PARAM)]],
+    Meta(
+        max_length=MAX_PARAMS,
+        description="What the code is bound to, by name: a check must bring the same. session is one that it ends with.",
+        examples=[{"session": "s-91", "amount": "12.00 EUR"}],
+        extra_json_schema={"propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"}},
+    ),
+]
+
+
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A body that is refused where it holds anything unknown."""
 
@@ -44,11 +58,26 @@ class CodeWish(Request, frozen=True):
     """What the code should be like. A request may tighten its service's policy, never loosen it."""
 
     length: (
-        Annotated[int, Meta(ge=1, le=MAX_CODE_LENGTH, description="Digits, from the policy's length on.")] | None
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_CODE_LENGTH,
+                description=f"Characters, from the policy's length on; up to {MOST_DIGITS} digits.",
+            ),
+        ]
+        | None
     ) = None
-    alphabet: Annotated[str, Meta(max_length=32, description="The policy's alphabet; others are refused.")] | None = (
-        None
-    )
+    alphabet: (
+        Annotated[
+            str,
+            _text(
+                "The policy's alphabet, or one that has every character of it.",
+                enum=list(ALPHABETS),
+            ),
+        ]
+        | None
+    ) = None
     value: (
         Annotated[str, Meta(max_length=MAX_LENGTH, description="The service's own code, where its policy allows that.")]
         | None
@@ -98,6 +127,7 @@ class CreateVerification(Request, frozen=True):
         | None
     ) = None
     params: Params | None = None
+    bind: Bind | None = None
     client: ClientTold | None = None
     code: CodeWish | None = None
     ttl: Annotated[int, Meta(ge=MIN_TTL, le=600, description="Seconds the code lives, up to the policy's.")] | None = (
@@ -116,6 +146,20 @@ class CreateVerification(Request, frozen=True):
     ) = None
 
 
+class CreateBatch(Request, frozen=True):
+    """Asks for many codes. What is wrong with one item is answered in that item's place."""
+
+    items: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            max_length=MAX_ITEMS,
+            description="Each as for a single verification.",
+            extra_json_schema={"items": {"$ref": "#/components/schemas/CreateVerification"}},
+        ),
+    ]
+
+
 class CheckCode(Request, frozen=True):
     """Gives what the person typed."""
 
@@ -125,6 +169,7 @@ class CheckCode(Request, frozen=True):
             min_length=1, max_length=MAX_LENGTH, description="What the person typed; spaces and dashes do not matter."
         ),
     ]
+    bind: Bind | None = None
 
 
 class Resend(Request, frozen=True):
@@ -201,7 +246,10 @@ class VerificationShape(Struct, frozen=True):
     expires_at: Time
     resend_at: Annotated[Time, Meta(description="When resend is allowed.")]
     checks_left: int
-    sends_left: Annotated[int | None, Meta(description="Not counted yet: null.")]
+    sends_left: Annotated[
+        int | None,
+        Meta(description="Sends left to its recipient now; null where nothing limits them, or nothing is sent."),
+    ]
     link: Annotated[
         str | None,
         Meta(description="Where the person opens the bot, if that is needed; shown once, when it is made."),
@@ -222,11 +270,59 @@ class VerificationPage(Struct, frozen=True):
     next_cursor: Annotated[str | None, Meta(description="What to send as cursor for more; null at the end.")]
 
 
+class ItemShape(Struct, frozen=True):
+    """What became of one item of a batch."""
+
+    status: Annotated[int, Meta(description="The HTTP status that it would have had by itself: 201, or a problem's.")]
+    body: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The verification, or the problem.",
+            extra_json_schema={
+                "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Verification", "Problem")]
+            },
+        ),
+    ]
+    retry_after: Annotated[int | UnsetType, Meta(description="With 429 and 503: whole seconds; obeying it works.")] = (
+        UNSET
+    )
+
+
+class BatchShape(Struct, frozen=True):
+    """What became of a batch."""
+
+    items: Annotated[list[ItemShape], Meta(description="As many as were asked for, in their order.")]
+
+
 class Approved(Struct, frozen=True):
     """The code was right, and is used up."""
 
     id: str
     status: str
+    proof: Annotated[str, Meta(description="A JWT that tells of it, valid for 5 minutes.")]
+
+
+class EndedSession(Struct, frozen=True):
+    """What ended with a session."""
+
+    canceled: Annotated[int, Meta(description="How many verifications were canceled.")]
+
+
+class PublicKeyShape(Struct, frozen=True):
+    """A key that proofs are signed with (RFC 8037)."""
+
+    kty: str
+    crv: str
+    x: Annotated[str, Meta(description="The key, 32 bytes in base64url.")]
+    kid: Annotated[str, Meta(description="Its name in a proof's header.")]
+    alg: str
+    use: str
+
+
+class KeySet(Struct, frozen=True):
+    """The keys that proofs are, or soon will be, signed with (RFC 7517)."""
+
+    keys: list[PublicKeyShape]
 
 
 class SubscriberShape(Struct, frozen=True):

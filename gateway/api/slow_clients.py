@@ -1,4 +1,4 @@
-"""Deadlines for callers who send slowly, on purpose or not: uvicorn has none, and each holds a connection."""
+"""Bounds for callers who send slowly or without end, on purpose or not: uvicorn has none, and each holds a connection."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import asyncio
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.api.body import BODY_SECONDS, WHOLE
+from gateway.api.problems import HeadTooLarge, respond
+from gateway.errors import BadRequest, Problem
+
+#: Bytes of a request's line and headers.
+MAX_HEAD: Final = 16 * 1024
 
 _HEAD: Final = b"HTTP/1.1 "
 #: Told before the answer: it must not wait.
@@ -59,10 +64,14 @@ class WholeAnswer:
         return getattr(self._transport, name)
 
 
-class DeadlineProtocol(HttpToolsProtocol):
-    """HTTP/1.1 as uvicorn speaks it, closing connections whose requests take too long to arrive.
+class _HeadTooLargeError(Exception):
+    """Raised through the parser, which stops at it."""
 
-    Give it to ``uvicorn.Config(http=DeadlineProtocol)``.
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """HTTP/1.1 as uvicorn speaks it, closing connections whose requests take too long to arrive, or too much room.
+
+    What cannot be read is answered as every other fault is. Give it to ``uvicorn.Config(http=DeadlineProtocol)``.
     """
 
     #: Seconds for the headers, from the connection's or the request's first byte on.
@@ -75,6 +84,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._awaited = Stage.HEADERS
         self._requests = 0
+        #: Bytes of a head, or of what stands behind a body, that is not complete.
+        self._head_bytes = 0
+        #: Whether the latest bytes had something of a body.
+        self._has_body = False
+        #: Whether the parser was stopped for that reason.
+        self._is_too_large = False
         #: The stage and request the timer is for.
         self._watched: tuple[Stage, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -88,7 +103,13 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in, and see what is still missing."""
+        before, self._has_body = (self._awaited, self._requests), False
         super().data_received(data)
+        if before == (self._awaited, self._requests) and self._awaited is not Stage.NOTHING and not self._has_body:
+            # A header, or a trailer, is seen only once it is complete: one that never ends would grow in the parser.
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+                self._refuse(_head_too_large())
         if self.transport.is_closing():
             self._stop()
         elif self._awaited is Stage.NOTHING and self.timeout_keep_alive_task is None and self._idle():
@@ -106,12 +127,26 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See a request begin."""
         self._awaited = Stage.HEADERS
+        self._head_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. What stands behind a body in a header's place (a trailer) is dropped (RFC 9110, 6.5.1)."""
+        if self._awaited is Stage.HEADERS:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """See its headers end."""
-        self._awaited = Stage.BODY
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
+            self._is_too_large = True
+            raise _HeadTooLargeError
+        self._awaited, self._head_bytes = Stage.BODY, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See a part of its body."""
+        self._has_body = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """See it end."""
@@ -125,6 +160,24 @@ class DeadlineProtocol(HttpToolsProtocol):
         """See a request answered."""
         self._answer.flush()
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn says the same of everything
+        """Refuse what the parser could not read."""
+        self._refuse(_head_too_large() if self._is_too_large else BadRequest("this is no HTTP request"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with a problem, and close."""
+        answer = respond(problem)
+        head = [
+            STATUS_LINE[problem.status],
+            *(b"%b: %b\r\n" % header for header in answer.raw_headers),
+            b"connection: close\r\n\r\n",
+        ]
+        # Not in the place of another request's answer; who sends requests in advance sees the connection end.
+        begun = self._awaited is Stage.BODY and not self.pipeline and not self.cycle.response_started
+        if begun or self._idle():
+            self.transport.write(b"".join(head) + answer.body)
+        self.transport.close()
 
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -144,3 +197,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         self._watched = None
+
+
+def _head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"a request's line and headers have at most {MAX_HEAD} bytes")

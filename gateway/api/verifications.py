@@ -60,15 +60,17 @@ class VerificationRoutes:
         if told := await once.told_before():
             return told
         prepared = await self._prepare(service, body, asked)
-        written = self._location(prepared.view.id), encode(telling.verification(prepared.view))
+        written = prepared
 
         async def create(connection: Connection) -> tuple[str, bytes]:
-            await self._parts.verifications.start_within(connection, prepared)
-            return written
+            nonlocal written
+            # It may run twice, each time from what was prepared.
+            written = await self._parts.verifications.start_within(connection, prepared)
+            return self._location(written.view.id), encode(telling.verification(written.view))
 
         answer, replayed = await once.carry_out(create)
         if not replayed:
-            self._parts.verifications.started(prepared)
+            self._parts.verifications.started(written)
         return answer
 
     async def _prepare(self, service: str, body: CreateVerification, asked: Asked) -> Prepared:
@@ -107,8 +109,9 @@ class VerificationRoutes:
         intake.parameters(request.scope["query_string"])
         body = intake.shaped(await read_json(request), CheckCode)
         verification_id = _id(request)
-        await self._parts.checking.check(service, verification_id, body.code)
-        return Answer(encode(Approved(verification_id, VerificationStatus.APPROVED.value)))
+        bind = intake.bound(body.bind)
+        proof = await self._parts.checking.check(service, verification_id, body.code, bind)
+        return Answer(encode(Approved(verification_id, VerificationStatus.APPROVED.value, proof)))
 
     async def resend(self, request: Request) -> Response:
         """Send the code once more: 202."""
@@ -142,11 +145,6 @@ class VerificationRoutes:
 
     def _location(self, verification_id: str) -> str:
         return f"{self._base}{PATH}/{verification_id}"
-
-
-async def batch(_: Request) -> Response:
-    """Refuse what the contract has and this version has not."""
-    raise NotFound("batch is not available yet; create verifications one by one")
 
 
 def _id(request: Request) -> str:

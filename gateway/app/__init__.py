@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
-from gateway.app.channels import load_replies, load_templates, look_up, open_channels
+from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
 from gateway.app.core import Gateway, built
 from gateway.app.store import OnCommit, Store, opened_store, schema
 from gateway.app.upkeep import duties
@@ -23,14 +23,30 @@ from gateway.webhooks.outbox import Outbox
 __all__ = [
     "Gateway",
     "Store",
+    "beside",
+    "kinds_of",
     "load_replies",
     "load_templates",
     "look_up",
     "open_channels",
     "opened_store",
+    "read_addresses",
     "running",
     "schema",
 ]
+
+
+@asynccontextmanager
+async def beside(settings: Settings) -> AsyncIterator[Gateway]:
+    """Open a gateway whose channels, dispatcher and bots stay idle: for verbs that act on its database beside the nodes.
+
+    Applications are told of what it does. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    """
+    channels, endpoints = open_channels(settings), endpoints_of(settings)
+    metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
+    outbox = Outbox(endpoints).alongside if endpoints else None
+    async with opened_store(settings, alongside=outbox) as store:
+        yield built(settings, store, channels, load_templates(settings, channels), metrics, sandbox=False)
 
 
 @asynccontextmanager

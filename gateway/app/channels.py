@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from contextlib import suppress
 
-from channels.base import Channel, Normalize
+from channels.base import Address, Channel, InvalidAddressError, Normalize
 from channels.chat import Conversing, Revising
 from channels.kinds import KINDS
 from gateway.config import Settings, check_channels, shipped
+from gateway.config.given import section
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.delivery.writing.templating import FALLBACK, Templates
 from gateway.errors import ConfigError
@@ -29,9 +32,9 @@ def open_channels(settings: Settings) -> dict[str, Channel]:
 def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
     """Refuse to wait for what never comes: each delivery would be followed by a second one."""
     faults = [
-        f"[services.{service}] confirm_within: {name} does not report deliveries with these settings; take it out"
-        for service, wanted in settings.services.items()
-        for name in wanted.confirm_within
+        f"{section(path)} confirm_within: {name} does not report deliveries with these settings; take it out"
+        for path, policy in settings.policies()
+        for name in policy.confirm_within
         if not channels[name].reports
     ]
     if faults:
@@ -46,7 +49,8 @@ def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[
         if service.templates and not service.templates.is_dir():
             raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
         loaded[name] = Templates([*own, shipped("templates")])
-        for route in service.channels:
+        routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
+        for route in dict.fromkeys(itertools.chain(*routes)):
             channel = channels[route]
             loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
     return loaded
@@ -63,6 +67,18 @@ def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
     Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
     """
     return address_hashes(hasher, kinds_of(open_channels(settings)), text)
+
+
+def read_addresses(settings: Settings, text: str) -> list[Address]:
+    """Return what a person typed as an address, as every kind that takes it; none takes nonsense.
+
+    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
+    """
+    found = []
+    for normalize in kinds_of(open_channels(settings)).values():
+        with suppress(InvalidAddressError):
+            found.append(normalize(text))
+    return found
 
 
 def kinds_of(channels: Mapping[str, Channel]) -> dict[str, Normalize]:

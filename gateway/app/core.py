@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from channels.base import Channel
+from channels.base import Channel, Normalize
 from gateway.api import Parts
 from gateway.api.keys import Keys
+from gateway.app.allowances import built_allowances
 from gateway.app.bots import Bots, Spine, built_bots
 from gateway.app.channels import kinds_of, load_replies, revising
+from gateway.app.erasing import built_erasing
 from gateway.app.health import health
 from gateway.app.store import Store, several_nodes
 from gateway.config import Settings
@@ -34,9 +36,16 @@ from gateway.storage.shares import Shares
 from gateway.storage.turns import Turns
 from gateway.storage.unit import Connection
 from gateway.verification.admission import Admission
+from gateway.verification.authenticators.parts import Authenticators
+from gateway.verification.authenticators.parts import built as built_authenticators
 from gateway.verification.checking import Checking
+from gateway.verification.limits.allowances import Allowances
+from gateway.verification.limits.counting import LimitedSends
+from gateway.verification.proof import Proofs
 from gateway.verification.reading import Reading
 from gateway.verification.reverse import Reverse
+from gateway.verification.sessions import Sessions
+from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
 
 
@@ -52,6 +61,8 @@ class Gateway:
     bots: Bots
     #: Who of a channel's recipients may be written to again, where nodes share that.
     turns: Turns | None
+    #: What each service may use, and has used.
+    allowances: Allowances
     #: This process's unguessable name among the nodes.
     node: str
     #: Set once the gateway is stopping: it is not ready for new work.
@@ -70,32 +81,35 @@ def built(
     """Put a gateway together. ``sandbox`` allows providers' test numbers. Raises ``TemplateError``."""
     node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies()
     blocking = Blocking(store.database, store.hasher, store.clock)
-    queue, checking = _queue(settings, store, node, channels, blocking, metrics)
+    signing_keys = SigningKeys(store.database, store.sealer, store.clock)
+    proofs = Proofs(signing_keys, store.hasher, settings.server.public_url)
+    allowances = built_allowances(settings, store, channels, node)
+    queue, checking = _queue(settings, store, node, channels, blocking, metrics, proofs, allowances)
     turns = Turns(store.database) if several_nodes(settings) else None
     paces = _paces(settings, store, channels, node, turns)
     dispatcher = _dispatcher(
         settings, store, channels, queue, code_renderer(settings.services, templates, texts), paces
     )
-    subscribers = Subscribers(
-        database=store.database,
-        sealer=store.sealer,
-        hasher=store.hasher,
-        clock=store.clock,
-        bot=next((channel for channel in channels.values() if channel.needs_subscriber), None),
-        phone=kinds["phone"],
-    )
+    subscribers = _subscribers(store, channels, kinds["phone"])
     reverse = _reverse(settings, store, channels, queue)
-    verifications = _verifications(settings, store, channels, queue, dispatcher, subscribers, reverse, sandbox=sandbox)
+    verifications = _verifications(
+        settings, store, channels, queue, dispatcher, subscribers, reverse, allowances, sandbox=sandbox
+    )
     spine = Spine(queue, dispatcher, paces, verifications, reverse, blocking, kinds, texts, node)
     bots = built_bots(settings, store, channels, spine)
     keys, draining = Keys(store.database, store.clock), asyncio.Event()
+    answers = Answers(store.database, store.sealer, store.clock)
     parts = Parts(
         verifications=verifications,
         checking=checking,
-        reading=Reading(store.database, store.clock),
+        reading=Reading(store.database, store.clock, settings.services),
+        sessions=Sessions(store.database, queue, store.hasher, store.clock),
+        signing_keys=signing_keys,
         subscribers=subscribers,
+        authenticators=_authenticators(settings, store),
         keys=keys,
-        answers=Answers(store.database, store.sealer, store.clock),
+        answers=answers,
+        erasing=built_erasing(settings, store, channels, answers=answers, checking=checking, node=node),
         queue=queue,
         channels=channels,
         kinds=kinds,
@@ -107,7 +121,7 @@ def built(
         metrics=metrics,
         metrics_token=settings.metrics.token,
     )
-    return Gateway(store, parts, dispatcher, keys, reverse, bots, turns, node, draining)
+    return Gateway(store, parts, dispatcher, keys, reverse, bots, turns, allowances, node, draining)
 
 
 def _queue(
@@ -117,6 +131,8 @@ def _queue(
     channels: Mapping[str, Channel],
     blocking: Blocking,
     metrics: Metrics,
+    proofs: Proofs,
+    allowances: Allowances,
 ) -> tuple[Queue, Checking]:
     # The queue tells verification when a route has ended, and verification tells the queue what to send: one of the
     # two must come first, so the queue is given a function that finds the other when it is called.
@@ -136,15 +152,17 @@ def _queue(
         confirm_within=partial(_confirm_within, settings),
         on_sent=metrics.sent,
         on_delivered=metrics.delivered,
+        on_accepted=allowances.sent,
+        sends=LimitedSends(settings.services),
     )
-    checking = Checking(store.database, queue, store.sealer, store.clock)
+    checking = Checking(store.database, queue, store.sealer, store.clock, store.hasher, proofs, settings.services)
     return queue, checking
 
 
-def _confirm_within(settings: Settings, service: str, channel: str) -> float | None:
+def _confirm_within(settings: Settings, service: str, purpose: str, channel: str) -> float | None:
     # What was queued for a service may outlive it in the configuration.
     found = settings.services.get(service)
-    return None if found is None else found.confirm_within.get(channel)
+    return None if found is None else found.for_purpose(purpose).confirm_within.get(channel)
 
 
 def _paces(
@@ -192,6 +210,7 @@ def _verifications(
     dispatcher: Dispatcher,
     subscribers: Subscribers,
     reverse: Reverse,
+    allowances: Allowances,
     *,
     sandbox: bool,
 ) -> Verifications:
@@ -212,8 +231,25 @@ def _verifications(
         invite=subscribers.invite,
         reverse=reverse,
         admission=Admission(dispatcher.expected_wait, dispatcher.usable),
+        allowances=allowances,
         sandbox=sandbox,
     )
+
+
+def _subscribers(store: Store, channels: Mapping[str, Channel], phone: Normalize) -> Subscribers:
+    return Subscribers(
+        database=store.database,
+        sealer=store.sealer,
+        hasher=store.hasher,
+        clock=store.clock,
+        bot=next((channel for channel in channels.values() if channel.needs_subscriber), None),
+        phone=phone,
+    )
+
+
+def _authenticators(settings: Settings, store: Store) -> Authenticators:
+    brands = {name: service.name for name, service in settings.services.items()}
+    return built_authenticators(store.database, store.sealer, store.hasher, store.clock, brands)
 
 
 def _reverse(settings: Settings, store: Store, channels: Mapping[str, Channel], queue: Queue) -> Reverse:

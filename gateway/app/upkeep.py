@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 
+from gateway.api.keys import MINUTE
 from gateway.app.core import Gateway
 from gateway.app.store import Store, several_nodes, sync_clock
 from gateway.clock import Steps
 from gateway.config import Settings
+from gateway.conversation.erasing import forget_locks
 from gateway.events.census import LOOK, Census
 from gateway.events.gauges import Watched
 from gateway.events.metrics import Metrics
@@ -15,6 +17,9 @@ from gateway.housekeeping import Checkpoint, Duty, House, Retention
 from gateway.housekeeping.retention import HOUR
 from gateway.rhythm import every
 from gateway.storage.leases import Leases
+from gateway.storage.rings import Rings
+from gateway.verification.limits.allowances import LOOK as TALLY
+from gateway.verification.limits.counting import Forgetting
 from gateway.webhooks.connecting import Client
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.rows import TOPIC, Webhooks
@@ -52,12 +57,16 @@ def duties(
             lines_dropped=lines_dropped,
             keeps_house=lambda: house.keeps,
             housekeeping=lambda: house.rows,
+            spent=gateway.allowances.spent,
         )
     )
     yield house.run()
     yield every(LOOK, census.look)
     yield _webhooks(settings, store, rows, metrics, endpoints).run()
     yield every(STEPS, Steps(store.clock).look)
+    yield every(MINUTE, gateway.keys.note_uses)
+    yield Rings(store.database).telling(gateway.node, store.sealer.ids, store.clock)
+    yield every(TALLY, gateway.allowances.tally)
     if several_nodes(settings):
         yield every(CLOCK_SYNC, lambda: sync_clock(store.database, store.clock))
 
@@ -69,16 +78,31 @@ def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:
     found = [
         Duty("overdue", checking.expire_overdue, SWEEP, urgent=True),
         Duty("answers", gateway.parts.answers.forget, FORGETTING),
+        Duty("locks", lambda: forget_locks(store.database, store.clock.now()), FORGETTING),
         Duty("cooldowns", checking.forget_cooldowns, FORGETTING),
         Duty("challenges", reverse.forget, FORGETTING),
+        *_of_limits(store),
+        Duty("authenticators", gateway.parts.authenticators.enrolling.forget, FORGETTING),
+        Duty("throttles", gateway.parts.authenticators.checking.forget, FORGETTING),
+        Duty("signing_keys", gateway.parts.signing_keys.rotate, HOUR),
         Duty("heard", lambda: inbox.forget_heard(BITE), FORGETTING),
         *_of_turns(gateway),
+        Duty("tallies", gateway.allowances.forget, HOUR),
         *retention.duties(),
         Duty("webhooks", lambda: webhooks.forget(store.clock.now(), kept.webhooks), HOUR),
         *_of_sqlite(settings),
     ]
     leases, dispatcher = Leases(store.database, gateway.node), gateway.dispatcher
     return House(leases, store.clock, found, busy=lambda: any(map(dispatcher.urgent, settings.channels)))
+
+
+def _of_limits(store: Store) -> Iterator[Duty]:
+    forgetting = Forgetting(store.database, store.clock)
+    yield Duty("recipients", forgetting.recipients, FORGETTING)
+    yield Duty("guesses", forgetting.guesses, FORGETTING)
+    yield Duty("trusted", forgetting.trusted, FORGETTING)
+    yield Duty("blocks", forgetting.blocks, FORGETTING)
+    yield Duty("visitors", forgetting.visitors, FORGETTING)
 
 
 def _of_turns(gateway: Gateway) -> Iterator[Duty]:

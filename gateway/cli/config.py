@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from gateway.app import open_channels
 from gateway.config.adapters import Ready
 from gateway.config.given import nest, section
+from gateway.config.guessing import WorstCase, worst_cases
 from gateway.config.loading import diagnose
 from gateway.config.overview import Row, overview
 from gateway.config.settings import Settings
@@ -67,18 +68,51 @@ def render(settings: Settings, ready: Ready) -> Text:
             table = row.path[:-1]
             text.append(f"\n{section(table)}\n", style="bold")
         _append(text, row)
+    # Comments: what is printed can be read as TOML.
+    text.append("\n# How likely a recipient's code is guessed in a day, at worst:\n", style="bold")
+    for line in _guessing(settings):
+        text.append(f"# {line}\n", style="dim")
     return text
 
 
 def render_json(settings: Settings, ready: Ready) -> str:
-    """Return ``{"file", "settings", "origins"}``; ``origins`` has a line for each value: ``server.port``."""
+    """Return ``{"file", "settings", "origins", "guessing"}``.
+
+    ``origins`` has a line for each value (``server.port``), ``guessing`` one for each service and purpose.
+    """
     rows = list(overview(settings, ready))
     document = {
         "file": str(settings.file),
         "settings": nest({row.path: row.value for row in rows}),
         "origins": {".".join(row.path): row.origin for row in rows},
+        "guessing": [_case_json(case) for case in worst_cases(settings)],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _guessing(settings: Settings) -> Iterator[str]:
+    """Yield the arithmetic of every service and purpose as lines of a table."""
+    rows = [("service", "purpose", "codes", "bits", "tries a day", "chance", "because of")]
+    for case in worst_cases(settings):
+        tries = "any number" if case.tries is None else f"{case.tries:,}"
+        figures = (case.made_of, f"{case.entropy:.1f}", tries, case.odds, case.because)
+        rows.append((case.service, case.purpose or "(any other)", *figures))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _case_json(case: WorstCase) -> dict[str, object]:
+    return {
+        "service": case.service,
+        "purpose": case.purpose,
+        "made_of": case.made_of,
+        "codes": case.codes,
+        "entropy": round(case.entropy, 3),
+        "tries_a_day": case.tries,
+        "because": case.because,
+        "chance": case.chance,
+    }
 
 
 def _append(text: Text, row: Row) -> None:

@@ -39,6 +39,13 @@ def settings_of(sandbox: Sandbox, database: Path, port: int, page_port: int) -> 
         "SERVICES__DEFAULT__NAME": "Example Shop",
         "SERVICES__DEFAULT__CHANNELS": '["telegram", "sms", "email"]',
         "SERVICES__DEFAULT__LIMITS__COOLDOWN": "5",
+        # Whoever tries it out has one or two addresses, and would soon have met the limits of both.
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_10M": "0",
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_HOUR": "0",
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_DAY": "0",
+        "SERVICES__DEFAULT__LIMITS__GUESSES_PER_HOUR": "200",
+        "SERVICES__DEFAULT__LIMITS__GUESSES_PER_DAY": "400",
+        "SERVICES__DEFAULT__LIMITS__PREFIX_PER_HOUR": "0",
         "CHANNELS__SMS__ADAPTER": "sms",
         "CHANNELS__SMS__ACCOUNT_SID": sandbox.twilio.account_sid,
         "CHANNELS__SMS__AUTH_TOKEN": sandbox.twilio.auth_token,

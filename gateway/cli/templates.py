@@ -17,7 +17,7 @@ from rich.text import Text
 
 from channels.base import Channel, UnknownAdapterError, load
 from gateway.config import ServiceSettings, Settings, load_settings, shipped
-from gateway.delivery.writing.linting import LONGEST_BRAND, Finding, Severity, lint
+from gateway.delivery.writing.linting import LONGEST_BRAND, LONGEST_CODE, Finding, Severity, lint
 from gateway.delivery.writing.locales import PLAIN, written
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.writing.templating import (
@@ -28,12 +28,12 @@ from gateway.delivery.writing.templating import (
     code_values,
 )
 from gateway.errors import ConfigError, TemplateError
+from gateway.verification.codes import DIGITS, example
 
 app = typer.Typer(name="templates", help="List, preview and lint the texts of messages.", no_args_is_help=True)
 
 #: The service whose templates are shown unless one is named.
 _DEFAULT_SERVICE = "default"
-_SAMPLE_CODE = "4920391857"
 _SAMPLES = {
     "account": "ann@example.org",
     "phone": "+49•••••••678",
@@ -44,6 +44,8 @@ _SAMPLES = {
     "until": "19:04 UTC",
     "services": "Example",
     "muted": "",
+    "name": "amount",
+    "value": "12.00 EUR",
 }
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
@@ -74,6 +76,7 @@ def preview(
     locale: Annotated[str | None, typer.Option(help="Such as de-AT; the service's own unless given.")] = None,
     service: Annotated[str | None, typer.Option(help="Whose templates, name and code policy.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="A caller's parameter, name=value; repeatable.")] = None,
+    bind: Annotated[list[str] | None, typer.Option(help="What a code is bound to, name=value; repeatable.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Render a template with sample values and print its parts."""
@@ -81,14 +84,20 @@ def preview(
         settings = load_settings(config)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)
-        spoken = locale or owner.locale
+        spoken = locale or owner.for_purpose(template).locale
         parts = _templates(owner).render(
             channel=channel,
             adapter=adapter,
             purpose=template,
             locale=spoken,
             parts=kind.parts if kind else _reply_parts(template),
-            values=_sample(owner, template, spoken, _params(param or [])),
+            values=_sample(
+                owner.for_purpose(template),
+                template,
+                spoken,
+                params=_pairs("--param", param or []),
+                bind=_pairs("--bind", bind or []),
+            ),
         )
     inspection = kind.inspect(parts) if kind else None
     summary, faults = (inspection.summary, inspection.faults) if inspection else ("", ())
@@ -164,8 +173,15 @@ def _linted(settings: Settings, brand: str | None) -> tuple[list[Finding], int]:
             found |= dict.fromkeys(Finding(str(f.path), f.line, Severity.ERROR, f.text) for f in error.faults)
             continue
         sets |= {_set_key(file) for file in templates.files}
-        found |= dict.fromkeys(lint(templates, _channels(settings, templates), brand=name))
+        found |= dict.fromkeys(lint(templates, _channels(settings, templates), brand=name, code=_longest_code(owner)))
     return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.text)), len(sets)
+
+
+def _longest_code(owner: ServiceSettings | None) -> str:
+    """Return the longest code that a service's policies make, as it is shown; of digits, what a request may ask for."""
+    policies = [owner.code, *(purpose.code for purpose in owner.purposes.values())] if owner else []
+    codes = [example(code.length, code.alphabet) for code in policies if code.alphabet != DIGITS]
+    return max([LONGEST_CODE, *codes], key=len)
 
 
 def _channels(settings: Settings, templates: Templates) -> dict[str, tuple[str, type[Channel]]]:
@@ -218,24 +234,27 @@ def _reply_parts(template: str) -> tuple[str, ...]:
     return REPLIES[template].parts
 
 
-def _params(given: Iterable[str]) -> dict[str, str]:
-    params: dict[str, str] = {}
+def _pairs(option: str, given: Iterable[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for item in given:
         name, equals, value = item.partition("=")
         if not (name and equals):
-            raise ConfigError(["--param takes name=value"])
-        params[name] = value
-    return params
+            raise ConfigError([f"{option} takes name=value"])
+        pairs[name] = value
+    return pairs
 
 
-def _sample(owner: ServiceSettings, template: str, locale: str, params: Mapping[str, str]) -> dict[str, object]:
+def _sample(
+    owner: ServiceSettings, template: str, locale: str, *, params: Mapping[str, str], bind: Mapping[str, str]
+) -> dict[str, object]:
     values = code_values(
-        code=_SAMPLE_CODE[: owner.code.length],
+        code=example(owner.code.length, owner.code.alphabet),
         brand=owner.name,
         remaining=owner.code.ttl,
         purpose=template,
         locale=locale or PLAIN,
         params=params,
+        bind=bind,
     )
     return values | _SAMPLES
 

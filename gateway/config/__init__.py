@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from gateway.config.adapters import Ready, check_channels
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
-from gateway.config.keyring import SealingKey, new_key, parse_key
+from gateway.config.keyring import SealingKey, key_text, new_key, newest, next_id, parse_key
 from gateway.config.loading import diagnose, load_settings
 from gateway.config.locations import shipped
-from gateway.config.secrets import ensure_secrets, secrets_file
+from gateway.config.secrets import ensure_secrets, rewrite_secrets, secrets_file
 from gateway.config.services import CodeSettings, LimitSettings, ServiceSettings
 from gateway.config.settings import (
     DatabaseSettings,
@@ -51,10 +51,14 @@ __all__ = [
     "check_channels",
     "diagnose",
     "ensure_secrets",
+    "key_text",
     "load_settings",
     "new_key",
+    "newest",
+    "next_id",
     "parse_key",
     "parse_webhook_secret",
+    "rewrite_secrets",
     "secrets_file",
     "shipped",
     "variable_name",

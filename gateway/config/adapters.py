@@ -33,18 +33,17 @@ def check_channels(settings: Settings) -> Ready:
     configured, and an example value in place of a secret.
     """
     findings = Findings(dict(settings.given))
-    routes = {name: service.channels for name, service in settings.services.items()}
-    check_routes(routes, settings.channels, findings)
+    check_routes({path: policy.channels for path, policy in settings.policies()}, settings.channels, findings)
     ready = examine(settings.channels, findings, loopback=settings.server.loopback)
     if findings.faults:
         raise ConfigError(findings.faults)
     return ready
 
 
-def check_routes(routes: Mapping[str, Collection[str]], channels: Collection[str], findings: Findings) -> None:
-    """Name every channel a service's route wants and nobody configured."""
-    for service, route in routes.items():
-        path = ("services", service, "channels")
+def check_routes(routes: Mapping[KeyPath, Collection[str]], channels: Collection[str], findings: Findings) -> None:
+    """Name every channel that a route wants and nobody configured. ``routes`` are those of services and purposes."""
+    for table, route in routes.items():
+        path = (*table, "channels")
         entry = findings.given.get(path)
         for name in route:
             if name not in channels:

@@ -83,6 +83,11 @@ def label(path: KeyPath) -> str:
     return f"{section(path[:-1])} {path[-1]}" if len(path) > 1 else path[0]
 
 
+def owner_of(path: KeyPath) -> KeyPath:
+    """Return the service, or its purpose, that a path below ``services`` belongs to."""
+    return path[:4] if path[2:3] == ("purposes",) else path[:2]
+
+
 def flatten(table: Mapping[str, object], path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
     """Yield every value below ``table`` with its path; an empty table is a value of its own."""
     for name, value in table.items():

@@ -6,11 +6,13 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 #: AES-256 (FIPS 197).
 KEY_BYTES = 32
 _ID = re.compile(r"[a-z0-9]{1,16}")
+_NUMBERED = re.compile(r"k([0-9]{1,9})")
 #: 32 random bytes hold about 30 different values; fewer than this many are an example, not a key.
 _MIN_DIFFERENT_BYTES = 8
 
@@ -58,4 +60,25 @@ def parse_ring(texts: list[str]) -> tuple[SealingKey, ...]:
 
 def new_key(name: str = "k1") -> str:
     """Return a fresh random key as ``parse_key`` reads it."""
-    return f"{name}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+    return key_text(SealingKey(name, secrets.token_bytes(KEY_BYTES)))
+
+
+def key_text(key: SealingKey) -> str:
+    """Return a key as ``parse_key`` reads it: a secret, for a file or a secret store alone."""
+    return f"{key.id}:{base64.b64encode(key.key).decode()}"
+
+
+def next_id(ring: Sequence[SealingKey]) -> str:
+    """Return an id for a new key of a ring: ``k`` and a number higher than any there."""
+    return f"k{max((_number(key) for key in ring), default=0) + 1}"
+
+
+def newest(ring: Sequence[SealingKey]) -> SealingKey:
+    """Return the key of a ring that was made last: of ids like ``k2`` the highest, else the one that seals."""
+    return max(ring, key=_number)
+
+
+def _number(key: SealingKey) -> int:
+    """Return the number of an id that ``next_id`` may have made; 0 of others."""
+    found = _NUMBERED.fullmatch(key.id)
+    return int(found[1]) if found else 0

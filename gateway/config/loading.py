@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from gateway.config.adapters import Ready, check_routes, examine
 from gateway.config.environment import UnreadableError, Variable, read_variables
-from gateway.config.given import Findings, Given, KeyPath, Source, flatten, label, nest, section, to_json
+from gateway.config.given import Findings, Given, KeyPath, Source, flatten, nest, owner_of, section, to_json
+from gateway.config.guessing import judge
 from gateway.config.locations import Location, find_config, read_toml
 from gateway.config.masking import url_password
-from gateway.config.schema import Sort, Spot, known_paths, locate, not_yet, read_json, read_text
+from gateway.config.schema import Sort, Spot, known_paths, locate, read_json, read_text
+from gateway.config.services import PurposeSettings
 from gateway.config.settings import RawChannel, ServerSettings, Settings
 from gateway.config.wording import describe, secret_in_file, suggest, unknown_key, unknown_variable
 from gateway.errors import ConfigError
@@ -74,9 +76,7 @@ def _draft(path: Path | None, environ: Mapping[str, str]) -> _Draft:
 def _take(path: KeyPath, entry: Given, findings: Findings) -> None:
     """Let a value of the file, or one inside a variable's JSON, take effect, or name its fault."""
     spot = locate(path)
-    if (pending := not_yet(path)) is not None:
-        findings.refuse(path, f"{_pending(pending, entry)} is not available yet")
-    elif spot.sort is Sort.UNKNOWN:
+    if spot.sort is Sort.UNKNOWN:
         inside = f"{entry.variable}, " if entry.variable else ""
         findings.refuse(path, inside + unknown_key(path, spot, entry.value))
     elif spot.sort is Sort.TABLE and entry.value != {}:
@@ -87,17 +87,9 @@ def _take(path: KeyPath, entry: Given, findings: Findings) -> None:
         findings.put(path, entry)
 
 
-def _pending(path: KeyPath, entry: Given) -> str:
-    name = label(path) if len(path) > 1 else section(path)
-    return f"{entry.variable}, {name}:" if entry.variable else f"{name}:"
-
-
 def _apply(variable: Variable, findings: Findings) -> bool:
     """Let a variable take effect, or name its fault; ``False`` where it sets no key."""
     path, spot = variable.path, locate(variable.path)
-    if not_yet(path) is not None:
-        findings.refuse(path, f"{variable.name}: is not available yet")
-        return True
     if spot.sort is Sort.UNKNOWN or not all(path):
         return False
     try:
@@ -131,8 +123,10 @@ def _name_unknown(variables: list[Variable], findings: Findings) -> None:
         kind: {"default"} | {path[1] for path in findings.given if len(path) > 1 and path[0] == kind}
         for kind in ("services", "channels")
     }
+    names["purposes"] = {path[3] for path in findings.given if len(path) > 3 and path[2] == "purposes"}
     for variable in variables:
         own = {kind: have | set(filter(None, variable.path[1:2])) for kind, have in names.items()}
+        own["purposes"] = names["purposes"] | set(filter(None, variable.path[3:4]))
         findings.refuse(variable.path, unknown_variable(variable.name, known_paths(own)))
 
 
@@ -148,12 +142,21 @@ def _secret_in_file(path: KeyPath, spot: Spot, value: object) -> str | None:
 
 
 def _inherit(given: dict[KeyPath, Given]) -> None:
-    """Let every service have what ``[services.default]`` says and it does not say itself."""
+    """Let every service have what ``[services.default]`` says and it does not say itself, and purposes what it has.
+
+    A purpose's table in ``[services.default]`` goes before a service's own keys: it is about that purpose.
+    """
     names = {path[1] for path in given if path[0] == "services" and len(path) > 1} - {"default"}
     inherited = {path[2:]: entry for path, entry in given.items() if path[:2] == _DEFAULT_SERVICE and len(path) > 2}
     for name in sorted(names):
         for rest, entry in inherited.items():
             given.setdefault(("services", name, *rest), entry)
+    purposes = {path[:4] for path in given if path[0] == "services" and path[2:3] == ("purposes",) and len(path) > 3}
+    for purpose in sorted(purposes):
+        service = {path[2:]: entry for path, entry in given.items() if path[:2] == purpose[:2] and len(path) > 2}
+        for rest, entry in service.items():
+            if locate(rest, PurposeSettings).sort is not Sort.UNKNOWN:
+                given.setdefault((*purpose, *rest), entry)
 
 
 def _validate(draft: _Draft) -> None:
@@ -161,7 +164,7 @@ def _validate(draft: _Draft) -> None:
     services, channels = _table(draft.tree, "services"), _table(draft.tree, "channels")
     if "default" not in services:
         findings.refuse(_DEFAULT_SERVICE, '[services.default]: is missing; give it a route: channels = ["…"]')
-    check_routes({name: _route(services[name]) for name in services}, channels, findings)
+    check_routes(dict(_routes(services)), channels, findings)
     # A table nobody wrote would be made without the context, and its relative path start at the working directory.
     tree = {_DATABASE_URL[0]: {}, **draft.tree}
     try:
@@ -173,6 +176,8 @@ def _validate(draft: _Draft) -> None:
         for path, fault in sorted(faults, key=lambda item: _heir(item[0], findings.given) is not None):
             if path not in findings.refused:
                 _note(path, fault, channels, findings)
+    else:
+        judge(draft.settings, findings)
 
 
 def _note(path: KeyPath, fault: str, channels: Iterable[str], findings: Findings) -> None:
@@ -186,9 +191,9 @@ def _note(path: KeyPath, fault: str, channels: Iterable[str], findings: Findings
 
 
 def _heir(path: KeyPath, given: Mapping[KeyPath, Given]) -> KeyPath | None:
-    """Return the service that has the value at ``path`` from ``[services.default]``."""
+    """Return the service, or its purpose, that has the value at ``path`` from a table above it."""
     entry = given.get(path)
-    return path[:2] if entry is not None and entry.path != path else None
+    return owner_of(path) if entry is not None and entry.path != path else None
 
 
 def _table(tree: Mapping[str, object], name: str) -> dict[str, object]:
@@ -196,8 +201,17 @@ def _table(tree: Mapping[str, object], name: str) -> dict[str, object]:
     return table if isinstance(table, dict) else {}
 
 
-def _route(service: object) -> list[str]:
-    route = service.get("channels") if isinstance(service, dict) else None
+def _routes(services: Mapping[str, object]) -> Iterator[tuple[KeyPath, list[str]]]:
+    """Yield the tables that have a route, each with its channels, as far as they can be read."""
+    for name in services:
+        service = _table(services, name)
+        yield ("services", name), _route(service)
+        for purpose, table in _table(service, "purposes").items():
+            yield ("services", name, "purposes", purpose), _route(table)
+
+
+def _route(table: object) -> list[str]:
+    route = table.get("channels") if isinstance(table, dict) else None
     return [name for name in route if isinstance(name, str)] if isinstance(route, list) else []
 
 

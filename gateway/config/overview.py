@@ -9,7 +9,7 @@ from enum import Enum
 from pydantic import BaseModel, SecretStr
 
 from gateway.config.adapters import Ready
-from gateway.config.given import KeyPath, section
+from gateway.config.given import KeyPath, owner_of, section
 from gateway.config.masking import MASK, mask_url
 from gateway.config.schema import keys_of
 from gateway.config.settings import Settings
@@ -46,11 +46,18 @@ def _rows(table: BaseModel, path: KeyPath, settings: Settings) -> Iterator[Row]:
         value = getattr(table, name)
         if isinstance(value, BaseModel):
             below.append((value, (*path, key)))
+        elif _holds_tables(value):
+            below += [(item, (*path, key, inner)) for inner, item in value.items()]
         else:
             yield Row((*path, key), shown(value), origin((*path, key), settings))
     # A table's own keys come before the tables in it: TOML could not tell them apart otherwise.
     for value, place in below:
         yield from _rows(value, place, settings)
+
+
+def _holds_tables(value: object) -> bool:
+    """Whether a value is a table of tables, and not empty: ``purposes``."""
+    return isinstance(value, Mapping) and any(isinstance(item, BaseModel) for item in value.values())
 
 
 def origin(path: KeyPath, settings: Settings) -> str:
@@ -61,8 +68,8 @@ def origin(path: KeyPath, settings: Settings) -> str:
     if entry is None:
         return "default"
     source = entry.variable or (settings.file.name if settings.file else "given")
-    inherited = entry.path[:2] != path[:2] and entry.path[:1] == ("services",)
-    return f"{source}, by {section(entry.path[:2])}" if inherited else source
+    inherited = entry.path[:1] == ("services",) and owner_of(entry.path) != owner_of(path)
+    return f"{source}, by {section(owner_of(entry.path))}" if inherited else source
 
 
 def shown(value: object) -> object:

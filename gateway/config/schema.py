@@ -15,26 +15,6 @@ from pydantic.fields import FieldInfo
 from gateway.config.given import KeyPath
 from gateway.config.settings import RawChannel, Settings
 
-#: Keys of the documented file that no part of the gateway obeys yet: refused by name, never ignored.
-_NOT_YET: Sequence[KeyPath] = (
-    *(
-        ("services", "*", "limits", name)
-        for name in (
-            "sends_per_10m",
-            "sends_per_hour",
-            "sends_per_day",
-            "guesses_per_hour",
-            "guesses_per_day",
-            "context_per_hour",
-            "prefix_per_hour",
-            "ip_per_hour",
-            "spend_per_day",
-            "requests_per_second",
-            "queue_depth",
-            "lockout",
-        )
-    ),
-)
 _SCALARS = (bool, int, float)
 _CONTAINERS = (list, tuple, set, frozenset, dict, Sequence, Iterable, Mapping)
 
@@ -92,24 +72,16 @@ def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def known_paths(names: Mapping[str, Iterable[str]], model: type[BaseModel] = Settings) -> Iterator[KeyPath]:
-    """Yield the path of every key. ``names`` says which channels and services there are."""
+    """Yield the path of every key. ``names`` says which channels, services and purposes there are."""
     for key, field in keys_of(model).items():
         here = _bare(field.annotation)
         if get_origin(here) is dict and (below := _model(get_args(here)[1])) is not None:
             for name in names.get(key, ()):
-                yield from ((key, name, *rest) for rest in known_paths({}, below))
+                yield from ((key, name, *rest) for rest in known_paths(names, below))
         elif (below := _model(here)) is not None:
-            yield from ((key, *rest) for rest in known_paths({}, below))
+            yield from ((key, *rest) for rest in known_paths(names, below))
         else:
             yield (key,)
-
-
-def not_yet(path: KeyPath) -> KeyPath | None:
-    """Return the documented key at or above ``path`` that is not available yet."""
-    for pattern in _NOT_YET:
-        if len(path) >= len(pattern) and all(want in {"*", have} for want, have in zip(pattern, path, strict=False)):
-            return path[: len(pattern)]
-    return None
 
 
 def holds_secret(annotation: Any) -> bool:

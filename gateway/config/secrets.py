@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from gateway.config.environment import variable_name
-from gateway.config.keyring import SealingKey, new_key, parse_ring
+from gateway.config.keyring import SealingKey, key_text, new_key, parse_ring
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
 
@@ -23,9 +24,9 @@ _NO_KEYS = (
 )
 _HEAD = """\
 # The keys that seal addresses, codes and stored answers in the otp-gateway database beside this file.
-# One key a line, <id>:<base64 of 32 random bytes>: the first seals, every one opens. To rotate, put a new
-# line first, with an id not used before, and keep the old lines. Without this file nothing sealed can be
-# opened: back it up, but not together with the database.
+# One key a line, <id>:<base64 of 32 random bytes>: the first seals, every one opens. To rotate, use
+# `otp-gateway keys rotate-secrets`. Without this file nothing sealed can be opened: back it up, but not
+# together with the database.
 """
 
 
@@ -57,6 +58,20 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
         ) from None
 
 
+def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
+    """Write a SQLite database's keys anew, whole or not at all; a start at any moment reads the old ones or the new.
+
+    Raises ``ConfigError`` where that cannot be done; then the old file stands.
+    """
+    file = secrets_file(database)
+    try:
+        draft = _draft(file, [key_text(key) for key in ring])
+        draft.replace(file)
+        _sync_folder(file.parent)
+    except OSError as error:
+        raise ConfigError([f"{file}: cannot be written: {error.strerror}"]) from None
+
+
 def secrets_file(database: Path) -> Path:
     """Return where the keys of a SQLite database are kept."""
     return database.with_name(database.name + _SUFFIX)
@@ -83,18 +98,28 @@ def _create(file: Path) -> None:
 
     A hard link fails where the name is taken, so of two starts at once the first decides, and both read its key.
     """
-    draft = file.with_name(f".{secrets.token_hex(8)}{_SUFFIX}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    draft = _draft(file, [new_key()])
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(f"{_HEAD}{new_key()}\n")
-            out.flush()
-            os.fsync(out.fileno())
         with suppress(FileExistsError):  # another node was first: its key is the key
             os.link(draft, file)
     finally:
         draft.unlink()
     _sync_folder(file.parent)
+
+
+def _draft(file: Path, lines: Sequence[str]) -> Path:
+    """Write keys to a new file beside ``file``, durably, and return it; nothing is left of one that failed."""
+    draft = file.with_name(f".{secrets.token_hex(8)}{_SUFFIX}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write("\n".join([_HEAD.rstrip("\n"), *lines, ""]))
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        draft.unlink()
+        raise
+    return draft
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,14 +6,14 @@
     ├── server     ├── database   ├── secrets   ├── log
     ├── sandbox
     ├── channels   name → RawChannel (its adapter reads the rest)
-    ├── services   name → ServiceSettings ── code, limits, confirm_within
+    ├── services   name → ServiceSettings ── code, limits, confirm_within, purposes
     └── webhooks   ├── metrics    ├── retention
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -236,8 +236,9 @@ class Settings(Table):
     @classmethod
     def _check_confirmed(cls, services: dict[str, ServiceSettings], info: ValidationInfo) -> dict[str, ServiceSettings]:
         channels = info.data.get("channels", {})
-        for name, service in services.items():
-            if stray := sorted(set(service.confirm_within) - set(channels)):
+        for path, policy in _policies(services):
+            if stray := sorted(set(policy.confirm_within) - set(channels)):
+                name = ".".join(path[1:])
                 raise ValueError(f"{name}.confirm_within: there is no channel {json.dumps(stray[0])}")
         return services
 
@@ -253,6 +254,10 @@ class Settings(Table):
         """Keep where the values came from."""
         self._source = context if isinstance(context, Source) else None
 
+    def policies(self) -> Iterator[tuple[KeyPath, ServiceSettings]]:
+        """Yield each service and each of its purposes with the settings that hold there, by the path of its table."""
+        return _policies(self.services)
+
     @property
     def folder(self) -> Path:
         """The base of relative paths: the config file's folder."""
@@ -267,3 +272,10 @@ class Settings(Table):
     def given(self) -> Mapping[KeyPath, Given]:
         """What was written, by the path it takes effect at; the rest are defaults. It holds secrets."""
         return self._source.given if self._source else {}
+
+
+def _policies(services: Mapping[str, ServiceSettings]) -> Iterator[tuple[KeyPath, ServiceSettings]]:
+    for name, service in services.items():
+        yield ("services", name), service
+        for purpose in service.purposes:
+            yield ("services", name, "purposes", purpose), service.for_purpose(purpose)

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+#: As in a request's body.
+_PURPOSE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 def _checked_name(name: str) -> str:
@@ -22,6 +24,20 @@ def _checked_name(name: str) -> str:
 
 #: The name of a channel or a service.
 Name = Annotated[str, AfterValidator(_checked_name)]
+
+
+def _checked_purpose(name: str) -> str:
+    # As requests may name it; what a variable could not carry would be a purpose that one of them cannot reach.
+    if not _PURPOSE.fullmatch(name) or "__" in name or name.endswith("_file"):
+        raise ValueError(
+            "a purpose is 1 to 64 lower-case letters, digits, dashes and underscores, a letter first, no two underscores "
+            "in a row, and does not end in _file"
+        )
+    return name
+
+
+#: The name of a purpose.
+PurposeName = Annotated[str, AfterValidator(_checked_purpose)]
 
 
 class Table(BaseModel):

@@ -45,8 +45,16 @@ def unknown_key(path: KeyPath, spot: Spot, value: object, *, above: KeyPath = ()
     depth = len(above) + spot.depth
     near = suggest(path[depth], spot.choices)
     if depth == len(path) - 1 and not isinstance(value, dict):
-        return f"{label(path)}: unknown key{near}"
+        return _of_the_whole_service(path) or f"{label(path)}: unknown key{near}"
     return f"{section(path[: depth + 1])}: unknown section{near}"
+
+
+def _of_the_whole_service(path: KeyPath) -> str | None:
+    """Say where a key belongs that a purpose's table has and only its service's may have."""
+    services = path[:2]
+    if path != (*services, "purposes", *path[3:]) or locate((*services, *path[4:])).sort is not Sort.KEY:
+        return None
+    return f"{label(path)}: is the same for every purpose; set it in {section((*services, *path[4:-1]))}"
 
 
 def unknown_variable(name: str, paths: Iterable[KeyPath]) -> str:

@@ -153,7 +153,8 @@ async def prove(turn: Turn, phone: Address) -> str | None:
     )
     if moved:
         await _tell(turn, EventName.SUBSCRIBER_PROVED, recipient=phone.masked)
-    if not taken:
+    if not taken or not taken[0]["chat_sealed"]:
+        # Nobody had it, or somebody who was erased: there is no chat to tell.
         return None
     return turn.tools.sealer.open(taken[0]["chat_sealed"], place("chat", taken[0]["hash"])).decode()
 

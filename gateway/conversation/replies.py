@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +43,8 @@ _LET_GO = Statement(
     FROM r WHERE reply.id = r.id AND reply.lease = r.node RETURNING reply.id""",
     key=(0,),
 )
+_FORGET = Statement("reply.forget", {"id": "text"}, "DELETE FROM reply WHERE id IN (SELECT id FROM r)")
+_ALL = "SELECT id, sealed FROM reply ORDER BY id"
 _ANY_DUE = "SELECT id FROM reply WHERE channel = :channel AND due_at <= :now LIMIT 1"
 # The outer ``due_at`` is asked again once another node's claim is committed: no answer is taken by two.
 _CLAIM = """UPDATE reply SET due_at = :until, lease = :node WHERE due_at <= :now AND id IN
@@ -129,6 +131,24 @@ class Replies:
         """Let go of answers that were not tried; anybody may take them at ``due_at``."""
         for item in waiting:
             await self._let_go(item, due_at, item.tries)
+
+    async def forget(self, is_theirs: Callable[[str], bool]) -> int:
+        """Delete the answers on their way to the chats that ``is_theirs`` names; return how many there were.
+
+        They are few at any time, so all are opened. Raises ``StorageError``.
+        """
+        found = [record["id"] for record in await self._database.fetch(_ALL) if self._goes_to(record, is_theirs)]
+        if found:
+            await self._database.write(Move(None, [(_FORGET, (reply_id,)) for reply_id in found]))
+        return len(found)
+
+    def _goes_to(self, record: Record, is_theirs: Callable[[str], bool]) -> bool:
+        try:
+            plain = self._sealer.open(record["sealed"], _place(record["id"]))
+            return is_theirs(msgspec.json.decode(plain, type=_Sealed).chat)
+        except (UnsealError, msgspec.MsgspecError):
+            # Whoever claims it deletes it: nobody can send it.
+            return False
 
     async def _let_go(self, waiting: Waiting, due_at: float, tries: int) -> None:
         await self._database.write(Move((_LET_GO, (waiting.id, self._node, due_at, tries))))

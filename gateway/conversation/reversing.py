@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from channels.chat import Button
 from gateway.conversation import chats, contacts
@@ -90,7 +91,12 @@ def _asked(turn: Turn, question: Question) -> Said:
         return _contact(turn, question)
     yes = Button(turn.label("question", "confirm.txt", service=question.service), f"in:{question.verification_id}")
     no = Button(turn.label("question", "decline.txt", service=question.service), f"out:{question.verification_id}")
-    return turn.say("question", service=question.service, buttons=((yes, no),), account=question.account)
+    said = turn.say("question", service=question.service, buttons=((yes, no),), account=question.account)
+    if not question.details:
+        return said
+    # A line each, of which a value can make no second: what is signed must not be able to forge what is shown.
+    lines = (turn.say("question_detail", name=name, value=value).reply.text for name, value in question.details)
+    return replace(said, reply=replace(said.reply, text=f"{said.reply.text}\n\n" + "\n".join(lines)))
 
 
 def _contact(turn: Turn, question: Question) -> Said:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from gateway.clock import Clock
-from gateway.conversation import chats, people
+from gateway.conversation import chats, erasing, people
 from gateway.conversation import statements as sql
 from gateway.delivery.lifecycle import SubscriberStatus
 from gateway.delivery.person import Reach
@@ -144,11 +144,20 @@ class Subscribers:
     async def resolve(self, service: str, address: Address) -> Reach:
         """Tell how the bot reaches the person of an address: by a service's reference, or by a proved phone."""
         question = sql.REACH_BY_PHONE if address.kind == chats.PHONE else sql.REACH_BY_REFERENCE
-        found = await self._database.fetch(question, service=service, hash=self._hash(address))
-        return self._reach(found[0]) if found else Reach()
+        hashed = self._hash(address)
+        found = await self._database.fetch(question, service=service, hash=hashed)
+        if found:
+            return self._reach(found[0])
+        if address.kind == chats.PHONE:
+            return Reach()
+        # The lock of somebody who was erased outlives what was known of them; that of a phone is found by its hash.
+        return Reach(
+            locked_until=await erasing.lock_of(self._database, self._hasher, service, hashed, self._clock.now())
+        )
 
     def _reach(self, record: Record) -> Reach:
-        until, chat = record["locked_until"], record["chat_sealed"]
+        # Empty in the row of a lock whose person was erased.
+        until, chat = record["locked_until"], record["chat_sealed"] or None
         if until is not None and until <= self._clock.now():
             until = None
         where = chats.place("chat", record["hash"]) if record["id"] is None else people.place("chat", record["id"])

@@ -19,7 +19,7 @@ def topic(channel: str) -> str:
 class Message(Value, frozen=True):
     """One notice to one recipient on one channel. Its ``repr`` holds nothing that must not be logged."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"address", "code", "params"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"address", "code", "params", "bind", "recipient_hash", "block_hash"})
 
     id: str
     verification_id: str
@@ -51,6 +51,13 @@ class Message(Value, frozen=True):
     params: Mapping[str, str]
     #: Of its attempts, those whose answer was lost; a crash counts as none.
     unknowns: int = 0
+    #: What its code is bound to, for its templates.
+    bind: Mapping[str, str] = {}
+    #: Of a fresh message: the keyed hash of its address, whether it counts as a send to it (1; ``None``: no), and the
+    #: keyed hash of the block of numbers it counts in. A message that was claimed knows none of them.
+    recipient_hash: bytes | None = None
+    counted: int | None = None
+    block_hash: bytes | None = None
 
     @property
     def tries(self) -> int:

@@ -1,4 +1,4 @@
-"""What a verification's messages carry, sealed: the code, the caller's parameters, the route's addresses."""
+"""What a verification's messages carry, sealed: the code, parameters, what it is bound to, the route's addresses."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Stop(Value, frozen=True):
     hash: str
     #: The language of the person who is reached there, if known; else the verification's counts.
     locale: str | None = None
+    #: The keyed hash, in hexadecimal, of the block of numbers that a send there counts in.
+    block: str | None = None
 
 
 def seal_code(sealer: Sealer, owner: Owner, generation: int, code: str) -> bytes:
@@ -50,23 +52,41 @@ def open_code(sealer: Sealer, owner: Owner, generation: int, blob: bytes) -> str
 
 def seal_params(sealer: Sealer, owner: Owner, params: Mapping[str, str]) -> bytes | None:
     """Return the sealed parameters, ``None`` if there are none."""
-    return sealer.seal(orjson.dumps(params), owner.place("params")) if params else None
+    return _seal_texts(sealer, owner.place("params"), params)
 
 
 def open_params(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str]:
     """Return the parameters. Raises ``UnsealError``."""
-    if blob is None:
-        return {}
-    params: dict[str, str] = orjson.loads(sealer.open(blob, owner.place("params")))
-    return params
+    return _open_texts(sealer, owner.place("params"), blob)
+
+
+def seal_bind(sealer: Sealer, owner: Owner, bind: Mapping[str, str]) -> bytes | None:
+    """Return what the verification is bound to, sealed; ``None`` if that is nothing."""
+    return _seal_texts(sealer, owner.place("bind"), bind)
+
+
+def open_bind(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str]:
+    """Return what the verification is bound to. Raises ``UnsealError``."""
+    return _open_texts(sealer, owner.place("bind"), blob)
 
 
 def seal_route(sealer: Sealer, owner: Owner, route: Sequence[Stop]) -> bytes:
     """Return the sealed route."""
-    rows = [(stop.channel, stop.address, stop.recipient, stop.hash, stop.locale) for stop in route]
+    rows = [(stop.channel, stop.address, stop.recipient, stop.hash, stop.locale, stop.block) for stop in route]
     return sealer.seal(orjson.dumps(rows), owner.place("route"))
 
 
 def open_route(sealer: Sealer, owner: Owner, blob: bytes) -> list[Stop]:
     """Return the route in order. Raises ``UnsealError``."""
     return [Stop(*row) for row in orjson.loads(sealer.open(blob, owner.place("route")))]
+
+
+def _seal_texts(sealer: Sealer, place: str, texts: Mapping[str, str]) -> bytes | None:
+    return sealer.seal(orjson.dumps(dict(texts)), place) if texts else None
+
+
+def _open_texts(sealer: Sealer, place: str, blob: bytes | None) -> dict[str, str]:
+    if blob is None:
+        return {}
+    texts: dict[str, str] = orjson.loads(sealer.open(blob, place))
+    return texts

@@ -36,6 +36,8 @@ class Question:
     account: str
     #: Whether a phone is asked for and this chat has not proved one.
     needs_phone: bool
+    #: What the person's yes is bound to and they are shown: names and values.
+    details: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 class Verdict(StrEnum):
@@ -60,6 +62,34 @@ class Reported:
     canceled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """A recipient who is to be erased, by everything one address is known by."""
+
+    #: Keyed hashes of addresses that are the same person's for every service: a number, a mailbox.
+    everywhere: tuple[bytes, ...] = field(repr=False)
+    #: Keyed hashes of what is a service's own reference: another service may call somebody else so.
+    references: tuple[bytes, ...] = field(repr=False)
+    #: Whose references they are; ``None`` is every service's.
+    service: str | None
+    #: The address as providers are given it, as every kind reads it.
+    values: frozenset[str] = field(repr=False)
+    #: The same masked.
+    masks: frozenset[str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What was known of a recipient to the bots, and is erased."""
+
+    #: Ids of subscribers.
+    subscribers: frozenset[str] = frozenset()
+    #: Keyed hashes of chats.
+    chats: frozenset[bytes] = field(default=frozenset(), repr=False)
+
+
+#: Erases what the bots know of a recipient at a time, but for what the person forbade, which is kept by keyed hashes.
+Forget = Callable[[Whom, float], Awaitable[Leaving]]
 #: Tells how a bot reaches the person of an address of a service.
 Resolve = Callable[[str, Address], Awaitable[Reach]]
 #: Tells whether the person of any of these address hashes refuses every code at a time; a reference among them is the

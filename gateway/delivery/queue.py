@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from gateway.delivery.message import Message, topic
 from gateway.delivery.receipts import ConfirmWithin, Listeners, Observe, Receipts, never, unobserved
 from gateway.delivery.retry import min_life
 from gateway.delivery.rows import opened, row_of
+from gateway.delivery.sends import Sends, Unlimited
 from gateway.delivery.succession import OnRouteEnd, Succession
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
@@ -40,6 +41,14 @@ class OnBlocked(Protocol):
         ...
 
 
+#: Is told of a message that a provider accepted.
+OnAccepted = Callable[[Message], None]
+
+
+def untold(_: Message, /) -> None:
+    """Tell nobody."""
+
+
 async def nobody(connection: Connection, address: str, now: float, /) -> None:
     """Do nothing: nobody wants to know who blocks the bot."""
 
@@ -51,7 +60,9 @@ class Queue:
     ``several_nodes`` says whether others share the database. ``revising`` are the channels that can change what they
     sent, ``chats`` those whose addresses are chats with a bot: ``on_blocked`` hears of a chat that blocks it.
     ``confirm_within`` tells how many seconds a service gives a channel to report a delivery. ``on_sent`` hears how many
-    seconds passed from a message's birth to its acceptance, ``on_delivered`` from there to the report of its delivery.
+    seconds passed from a message's birth to its acceptance, ``on_delivered`` from there to the report of its delivery,
+    ``on_accepted`` of the message itself.
+    ``sends`` limits what is sent; without it, nothing is counted.
     """
 
     def __init__(
@@ -69,6 +80,8 @@ class Queue:
         confirm_within: ConfirmWithin = never,
         on_sent: Observe = unobserved,
         on_delivered: Observe = unobserved,
+        on_accepted: OnAccepted = untold,
+        sends: Sends | None = None,
     ) -> None:
         self._database = database
         self._sealer = sealer
@@ -77,8 +90,10 @@ class Queue:
         self._chats = chats
         self._on_blocked = on_blocked
         self._on_sent = on_sent
+        self._on_accepted = on_accepted
         self._several_nodes = several_nodes
-        self._succession = Succession(sealer, node, on_route_end)
+        self._sends: Sends = sends or Unlimited()
+        self._succession = Succession(sealer, node, on_route_end, self._sends)
         listeners = Listeners(on_sent, on_delivered)
         self._receipts = Receipts(database, sealer, clock, self._succession, confirm_within, listeners)
         self.node = node
@@ -138,6 +153,7 @@ class Queue:
         accepted = await self._database.write(recorded(guard, then, [event]))
         if accepted:
             self._on_sent(message.channel, max(0.0, now - message.created_at))
+            self._on_accepted(message)
         return accepted
 
     async def retry(self, message: Message, failure: Failure, due_at: float) -> bool:
@@ -190,7 +206,10 @@ class Queue:
                 return None
             if failure.reason is Reason.BLOCKED and message.channel in self._chats:
                 await self._on_blocked(connection, message.address, now)
-            return await self._succession.step(connection, message, now, alive=alive, leased=leased)
+            successor = await self._succession.step(connection, message, now, alive=alive, leased=leased)
+            # Last: a send waits for its recipient's cooldown before it does for what this writes.
+            await self._sends.give_back(connection, message.verification_id)
+            return successor
 
         return await self._database.run(work)
 
@@ -209,11 +228,13 @@ class Queue:
             event = told(ENDINGS[status], now, message, reason=why)
             if not await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
                 return None
-            if status is MessageStatus.EXPIRED:
-                return None
-            # One that was canceled may have been the last that its verification waited for.
-            alive = status is MessageStatus.FAILED and now + min_life(message.ttl) <= message.expires_at
-            return await self._succession.step(connection, message, now, alive=alive, leased=leased)
+            successor = None
+            if status is not MessageStatus.EXPIRED:
+                # One that was canceled may have been the last that its verification waited for.
+                alive = status is MessageStatus.FAILED and now + min_life(message.ttl) <= message.expires_at
+                successor = await self._succession.step(connection, message, now, alive=alive, leased=leased)
+            await self._sends.give_back(connection, message.verification_id)
+            return successor
 
         return await self._database.run(work)
 
@@ -279,6 +300,8 @@ class Queue:
         # The others are sent, or under way: they stand as they stood.
         events = [told_of(ENDINGS[status], now, record) for record in records if record["status"] == status]
         await connection.apply(recorded(None, [], events))
+        if events:
+            await self._sends.give_back(connection, verification_id)
 
     async def revise(self, connection: Connection, verification_id: str, now: float) -> None:
         """Have what people see of a verification's messages put right; called by what ended the verification."""
@@ -315,6 +338,7 @@ class Queue:
         async def work(connection: Connection) -> None:
             if await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
                 await self._succession.end(connection, record["verification_id"], now)
+                await self._sends.give_back(connection, record["verification_id"])
 
         await self._database.run(work)
 

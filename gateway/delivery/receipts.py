@@ -10,7 +10,7 @@ from channels.base import Report, ReportedStatus
 from gateway.clock import Clock
 from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import MessageStatus
-from gateway.delivery.message import Message, topic
+from gateway.delivery.message import Message
 from gateway.delivery.retry import min_life
 from gateway.delivery.rows import opened
 from gateway.delivery.succession import Succession
@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 UNDELIVERED_LIFE = 60.0
 
 #: Returns the seconds a service gives a channel to report a delivery before the next channel takes over, ``None``
-#: where it does not ask for that: ``confirm_within(service, channel)``.
-ConfirmWithin = Callable[[str, str], float | None]
+#: where it does not ask for that: ``confirm_within(service, purpose, channel)``.
+ConfirmWithin = Callable[[str, str, str], float | None]
 #: Is told of a channel and how many seconds something took there.
 Observe = Callable[[str, float], None]
 
 
-def never(_service: str, _channel: str, /) -> None:
+def never(_service: str, _purpose: str, _channel: str, /) -> None:
     """Wait for no report: no service asks for it."""
     return
 
@@ -75,7 +75,7 @@ class Receipts:
 
         ``None`` where its service does not ask for that, no channel follows, or the code does not live that long.
         """
-        seconds = self._confirm_within(message.service, message.channel)
+        seconds = self._confirm_within(message.service, message.purpose, message.channel)
         if seconds is None or not message.another_follows:
             return None
         due = now + seconds
@@ -137,20 +137,19 @@ class Receipts:
 
     async def _take_over(self, record: Record, now: float, *, leased: bool) -> Message | None:
         message = self._opened(record)
-        if message is not None and now + min_life(message.ttl) <= message.expires_at:
-            successor = self._succession.next_of(message, record, now)
-            if successor is not None and await self._write(message, successor, now, leased=leased):
-                return successor
-        await self._database.write(Move((sql.CONFIRM_NO_MORE, (record["id"], now))))
-        return None
+        if message is None or now + min_life(message.ttl) > message.expires_at:
+            await self._database.write(Move((sql.CONFIRM_NO_MORE, (record["id"], now))))
+            return None
+        told_of_it = told(EventName.MESSAGE_UNCONFIRMED, now, message, attempt=message.attempts)
+        move = recorded((sql.UNCONFIRM, (message.id, now)), [], [told_of_it])
 
-    async def _write(self, message: Message, successor: Message, now: float, *, leased: bool) -> bool:
-        unconfirmed = told(EventName.MESSAGE_UNCONFIRMED, now, message, attempt=message.attempts)
-        write, queued = self._succession.born(successor, now, leased=leased)
-        wakes = () if leased else (topic(successor.channel),)
-        return await self._database.write(
-            recorded((sql.UNCONFIRM, (message.id, now)), [write], [unconfirmed, queued], wakes=wakes)
-        )
+        async def work(connection: Connection) -> Message | None:
+            successor = await self._succession.follow(connection, message, record, now, move, leased=leased)
+            if successor is None:
+                await connection.apply(Move(None, [(sql.CONFIRM_NO_MORE, (record["id"], now))]))
+            return successor
+
+        return await self._database.run(work)
 
     def _opened(self, record: Record) -> Message | None:
         try:

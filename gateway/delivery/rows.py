@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message
-from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route
+from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.statement import Row
@@ -32,6 +32,9 @@ def row_of(message: Message, status: MessageStatus, *, due_at: float, lease: str
         message.expires_at,
         message.started_at,
         *(None,) * 8,
+        message.recipient_hash,
+        message.counted,
+        message.block_hash,
     )
 
 
@@ -61,19 +64,26 @@ def opened(sealer: Sealer, record: Record) -> Message:
         code=_code(sealer, owner, record),
         params=open_params(sealer, owner, record["params_sealed"]),
         unknowns=record["unknowns"] or 0,
+        bind=open_bind(sealer, owner, record["bind_sealed"]),
     )
 
 
-def following(sealer: Sealer, message: Message, record: Record, now: float) -> Message:
-    """Return the message for the next channel of the route that ``record`` holds. Raises ``UnsealError``."""
+def following(sealer: Sealer, message: Message, record: Record, now: float, ahead: int = 1) -> Message:
+    """Return the message for the channel so many steps ahead on the route that ``record`` holds.
+
+    Raises ``UnsealError``.
+    """
     owner = Owner(message.verification_id, message.service, message.purpose)
-    stop = route(sealer, owner, record)[message.step + 1]
+    stops = route(sealer, owner, record)
+    stop = stops[message.step + ahead]
+    # Whoever was sent to a moment ago is not counted again: it is the same send, by another channel.
+    elsewhere = stop.hash != stops[message.step].hash
     assert stop.address is not None, "a channel that waits for its subscriber is alone on its route"
     return replace(
         message,
         id=new_id("msg", now),
         channel=stop.channel,
-        step=message.step + 1,
+        step=message.step + ahead,
         locale=stop.locale or record["locale"],
         attempts=0,
         skipped=0,
@@ -82,6 +92,9 @@ def following(sealer: Sealer, message: Message, record: Record, now: float) -> M
         started_at=None,
         recipient=stop.recipient,
         address=stop.address,
+        recipient_hash=bytes.fromhex(stop.hash),
+        counted=1 if elsewhere else None,
+        block_hash=bytes.fromhex(stop.block) if elsewhere and stop.block is not None else None,
     )
 
 

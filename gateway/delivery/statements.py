@@ -119,6 +119,13 @@ FOLLOW = Statement(
     key=(0,),
 )
 
+#: Nothing took over after all: every channel after it was refused by a limit.
+UNFOLLOW = Statement(
+    "message.unfollow",
+    {"id": "text"},
+    """UPDATE message SET followed_at = NULL FROM r WHERE message.id = r.id""",
+)
+
 #: The same where a message was sent and no report of its delivery came in the time its service allows.
 UNCONFIRM = Statement(
     "message.unconfirm",
@@ -223,6 +230,7 @@ _PAYLOAD = """id, verification_id, service, channel, step, generation, attempts,
     (SELECT v.expires_at - v.created_at FROM verification v WHERE v.id = message.verification_id) AS ttl,
     (SELECT v.code_sealed FROM verification v WHERE v.id = message.verification_id) AS code_sealed,
     (SELECT v.params_sealed FROM verification v WHERE v.id = message.verification_id) AS params_sealed,
+    (SELECT v.bind_sealed FROM verification v WHERE v.id = message.verification_id) AS bind_sealed,
     (SELECT v.route_sealed FROM verification v WHERE v.id = message.verification_id) AS route_sealed"""
 
 _DUE = "SELECT id FROM message WHERE status = 'queued' AND channel = :channel"

@@ -10,10 +10,11 @@ from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import LEASE, Message, topic
 from gateway.delivery.rows import following, row_of
+from gateway.delivery.sends import Sends
 from gateway.delivery.telling import told
 from gateway.events.event import Event, EventName, recorded
 from gateway.storage.sealing import Sealer, UnsealError
-from gateway.storage.unit import Connection, Record, Write
+from gateway.storage.unit import Connection, Move, Record, Write
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +30,11 @@ class OnRouteEnd(Protocol):
 class Succession:
     """The steps of every route, as ``node`` takes them."""
 
-    def __init__(self, sealer: Sealer, node: str, on_route_end: OnRouteEnd) -> None:
+    def __init__(self, sealer: Sealer, node: str, on_route_end: OnRouteEnd, sends: Sends) -> None:
         self._sealer = sealer
         self._node = node
         self._on_route_end = on_route_end
+        self._sends = sends
 
     def born(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
         """Return the write and the event of a fresh message.
@@ -43,15 +45,15 @@ class Succession:
         row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
         return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
 
-    def next_of(self, message: Message, record: Record, now: float) -> Message | None:
-        """Return the message for the channel after this one's; ``None`` where there is none, or none can be opened.
+    def next_of(self, message: Message, record: Record, now: float, ahead: int = 1) -> Message | None:
+        """Return the message for the channel so many steps after this one's; ``None`` where none is, or can be opened.
 
         ``record`` holds the verification's ``route_sealed`` and ``locale``.
         """
-        if not message.another_follows:
+        if message.step + ahead >= message.steps:
             return None
         try:
-            return following(self._sealer, message, record, now)
+            return following(self._sealer, message, record, now, ahead)
         except UnsealError as error:
             # Its addresses were erased since, or its key has left the ring: nobody else could go on either.
             _log.error("a route cannot be opened: %s", error, extra={"message_id": message.id})
@@ -68,19 +70,36 @@ class Succession:
         """
         if alive:
             for record in await connection.fetch(sql.STANDING, id=message.id):
-                successor = self.next_of(message, record, now)
-                if successor is not None and await self._follow(connection, message, successor, now, leased=leased):
+                follow = recorded((sql.FOLLOW, (message.id, now)), [], [])
+                successor = await self.follow(connection, message, record, now, follow, leased=leased)
+                if successor is not None:
                     return successor if leased else None
         await self.end(connection, message.verification_id, now)
+        return None
+
+    async def follow(
+        self, connection: Connection, message: Message, record: Record, now: float, move: Move, *, leased: bool
+    ) -> Message | None:
+        """Have the next channel take over that may, if ``move`` holds: it says that one does, once.
+
+        Returns its message. ``None`` where none is left, each one's limits refuse it, or the move did not hold; then
+        ``message`` was not followed.
+        """
+        successor = self.next_of(message, record, now)
+        if successor is None or not await connection.apply(move):
+            return None
+        ahead = 1
+        while successor is not None:
+            if successor.counted is None or await self._sends.allow(connection, successor, now) is None:
+                write, event = self.born(successor, now, leased=leased)
+                wakes = () if leased else (topic(successor.channel),)
+                await connection.apply(recorded(None, [write], [event], wakes=wakes))
+                return successor
+            ahead += 1
+            successor = self.next_of(message, record, now, ahead)
+        await connection.apply(Move(None, [(sql.UNFOLLOW, (message.id,))]))
         return None
 
     async def end(self, connection: Connection, verification_id: str, now: float) -> None:
         """Say that a message ended and nothing follows it."""
         await self._on_route_end(connection, verification_id, now)
-
-    async def _follow(
-        self, connection: Connection, message: Message, successor: Message, now: float, *, leased: bool
-    ) -> bool:
-        write, event = self.born(successor, now, leased=leased)
-        wakes = () if leased else (topic(successor.channel),)
-        return await connection.apply(recorded((sql.FOLLOW, (message.id, now)), [write], [event], wakes=wakes))

@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.storage.statement import Row, insert_into
-from gateway.storage.unit import Move, Write
+from gateway.storage.unit import Guard, Move, Write
 from gateway.value import Value
 
 
@@ -66,6 +66,14 @@ class EventName(StrEnum):
     MESSAGE_DELETED = "message.deleted"
     #: It could neither be edited nor deleted, and stays in the chat as it was sent.
     MESSAGE_LEFT = "message.left"
+    #: A limit would have refused this, and only observes.
+    LIMIT_OBSERVED = "limit.observed"
+    #: A limit skipped a channel of a route.
+    LIMIT_REFUSED = "limit.refused"
+    #: An operator lifted what was counted against a recipient.
+    RECIPIENT_UNLOCKED = "recipient.unlocked"
+    #: A recipient's data was erased.
+    RECIPIENT_ERASED = "recipient.erased"
     #: A person was asked to open the bot.
     SUBSCRIBER_CREATED = "subscriber.created"
     #: A person confirmed in the chat.
@@ -82,6 +90,22 @@ class EventName(StrEnum):
     SUBSCRIBER_MUTED = "subscriber.muted"
     #: A person wants a service's codes in the chat again.
     SUBSCRIBER_UNMUTED = "subscriber.unmuted"
+    #: An authenticator app was enrolled for a person.
+    AUTHENTICATOR_CREATED = "authenticator.created"
+    #: Its first right code was given.
+    AUTHENTICATOR_ACTIVATED = "authenticator.activated"
+    #: A further right code of it was given.
+    AUTHENTICATOR_CHECKED = "authenticator.checked"
+    #: A wrong or used code, or a wrong recovery code, was given.
+    AUTHENTICATOR_FAILED = "authenticator.failed"
+    #: Its person failed so often that nothing is compared for a while.
+    AUTHENTICATOR_LOCKED = "authenticator.locked"
+    #: A recovery code took its place.
+    AUTHENTICATOR_RECOVERED = "authenticator.recovered"
+    #: New recovery codes were made; those before ended.
+    AUTHENTICATOR_RENEWED = "authenticator.renewed"
+    #: The service deleted it, or nobody activated it in time.
+    AUTHENTICATOR_DELETED = "authenticator.deleted"
     #: Too many of a channel's sends fail: nothing is sent by it for a while.
     CHANNEL_OPENED = "channel.opened"
     #: A channel's sends succeed again.
@@ -164,9 +188,16 @@ def _row(item: Event) -> Row:
     )
 
 
-def recorded(guard: Write | None, then: Sequence[Write], events: Sequence[Event], *, wakes: Sequence[str] = ()) -> Move:
+def recorded(
+    guard: Write | None,
+    then: Sequence[Write],
+    events: Sequence[Event],
+    *,
+    wakes: Sequence[str] = (),
+    first: Sequence[Guard] = (),
+) -> Move:
     """Return the move that writes ``then`` and ``events`` if ``guard`` holds, and logs them once committed.
 
-    ``wakes`` are the topics that are woken then.
+    ``wakes`` are the topics that are woken then, ``first`` the guards that are asked before.
     """
-    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events), wakes)
+    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events), wakes, first)

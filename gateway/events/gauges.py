@@ -35,6 +35,8 @@ class Watched:
     keeps_house: Callable[[], bool] | None = None
     #: Rows this node's house-keeping has ended or deleted since the start, by duty.
     housekeeping: Callable[[], Mapping[str, int]] | None = None
+    #: What services with an allowance spent today, on all nodes.
+    spent: Callable[[], Mapping[str, float]] | None = None
 
 
 class Gauges(Collector):
@@ -73,6 +75,13 @@ class Gauges(Collector):
             for duty, number in sorted(watched.housekeeping().items()):
                 rows.add_metric([duty], number)
             yield rows
+        if watched.spent is not None:
+            spent = self._family(
+                "spent_today", "What a service's sends cost since midnight UTC, all nodes'.", "service"
+            )
+            for service, amount in sorted(watched.spent().items()):
+                spent.add_metric([service], amount)
+            yield spent
 
     def _of_the_database(self, census: Census) -> Iterator[Metric]:
         latest = census.latest

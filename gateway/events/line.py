@@ -19,6 +19,7 @@ WARNINGS: Final = frozenset(
         EventName.MESSAGE_FAILED,
         EventName.MESSAGE_UNDELIVERED,
         EventName.MESSAGE_RESCUED,
+        EventName.LIMIT_REFUSED,
         EventName.CHANNEL_OPENED,
         EventName.CHANNEL_STOPPED,
         EventName.WEBHOOK_FAILED,

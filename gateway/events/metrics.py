@@ -26,14 +26,16 @@ NAMESPACE: Final = "otp_gateway"
 OTHER: Final = "other"
 #: The reason of an attempt that needs none.
 NONE: Final = "none"
-#: What a request can be refused with: a limit by its key in the configuration, else the problem's code.
+#: Limits by their keys in the configuration, and those that are fixed: wrong codes in a row, failures at authenticators.
+LIMITS: Final = frozenset({*LimitSettings.model_fields, "consecutive_wrong", "authenticator"} - {"mode"})
+#: What a request can be refused with: a limit, else the problem's code.
 REFUSALS: Final = frozenset(
     {
         *("already_approved", "canceled", "expired", "failed", "forbidden", "idempotency_conflict"),
         *("idempotency_mismatch", "internal_error", "invalid_request", "max_attempts_reached", "method_not_allowed"),
         *("not_found", "recipient_refused", "request_timeout", "too_large", "unauthorized", "unavailable"),
         *("unsupported_media_type", "wrong_code"),
-        *LimitSettings.model_fields,
+        *LIMITS,
     }
 )
 #: What can become of one try to tell an application.
@@ -69,6 +71,8 @@ _CHANNEL_CHANGES: Final = (
     EventName.CHANNEL_STOPPED,
     EventName.CHANNEL_RESUMED,
 )
+#: What a limit did beside refusing a request.
+_LIMIT_EFFECTS: Final = {EventName.LIMIT_OBSERVED: "observed", EventName.LIMIT_REFUSED: "skipped"}
 _WEBHOOK_ENDS: Final = (EventName.WEBHOOK_FAILED, EventName.WEBHOOK_DISABLED)
 
 #: Counts one more of something.
@@ -147,6 +151,7 @@ class Metrics:
         self._created = counter("verifications_created", "Verifications that were accepted.", "service")
         self._ended = counter("verifications_ended", "Verifications that ended, by how.", "service", "status")
         self._refusals = counter("refusals", "Requests that were refused: by which limit, else by code.", "code")
+        self._limits = counter("limits", "What limits did beside refusing requests.", "service", "limit", "effect")
         self._attempts = counter("attempts", "Calls to providers that ended.", "channel", "outcome", "reason")
         self._arrived = counter("messages_ended", "Messages that came to a status.", "channel", "status")
         self._duplicates = counter(
@@ -189,6 +194,9 @@ class Metrics:
             yield self._ended.labels(_among(event.service, self._services), _last_word(name)).inc
         elif name in _WEBHOOK_ENDS:
             yield self._webhooks.labels(_among(event.service, self._services), _last_word(name)).inc
+        elif name in _LIMIT_EFFECTS:
+            limit, effect = _among(event.reason, LIMITS), _LIMIT_EFFECTS[name]
+            yield self._limits.labels(_among(event.service, self._services), limit, effect).inc
         elif name in _CHANNEL_CHANGES:
             yield self._changes.labels(_among(event.channel, self._channels), _last_word(name)).inc
         elif event.channel is not None:

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from gateway.housekeeping.house import Duty
+from gateway.housekeeping.house import Duty, Sleep
 from gateway.storage.sqlite import connect
 from gateway.storage.unit import StorageError
 
@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 EVERY: Final = 60.0
 #: Seconds it may keep writers waiting for a reader who is still at an old state; then it is tried again later.
 PATIENCE: Final = 0.02
+#: Tries at emptying it for somebody who waits for that, and seconds between them.
+TRIES: Final = 40
+PAUSE: Final = 0.05
 #: Bytes of a log that somebody should know of: a reader holds it open for minutes.
 LARGE: Final = 256 * 1024 * 1024
 
@@ -49,15 +52,32 @@ class Checkpoint:
             _log.warning("SQLite's log has %d MiB: something has been reading for long", left // 2**20)
         return 0
 
-    def _empty(self) -> None:
+    async def clear(self, *, tries: int = TRIES, sleep: Sleep = asyncio.sleep) -> bool:
+        """Have all that was written by now leave the log; return whether that came about.
+
+        Who reads for long, or another process that writes without a pause, puts it off: then the duty does it later.
+        Raises ``StorageError``.
+        """
+        for number in range(tries):
+            if number:
+                await sleep(PAUSE)
+            if not self._size() or await asyncio.to_thread(self._empty):
+                return True
+        _log.warning(
+            "SQLite's log could not be emptied: something reads it all the time; it is tried again each minute"
+        )
+        return False
+
+    def _empty(self) -> bool:
         try:
             with closing(connect(self._path, PATIENCE)) as connection:
                 # First what holds up nobody: copying and its fsync. The rest, with the writers' lock, is short then.
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # SQLite's texts hold no values.
             raise StorageError(f"SQLite: {error}") from None
+        return not busy
 
     def _size(self) -> int:
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from email.utils import formatdate
 from typing import Any, ClassVar, Self, TypeVar
 
 import uvicorn
@@ -119,6 +121,8 @@ class HttpSandbox:
         self.port = port
         #: How the server is told to misbehave.
         self.faults = Faults()
+        #: The time it tells in answers that are ``dated``, in seconds since the Unix epoch.
+        self.clock: Callable[[], float] = time.time
         app = Starlette(routes=list(routes), exception_handlers={RequestTooLargeError: _too_large})
         self._app: ASGIApp = app if self.browsed else _NotForSites(app)
 
@@ -146,6 +150,11 @@ class HttpSandbox:
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.end()
+
+    def dated(self, response: Response) -> Response:
+        """Let an answer tell the server's time, as every answer of a provider does."""
+        response.headers["Date"] = formatdate(self.clock(), usegmt=True)
+        return response
 
     def drop(self, request: Request) -> None:
         """Cut the connection ``request`` came on, without an answer."""

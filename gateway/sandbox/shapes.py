@@ -20,8 +20,13 @@ Json = dict[str, Any]
 #: Messages of a chat that are shown.
 CHAT_MESSAGES = 50
 
-#: What a code looks like in a text: a word of digits, or of capitals with a digit; not a part of something longer.
-_CODES = (re.compile(r"(?<![\w+#.-])[0-9]{4,10}(?![\w-])"), re.compile(r"(?<![\w+.-])(?=[A-Z]*[0-9])[0-9A-Z]{4,10}\b"))
+#: What a code looks like in a text: a word of digits, groups of unambiguous characters, or a word of capitals with a
+#: digit; not a part of something longer.
+_CODES = (
+    re.compile(r"(?<![\w+#.-])[0-9]{4,10}(?![\w-])"),
+    re.compile(r"(?<![\w+#.-])[2-9CFGHJMPQRVWX]{3,4}(?:-[2-9CFGHJMPQRVWX]{2,4})+(?![\w-])"),
+    re.compile(r"(?<![\w+.-])(?=[A-Z]*[0-9])[0-9A-Z]{4,10}\b"),
+)
 
 
 def letter_item(letter: Letter) -> Json:

@@ -9,13 +9,14 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from gateway.sandbox.fault import Fault, Faults
 from gateway.sandbox.inbox import Inbox, Letter
 from gateway.sandbox.loopback import listen, listening_address
 from gateway.sandbox.mail_text import plain_text, subject
-from gateway.sandbox.smtp_mail import Transaction
+from gateway.sandbox.smtp_mail import EXTENSIONS, Transaction
 from gateway.sandbox.smtp_reports import Reporter, ReportsTo
 from gateway.sandbox.smtp_session import Session
 
@@ -52,6 +53,10 @@ class SmtpSandbox:
         self.require_auth = require_auth
         #: How the server is told to misbehave.
         self.faults = Faults()
+        #: What EHLO offers; a server of other abilities has fewer.
+        self.extensions: Sequence[str] = EXTENSIONS
+        #: Senders that MAIL refuses, whoever logs in.
+        self.refused_senders: Collection[str] = frozenset()
         #: Connections ever accepted.
         self.connections = 0
         #: DATA commands received, refused ones included.

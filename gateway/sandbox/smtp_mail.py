@@ -9,6 +9,8 @@ from gateway.sandbox.fault import Planned
 
 #: Bytes of one mail, announced as SIZE (RFC 1870).
 MAX_MESSAGE = 25 * 1024 * 1024
+#: What EHLO offers beside STARTTLS and AUTH.
+EXTENSIONS = ("PIPELINING", f"SIZE {MAX_MESSAGE}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
 #: Recipients of one mail (RFC 5321 section 4.5.3.1.8).
 MAX_RECIPIENTS = 100
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, Protocol, cast
 
 from gateway.sandbox.fault import Fault, Faults
@@ -34,6 +34,8 @@ class Server(Protocol):
     require_auth: tuple[str, str] | None
     faults: Faults
     deliveries: int
+    extensions: Sequence[str]
+    refused_senders: Collection[str]
 
     def opened(self, session: Session) -> None:
         """Remember a session."""
@@ -216,15 +218,7 @@ class Session(asyncio.Protocol):
     def _ehlo(self, name: str) -> None:
         if not self._hello(name):
             return
-        lines = [
-            "sandbox.localhost",
-            "PIPELINING",
-            f"SIZE {MAX_MESSAGE}",
-            "8BITMIME",
-            "ENHANCEDSTATUSCODES",
-            "DSN",
-            "SMTPUTF8",
-        ]
+        lines = ["sandbox.localhost", *self._server.extensions]
         if self._may_secure():
             lines.append("STARTTLS")
         else:
@@ -269,6 +263,8 @@ class Session(asyncio.Protocol):
             self._say("503 5.5.1 A mail is under way")
         elif path is None:
             self._say("501 5.5.4 Syntax: MAIL FROM:<address>")
+        elif path[0] in self._server.refused_senders:
+            self._say(f"553 5.7.1 <{path[0]}>: Sender address rejected: not owned by user")
         else:
             self._begin(*path)
 

@@ -35,6 +35,9 @@ Json = dict[str, Any]
 MAX_UPDATES = 100
 MAX_POLL = 50
 
+#: Methods by which somebody looks at the bot: their answers tell the time.
+_LOOKS = frozenset({"getMe", "getWebhookInfo"})
+
 _NOT_MODIFIED = (
     "message is not modified: specified new message content and reply markup are exactly the same as a current "
     "content and reply markup of the message"
@@ -156,11 +159,12 @@ class TelegramSandbox(HttpSandbox):
             code = "copy_text" in str(parameters.get("reply_markup", ""))
             planned = self.faults.take(str(parameters.get("chat_id", "")), method, by_address=code)
             _raise_fault(planned, in_chat="chat_id" in parameters)
-            return await self.misbehave(request, planned) or _success(
+            answer = await self.misbehave(request, planned) or _success(
                 await self._result(request, method, parameters, body)
             )
         except ApiError as error:
-            return _failure(error)
+            answer = _failure(error)
+        return self.dated(answer) if method in _LOOKS else answer
 
     def _authorize(self, token: str) -> None:
         if not hmac.compare_digest(token.encode(), self.token.encode()):

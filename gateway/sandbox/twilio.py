@@ -1,4 +1,4 @@
-"""The part of Twilio's API that sends messages: create, fetch, and signed status callbacks.
+"""The part of Twilio's API that sends messages: create, fetch, signed status callbacks, and what it says of the account.
 
 https://www.twilio.com/docs/messaging/api/message-resource
 """
@@ -16,6 +16,7 @@ from binascii import Error as Base64Error
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -30,6 +31,7 @@ from gateway.sandbox.fault import Fault, Planned
 from gateway.sandbox.http import HttpSandbox, read_body
 from gateway.sandbox.inbox import Inbox, Letter
 from gateway.sandbox.loopback import is_loopback
+from gateway.sandbox.twilio_account import TwilioAccount
 
 API_VERSION = "2010-04-01"
 #: Seconds a status callback may take; Twilio gives 15.
@@ -91,10 +93,18 @@ class TwilioSandbox(HttpSandbox):
         routes = [
             Route(f"{_ACCOUNT}/Messages.json", self._create, methods=["POST"]),
             Route(f"{_ACCOUNT}/Messages/{{sid}}.json", self._fetch, methods=["GET"]),
+            Route(f"{_ACCOUNT}.json", partial(self._look, "account"), methods=["GET"]),
+            Route(f"{_ACCOUNT}/IncomingPhoneNumbers.json", partial(self._look, "numbers"), methods=["GET"]),
+            Route(f"{_ACCOUNT}/SMS/ShortCodes.json", partial(self._look, "short codes"), methods=["GET"]),
+            # At Twilio these are on a host of their own.
+            Route("/v1/Services/{service}", partial(self._look, "service"), methods=["GET"]),
+            Route("/v1/Services/{service}/{pool}", partial(self._look, "pool"), methods=["GET"]),
         ]
         super().__init__(routes, host=host, port=port, allow_remote=allow_remote)
         self.inbox = inbox
         self.account_sid = account_sid
+        #: What the account is and owns.
+        self.account = TwilioAccount(account_sid)
         self.auth_token = auth_token
         self.callbacks = callbacks
         #: Message creations received, refused ones included.
@@ -159,15 +169,17 @@ class TwilioSandbox(HttpSandbox):
             return refused.response()
         return self._accept(fields, body, lost=planned.fault is Fault.LOSE)
 
-    def _authenticated(self, request: Request) -> bool:
+    def _authenticated(self, request: Request, *, by_key: bool = True) -> bool:
+        """Tell whether a request is the account's, or where ``by_key`` one of its API keys'."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         try:
             credentials = base64.b64decode(given, validate=True)
         except (Base64Error, ValueError):
             return False
-        right = f"{self.account_sid}:{self.auth_token}".encode()
-        ours = request.path_params["account"] == self.account_sid
-        return scheme.lower() == "basic" and ours and hmac.compare_digest(credentials, right)
+        keys = {self.account_sid: self.auth_token} | (self.account.api_keys if by_key else {})
+        right = any(hmac.compare_digest(credentials, f"{user}:{secret}".encode()) for user, secret in keys.items())
+        ours = request.path_params.get("account", self.account_sid) == self.account_sid
+        return scheme.lower() == "basic" and ours and right
 
     def _accept(self, fields: Mapping[str, str], body: bytes, *, lost: bool) -> Response:
         sid = f"SM{secrets.token_hex(16)}"
@@ -232,6 +244,32 @@ class TwilioSandbox(HttpSandbox):
             return errors.UNAUTHORIZED.response()
         message = self._messages.get(request.path_params["sid"])
         return errors.not_found(request.url.path).response() if message is None else JSONResponse(message)
+
+    async def _look(self, asked: str, request: Request) -> Response:
+        """Answer what the account is or has; a fault set for a resource's name, such as ``numbers``, meets it alone."""
+        await read_body(request)
+        if not self._authenticated(request, by_key=asked != "account"):
+            return self.dated(errors.UNAUTHORIZED.response())
+        planned = self.faults.take(asked, by_address=False)
+        spoiled = _fault_response(planned, {}) or await self.misbehave(request, planned)
+        if spoiled is not None:
+            return self.dated(spoiled)
+        found = self._looked_up(asked, request)
+        return self.dated(errors.not_found(request.url.path).response() if found is None else JSONResponse(found))
+
+    def _looked_up(self, asked: str, request: Request) -> dict[str, Any] | None:
+        """Return a resource of the account's by its name, ``None`` where there is none."""
+        match asked:
+            case "numbers":
+                return self.account.found_numbers(request.query_params.get("PhoneNumber", ""))
+            case "short codes":
+                return self.account.found_short_codes(request.query_params.get("ShortCode", ""))
+            case "service":
+                return self.account.service(request.path_params["service"])
+            case "pool":
+                return self.account.pool(request.path_params["service"], request.path_params["pool"])
+            case _:
+                return self.account.resource()
 
 
 def _fault_response(planned: Planned, fields: Mapping[str, str]) -> Response | None:

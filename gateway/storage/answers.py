@@ -15,9 +15,9 @@ from gateway.clock import Clock
 from gateway.errors import IdempotencyConflict, IdempotencyMismatch
 from gateway.storage import models
 from gateway.storage.database import Database
-from gateway.storage.sealing import Sealer
+from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Connection, Move, Record
+from gateway.storage.unit import Connection, Move, Record, Write
 
 #: Seconds an answer is kept.
 KEPT = 24 * 3600.0
@@ -40,6 +40,16 @@ _FILL = Statement(
 )
 _FIND = """SELECT fingerprint, sealed FROM idempotent_answer
     WHERE service = :service AND key_hash = :key_hash AND created_at > :oldest"""
+#: An answer is changed after it was given, unless it was given anew meanwhile.
+_REWRITE = Statement(
+    "idempotent_answer.rewrite",
+    {"service": "text", "key_hash": "bytea", "before": "bytea", "after": "bytea"},
+    """UPDATE idempotent_answer SET sealed = r.after FROM r
+    WHERE idempotent_answer.service = r.service AND idempotent_answer.key_hash = r.key_hash
+        AND idempotent_answer.sealed = r.before""",
+)
+_PAGE = """SELECT service, key_hash, sealed FROM idempotent_answer WHERE (service, key_hash) > (:service, :key_hash)
+    ORDER BY service, key_hash LIMIT 100"""
 _FORGET = """DELETE FROM idempotent_answer WHERE (service, key_hash) IN
     (SELECT service, key_hash FROM idempotent_answer WHERE created_at <= :oldest ORDER BY created_at
         LIMIT CAST(:number AS bigint))
@@ -101,6 +111,30 @@ class Answers:
         """Delete up to ``limit`` answers that are older than a day and return how many there were."""
         oldest = self._clock.now() - KEPT
         return len(await self._database.run(lambda connection: connection.fetch(_FORGET, oldest=oldest, number=limit)))
+
+    async def rewrite(self, change: Callable[[bytes], bytes | None]) -> int:
+        """Give every answer to ``change`` and keep what it returns instead, unless that is ``None``.
+
+        Returns how many were changed. What cannot be opened is left as it is. Raises ``StorageError``.
+        """
+        changed, after = 0, ("", b"")
+        while page := await self._database.fetch(_PAGE, service=after[0], key_hash=after[1]):
+            writes = [write for record in page if (write := self._rewritten(record, change)) is not None]
+            if writes:
+                await self._database.write(Move(None, writes))
+                changed += len(writes)
+            after = page[-1]["service"], bytes(page[-1]["key_hash"])
+        return changed
+
+    def _rewritten(self, record: Record, change: Callable[[bytes], bytes | None]) -> Write | None:
+        place = _place(record["service"], bytes(record["key_hash"]))
+        try:
+            plain = change(self._sealer.open(record["sealed"], place))
+        except UnsealError:
+            return None
+        if plain is None:
+            return None
+        return _REWRITE, (record["service"], record["key_hash"], record["sealed"], self._sealer.seal(plain, place))
 
     def _opened(self, service: str, key_hash: bytes, record: Record, fingerprint: bytes) -> bytes:
         if not hmac.compare_digest(record["fingerprint"], fingerprint):

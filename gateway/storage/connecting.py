@@ -36,6 +36,8 @@ _SERVER_SETTINGS: Mapping[str, str] = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # Statements as short as these are never worth compiling, whatever the planner makes of a table it has not looked at.
+    "jit": "off",
     # A node that was stopped amid a transaction holds its rows no longer than that.
     "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT + GRACE:g}s",
     # The server's own probes: of a node that vanished it rolls back what is open.

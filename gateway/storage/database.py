@@ -132,10 +132,21 @@ class Database:
         return len(self._waiting)
 
     async def write(self, move: Move) -> bool:
-        """Write a move durably and return whether its guard held. Raises ``StorageError``."""
+        """Write a move durably and return whether its guards held. Raises ``StorageError``."""
         if self._alongside is not None:
             move = self._accompanied(move)
         return bool(await self._submit(move))
+
+    async def claim(self, move: Move) -> Record | None:
+        """Write a move durably and return the row its last guard wrote; ``None`` where a guard did not hold.
+
+        Raises ``StorageError``.
+        """
+        assert move.guard is not None, "without a guard there is no row to return"
+        if self._alongside is not None:
+            move = self._accompanied(move)
+        row: Record | None = await self._submit(move)
+        return row
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run a work in a transaction and return its value once that is durable.
@@ -156,7 +167,8 @@ class Database:
         writes = self._alongside(move.notes) if move.notes else ()
         if not writes:
             return move
-        return Move(move.guard, (*move.then, *writes), move.notes, (*move.wakes, *self._alongside_wakes))
+        wakes = (*move.wakes, *self._alongside_wakes)
+        return Move(move.guard, (*move.then, *writes), move.notes, wakes, move.first)
 
     def _accompanied_work(self, work: Callable[[Connection], Awaitable[T]]) -> Callable[[Connection], Awaitable[T]]:
         return lambda connection: work(_Accompanied(connection, self._accompanied))
@@ -191,12 +203,11 @@ class Database:
         seen: set[tuple[object, ...]] = set()
         while self._waiting and len(batch) < MAX_BATCH:
             item = self._waiting.popleft()
-            identity = item.unit.identity if isinstance(item.unit, Move) else None
-            if identity is not None and identity in seen:
+            identities = item.unit.identities if isinstance(item.unit, Move) else ()
+            if identities and not seen.isdisjoint(identities):
                 later.append(item)
                 continue
-            if identity is not None:
-                seen.add(identity)
+            seen.update(identities)
             batch.append(item)
         self._waiting.extendleft(reversed(later))
         return batch
@@ -275,6 +286,9 @@ class _Accompanied:
 
     async def apply(self, move: Move) -> bool:
         return await self._connection.apply(self._accompanied(move))
+
+    async def claim(self, move: Move) -> Record | None:
+        return await self._connection.claim(self._accompanied(move))
 
 
 def _is_gone(error: StorageError) -> bool:

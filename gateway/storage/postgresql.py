@@ -18,7 +18,7 @@ from gateway.storage.database import Done
 from gateway.storage.listener import Listener
 from gateway.storage.readers import Readers
 from gateway.storage.statement import Row, Statement, numbered
-from gateway.storage.unit import Connection, Move, Record, StorageUnavailableError, Unit
+from gateway.storage.unit import Connection, Move, Record, StorageUnavailableError, Unit, Write
 from gateway.storage.wakes import Wakes
 
 #: Seconds a transaction may take to begin or to be rolled back: nothing is done then, so a server that takes longer
@@ -174,11 +174,9 @@ async def _write_all(writer: Connected, units: Sequence[Unit]) -> list[Done]:
     follow: dict[Statement, list[Row]] = {}
     for place, move in moves.items():
         if place in held:
-            outcomes[place] = Done(value=True, notes=move.notes, wakes=move.wakes)
+            outcomes[place] = Done(value=held[place], notes=move.notes, wakes=move.wakes)
             for statement, row in move.then:
                 follow.setdefault(statement, []).append(row)
-        else:
-            outcomes[place] = Done(value=False)
     for statement, rows in follow.items():
         await _execute(writer, statement, rows)
     for place, unit in enumerate(units):
@@ -187,21 +185,53 @@ async def _write_all(writer: Connected, units: Sequence[Unit]) -> list[Done]:
     return outcomes
 
 
-async def _held(writer: Connected, moves: dict[int, Move]) -> set[int]:
-    """Write every guard, one statement a kind, and return the places of the moves whose guard held."""
-    held = set()
-    kinds: dict[Statement, dict[Key, tuple[int, Row]]] = {}
-    for place, move in moves.items():
-        if move.guard is None:
-            held.add(place)
-            continue
-        statement, row = move.guard
-        kinds.setdefault(statement, {})[tuple(row[at] for at in statement.key)] = place, row
-    for statement, guards in kinds.items():
-        # In the order of their keys, so that two nodes never wait for each other's rows crosswise.
-        rows = [guards[key][1] for key in sorted(guards)]
-        held.update(guards[tuple(record)][0] for record in await _execute(writer, statement, rows))
+async def _held(writer: Connected, moves: dict[int, Move]) -> dict[int, Any]:
+    """Write every guard, and return what the moves whose guards held are answered, by their places.
+
+    The first guards of all moves go before the second ones, and so on: of each kind one statement. So a statement
+    sees what others committed while the ones before it waited for their rows.
+    """
+    standing = {place: move.guards for place, move in moves.items()}
+    held: dict[int, Any] = {place: True for place, guards in standing.items() if not guards}
+    fallen: list[tuple[int, int]] = []
+    turn = 0
+    while asked := {place: guards[turn] for place, guards in standing.items() if turn < len(guards)}:
+        found = await _asked(writer, asked)
+        for place in asked:
+            if place not in found:
+                fallen.append((place, turn))
+                held.pop(place, None)
+                del standing[place]
+        held.update(found)
+        turn += 1
+    await _undo(writer, [(moves[place], turn) for place, turn in fallen])
     return held
+
+
+async def _asked(writer: Connected, guards: dict[int, Write]) -> dict[int, Any]:
+    """Write guards, one statement a kind, and return the rows they wrote by their places."""
+    kinds: dict[Statement, dict[Key, tuple[int, Row]]] = {}
+    for place, (statement, row) in guards.items():
+        kinds.setdefault(statement, {})[tuple(row[at] for at in statement.key)] = place, row
+    found = {}
+    for statement, rows in kinds.items():
+        # In the order of their keys, so that two nodes never wait for each other's rows crosswise.
+        written = await _execute(writer, statement, [rows[key][1] for key in sorted(rows)])
+        width = len(statement.key)
+        for record in written:
+            found[rows[tuple(record)[:width]][0]] = record
+    return found
+
+
+async def _undo(writer: Connected, fallen: Sequence[tuple[Move, int]]) -> None:
+    """Take back what the guards wrote that held before the one that did not: the ``turn``-th of its move."""
+    kinds: dict[Statement, list[Row]] = {}
+    for move, turn in fallen:
+        for item in move.first[:turn]:
+            statement, row = item.undo
+            kinds.setdefault(statement, []).append(row)
+    for statement, rows in kinds.items():
+        await _execute(writer, statement, rows)
 
 
 async def _execute(writer: Connected, statement: Statement, rows: Sequence[Row]) -> list[Any]:
@@ -234,10 +264,16 @@ class _PostgresqlConnection:
         return cast("list[Record]", await self._writer.fetch(text, *(values[name] for name in names)))
 
     async def apply(self, move: Move) -> bool:
-        if move.guard is not None and not await _execute(self._writer, move.guard[0], [move.guard[1]]):
-            return False
-        for statement, row in move.then:
-            await _execute(self._writer, statement, [row])
-        self.notes.extend(move.notes)
-        self.wakes.extend(move.wakes)
-        return True
+        return bool(await self._write(move))
+
+    async def claim(self, move: Move) -> Record | None:
+        return cast("Record | None", await self._write(move))
+
+    async def _write(self, move: Move) -> Any:
+        held = (await _held(self._writer, {0: move})).get(0)
+        if held:
+            for statement, row in move.then:
+                await _execute(self._writer, statement, [row])
+            self.notes.extend(move.notes)
+            self.wakes.extend(move.wakes)
+        return held

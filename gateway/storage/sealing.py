@@ -32,6 +32,8 @@ class Sealer:
     def __init__(self, ring: Sequence[SealingKey]) -> None:
         if not ring:
             raise ValueError("a key ring needs at least one key")
+        #: The ids of the ring's keys, the sealing one's first.
+        self.ids = tuple(item.id for item in ring)
         self._prefix = bytes((_VERSION, len(ring[0].id))) + ring[0].id.encode()
         self._ciphers = {item.id: AESGCM(_derive(item.key)) for item in ring}
         self._first = self._ciphers[ring[0].id]
@@ -70,6 +72,13 @@ class Hasher:
         """Return 32 bytes that stand for the address of that kind."""
         # BLAKE2b's keyed mode is a MAC by itself (RFC 7693 2.9), at a third of the time of HMAC.
         return hashlib.blake2b(f"{kind}\0{canonical}".encode(), key=self._key, digest_size=32).digest()
+
+
+def key_id(blob: bytes) -> str:
+    """Return the id of the key that sealed a blob; ``"?"`` where it is none."""
+    if len(blob) < 2 + _NONCE_BYTES or blob[0] != _VERSION:
+        return "?"
+    return blob[2 : 2 + blob[1]].decode("ascii", "replace")
 
 
 def token_hash(token: str) -> bytes:

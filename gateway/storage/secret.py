@@ -7,6 +7,7 @@ same one. Who holds the database alone cannot open it.
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
 from gateway.errors import ConfigError
 from gateway.storage import models
@@ -18,6 +19,8 @@ from gateway.storage.unit import Connection, Move
 _NAME = "index"
 _PLACE = "secret.index"
 _FIND = "SELECT sealed FROM secret WHERE name = :name"
+#: Finds the sealed index key for ``unopened``, where there is one.
+FIND: Final = "SELECT sealed FROM secret WHERE name = 'index'"
 _RESEAL = Statement(
     "secret.reseal",
     {"name": "text", "sealed": "bytea"},
@@ -51,3 +54,12 @@ async def index_key(database: Database, sealer: Sealer, now: float) -> bytes:
         # A key that is to leave the ring must not be the only one that opens this.
         await database.write(Move(None, [(_RESEAL, (_NAME, sealer.seal(key, _PLACE)))]))
     return key
+
+
+def unopened(sealer: Sealer, sealed: bytes) -> str | None:
+    """Say why a ring does not open the database whose index key is ``sealed``; ``None`` where it does."""
+    try:
+        sealer.open(sealed, _PLACE)
+    except UnsealError as error:
+        return str(error)
+    return None

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 from gateway.storage.database import Done
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
 from gateway.storage.statement import Row, Statement
-from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
+from gateway.storage.unit import Connection, Guard, Move, Record, StorageError, Unit
 from gateway.storage.wakes import Wakes
 
 __all__ = ["SqliteEngine", "connect"]
@@ -183,11 +183,32 @@ def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:
 
 
 def _write_move(writer: sqlite3.Connection, move: Move, follow: dict[Statement, list[Row]]) -> Done:
-    if move.guard is not None and not writer.execute(move.guard[0].sqlite, move.guard[1]).fetchall():
-        return Done(value=False)
+    held = _held(writer, move)
+    if not held:
+        return Done()
     for statement, row in move.then:
         follow.setdefault(statement, []).append(row)
-    return Done(value=True, notes=move.notes, wakes=move.wakes)
+    return Done(value=held, notes=move.notes, wakes=move.wakes)
+
+
+def _held(writer: sqlite3.Connection, move: Move) -> Any:
+    """Write a move's guards; return the row of the last, ``True`` where there is none, ``None`` if one did not hold."""
+    if move.guard is None:
+        return True
+    for place, item in enumerate(move.first):
+        if not writer.execute(item.statement.sqlite, item.row).fetchall():
+            _undo(writer, move.first[:place])
+            return None
+    statement, row = move.guard
+    if found := writer.execute(statement.sqlite, row).fetchall():
+        return found[0]
+    _undo(writer, move.first)
+    return None
+
+
+def _undo(writer: sqlite3.Connection, held: Sequence[Guard]) -> None:
+    for item in reversed(held):
+        writer.execute(item.undo[0].sqlite, item.undo[1])
 
 
 def _run_work(writer: sqlite3.Connection, work: Callable[[Connection], Awaitable[Any]]) -> Done:
@@ -227,10 +248,16 @@ class _SqliteConnection:
         return cast("list[Record]", self._writer.execute(sql, values).fetchall())
 
     async def apply(self, move: Move) -> bool:
-        if move.guard is not None and not self._writer.execute(move.guard[0].sqlite, move.guard[1]).fetchall():
-            return False
-        for statement, row in move.then:
-            self._writer.execute(statement.sqlite, row)
-        self.notes.extend(move.notes)
-        self.wakes.extend(move.wakes)
-        return True
+        return bool(self._write(move))
+
+    async def claim(self, move: Move) -> Record | None:
+        return cast("Record | None", self._write(move))
+
+    def _write(self, move: Move) -> Any:
+        held = _held(self._writer, move)
+        if held:
+            for statement, row in move.then:
+                self._writer.execute(statement.sqlite, row)
+            self.notes.extend(move.notes)
+            self.wakes.extend(move.wakes)
+        return held

@@ -29,26 +29,48 @@ class Record(Protocol):
         ...
 
 
+class Guard(Value, frozen=True):
+    """A guarded write that others follow: where one of those does not hold, ``undo`` takes it back."""
+
+    statement: Statement
+    row: Row
+    undo: Write
+
+
 class Move(Value, frozen=True):
     """A guarded write and what follows from it.
 
     ``guard`` writes a row only if the row is still in the status it leaves (or, without a guard, nothing is
-    asked); ``then`` is written in the same transaction, and only if the guard held. ``wakes`` names what is due
-    by it: topics of ``Database.wakes``, woken once it is durable, on this node and on the others.
+    asked); ``then`` is written in the same transaction, and only if the guard held. ``first`` are guards that are
+    asked before it, in order: all of them must hold, and where one does not, those before it are undone, so that a
+    move leaves all of its trace or none. ``wakes`` names what is due by it: topics of ``Database.wakes``, woken once
+    it is durable, on this node and on the others.
     """
 
     guard: Write | None
     then: Sequence[Write] = ()
     notes: Sequence[object] = ()
     wakes: Sequence[str] = ()
+    first: Sequence[Guard] = ()
 
     @property
-    def identity(self) -> tuple[object, ...] | None:
-        """What the guard writes. A batch holds a row once: a set statement cannot write it twice."""
+    def identities(self) -> list[tuple[object, ...]]:
+        """What the guards write. A batch holds a row once: a set statement cannot write it twice."""
         if self.guard is None:
-            return None
-        statement, row = self.guard
-        return (statement, *(row[place] for place in statement.key))
+            return []
+        if not self.first:
+            return [_identity(*self.guard)]
+        return [_identity(statement, row) for statement, row in self.guards]
+
+    @property
+    def guards(self) -> list[Write]:
+        """Every guard, in the order they are asked."""
+        asked = [(item.statement, item.row) for item in self.first]
+        return asked if self.guard is None else [*asked, self.guard]
+
+
+def _identity(statement: Statement, row: Row) -> tuple[object, ...]:
+    return (statement, *[row[place] for place in statement.key])
 
 
 class Fetch(Protocol):
@@ -67,7 +89,11 @@ class Connection(Protocol):
         ...
 
     async def apply(self, move: Move) -> bool:
-        """Write a move; return whether its guard held."""
+        """Write a move; return whether its guards held."""
+        ...
+
+    async def claim(self, move: Move) -> Record | None:
+        """Write a move; return the row its last guard wrote, or ``None`` where one did not hold."""
         ...
 
 

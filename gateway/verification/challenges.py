@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from gateway.verification.codes import RandomBelow
+from gateway.verification.codes import ALPHABETS, RandomBelow
 
-#: What a challenge is made of: nothing that is read as something else (0 O, 1 I L, 5 S …), and no vowels, so no words.
-ALPHABET = "23456789CFGHJMPQRVWX"
+#: What a challenge is made of: nothing that is read as something else.
+ALPHABET = ALPHABETS["unambiguous"].characters
 #: Characters of one: 34.6 bits, for one verification and as long as that lives.
 LENGTH = 8
 #: Characters of a text that is looked at; a longer one is none.

@@ -3,40 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from gateway.clock import Clock
+from gateway.config import ServiceSettings
+from gateway.config.services import LockoutSettings
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.delivery.payload import Owner, open_code
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest, NotFound, Problem, WrongCode
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
-from gateway.storage.sealing import Sealer
+from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
-from gateway.verification import codes, ending
+from gateway.verification import binding, codes, ending, proof
 from gateway.verification import statements as sql
+from gateway.verification.limits import counting
+from gateway.verification.proof import Approval, Proofs
 from gateway.verification.view import status_at
 
+#: What an unbound verification's check brings.
+_NOTHING: Mapping[str, str] = {}
+_NOBODY: Mapping[str, ServiceSettings] = {}
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What a unit of work decided. A refusal is a value: raised, it would undo the check it cost."""
-
-    refusal: Problem | None = None
+#: What a unit of work decided. A refusal is a value: raised, it would undo the check it cost.
+_Verdict = Problem | Approval
 
 
 class Checking:
-    """Checks codes and ends verifications on their services' behalf."""
+    """Checks codes and ends verifications on their services' behalf.
 
-    def __init__(self, database: Database, queue: Queue, sealer: Sealer, clock: Clock) -> None:
+    ``services`` are asked whether they lock out; of one that is not there, nobody is.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        sealer: Sealer,
+        clock: Clock,
+        hasher: Hasher,
+        proofs: Proofs,
+        services: Mapping[str, ServiceSettings] = _NOBODY,
+    ) -> None:
         self._database = database
         self._queue = queue
         self._sealer = sealer
         self._clock = clock
+        self._hasher = hasher
+        self._proofs = proofs
+        self._services = services
 
-    async def check(self, service: str, verification_id: str, given: str) -> None:
-        """Return only if ``given`` is the code, once; it is then used up.
+    async def check(self, service: str, verification_id: str, given: str, bind: Mapping[str, str] = _NOTHING) -> str:
+        """Return the proof if ``given`` is the code and ``bind`` what it is bound to, once; it is then used up.
 
         Raises ``WrongCode`` (a check is spent), ``Gone``, ``AlreadyApproved``, ``NotFound``, or
         ``InvalidRequest`` for what is no code at all (no check is spent).
@@ -45,14 +64,16 @@ class Checking:
             code = codes.read(given)
         except codes.MalformedCodeError as error:
             raise InvalidRequest.field("/code", str(error)) from None
-        now = self._clock.now()
+        # First: who is approved and gets no proof of it cannot be approved again.
+        pen, now = await self._proofs.pen(), self._clock.now()
 
         async def work(connection: Connection) -> _Verdict:
-            return await self._compare(connection, service, verification_id, code, now)
+            return await self._compare(connection, service, verification_id, code, bind, now)
 
         verdict = await self._database.run(work)
-        if verdict.refusal is not None:
-            raise verdict.refusal
+        if isinstance(verdict, Problem):
+            raise verdict
+        return self._proofs.write(pen, verdict)
 
     async def cancel(self, service: str, verification_id: str) -> None:
         """End a pending verification; nothing is sent for it afterwards. Canceling twice is the same as once.
@@ -108,20 +129,38 @@ class Checking:
         await ending.end(connection, self._queue, verification_id, held[0]["service"], status, now)
 
     async def _compare(
-        self, connection: Connection, service: str, verification_id: str, code: str, now: float
+        self,
+        connection: Connection,
+        service: str,
+        verification_id: str,
+        code: str,
+        bind: Mapping[str, str],
+        now: float,
     ) -> _Verdict:
         spent = await connection.fetch(sql.SPEND_CHECK, id=verification_id, service=service, now=now)
         if not spent:
-            return _Verdict(await ending.why_not(connection, service, verification_id, now))
+            return await ending.why_not(connection, service, verification_id, now)
         record = spent[0]
         owner = Owner(verification_id, service, record["purpose"])
-        right = open_code(self._sealer, owner, record["generation"], record["code_sealed"])
-        if codes.same(code, right):
+        given = _folded(code, codes.alphabet_named(record["alphabet"]))
+        right = codes.plain(open_code(self._sealer, owner, record["generation"], record["code_sealed"]))
+        # Both are compared in any case: an answer says nothing of which of them was wrong, nor does its time.
+        bound = binding.same(self._hasher, verification_id, record["bind_hash"], bind)
+        if codes.same(given, right) and bound:
+            approval = await proof.approved(connection, self._sealer, owner, record, bind, now)
             took = (now - record["created_at"]) * 1000
             status = VerificationStatus.APPROVED
             await ending.end(connection, self._queue, verification_id, service, status, now, milliseconds=took)
-            return _Verdict()
+            await counting.approved(connection, verification_id, record, service, now)
+            return approval
+        await counting.wrong(connection, verification_id, record, service, self._lockout(service, record), now)
         return await self._wrong(connection, service, verification_id, record["max_checks"] - record["checks"], now)
+
+    def _lockout(self, service: str, record: Record) -> LockoutSettings | None:
+        found = self._services.get(service)
+        limits = None if found is None else found.for_purpose(record["purpose"]).limits
+        # Where limits only observe, nobody is locked out.
+        return None if limits is None or limits.mode == "observe" else limits.lockout
 
     async def _wrong(
         self, connection: Connection, service: str, verification_id: str, checks_left: int, now: float
@@ -131,4 +170,12 @@ class Checking:
         if checks_left == 0:
             status = VerificationStatus.MAX_ATTEMPTS_REACHED
             await ending.end(connection, self._queue, verification_id, service, status, now)
-        return _Verdict(WrongCode("that is not the code", checks_left=checks_left))
+        return WrongCode("that is not the code", checks_left=checks_left)
+
+
+def _folded(code: str, alphabet: str) -> str:
+    """Return a read code in the case of its alphabet. Raises ``InvalidRequest``, which undoes the check it cost."""
+    try:
+        return codes.folded(code, alphabet)
+    except codes.MalformedCodeError as error:
+        raise InvalidRequest.field("/code", str(error)) from None

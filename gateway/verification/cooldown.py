@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.errors import Cooldown
-from gateway.storage.unit import Fetch
-from gateway.verification import statements as sql
 
 #: The cooldown grows with each send of a verification up to this many times its base: 30, 60, 90, 120 s.
 GROWTH = 4
@@ -15,24 +13,6 @@ GROWTH = 4
 def length(base: float, sends: int) -> float:
     """Return the seconds of cooldown after that many sends of a verification (1 …)."""
     return base * min(sends, GROWTH)
-
-
-async def running(fetch: Fetch, service: str, address_hash: bytes, *, base: float, now: float) -> Cooldown:
-    """Return the refusal for the cooldown that runs for a recipient; ``fetch`` reads within or beside a transaction."""
-    for record in await fetch(sql.COOLDOWN, service=service, hash=address_hash):
-        return refusal(record["until"] - now, record["verification_id"], base=base)
-    # It ended between the refused write and this look.
-    return refusal(1.0, None, base=base)
-
-
-async def refuse_early(fetch: Fetch, service: str, address_hash: bytes, *, base: float, now: float) -> None:
-    """Refuse while a cooldown runs, before anything is done that the refused write would not undo.
-
-    Raises ``Cooldown``. That nobody was sooner is still for the write to find out.
-    """
-    for record in await fetch(sql.COOLDOWN, service=service, hash=address_hash):
-        if record["until"] > now:
-            raise refusal(record["until"] - now, record["verification_id"], base=base)
 
 
 def refusal(wait: float, verification_id: str | None, *, base: float) -> Cooldown:

@@ -37,17 +37,21 @@ async def end(
     now: float,
     *,
     milliseconds: float | None = None,
+    reason: str | None = None,
 ) -> bool:
     """End a pending verification as ``status``, within a transaction; return whether it was still pending."""
-    told = event(_EVENTS[status], now, service, verification_id=verification_id, milliseconds=milliseconds)
+    told = event(
+        _EVENTS[status], now, service, verification_id=verification_id, milliseconds=milliseconds, reason=reason
+    )
     if not await connection.apply(recorded((sql.END, (verification_id, status, now)), [], [told])):
         return False
+    # Before anything is given back: a send, too, waits for its recipient's cooldown first.
+    if await _ends_cooldown(connection, verification_id, status):
+        await connection.fetch(sql.END_COOLDOWN, id=verification_id)
     expired = status is VerificationStatus.EXPIRED
     message_status = MessageStatus.EXPIRED if expired else MessageStatus.CANCELED
     await queue.close(connection, verification_id, message_status, now)
     await queue.revise(connection, verification_id, now)
-    if await _ends_cooldown(connection, verification_id, status):
-        await connection.fetch(sql.END_COOLDOWN, id=verification_id)
     return True
 
 

@@ -8,14 +8,22 @@ from itertools import groupby
 
 from channels.base import InvalidAddressError, Normalize
 from gateway.clock import Clock
+from gateway.config import ServiceSettings
 from gateway.errors import NotFound
 from gateway.storage.database import Database
 from gateway.storage.sealing import Hasher
 from gateway.storage.unit import Record
 from gateway.verification import statements as sql
+from gateway.verification.limits.claims import sends_left
+from gateway.verification.limits.windows import running
 from gateway.verification.view import AttemptView, EventView, MessageView, VerificationView, view_of
 
-_MESSAGES = """SELECT id, verification_id, channel, status FROM message WHERE verification_id = :id ORDER BY id"""
+#: Each with what its recipient's windows count now; a recipient that nothing is counted for has none.
+_MESSAGES = f"""SELECT m.id, m.channel, m.status, {running("w.ten_minutes", ":now")} AS ten_minutes,
+        {running("w.hour", ":now")} AS hour, {running("w.day", ":now")} AS day
+    FROM message m LEFT JOIN recipient w ON w.hash = m.recipient_hash WHERE m.verification_id = :id ORDER BY m.id"""  # noqa: S608 - only names of our own are put in, values are bound
+_NOBODY: Mapping[str, ServiceSettings] = {}
+
 _ATTEMPTS = """SELECT * FROM attempt WHERE verification_id = :id ORDER BY message_id, number"""
 _EVENTS = """SELECT * FROM event WHERE verification_id = :id ORDER BY at, id"""
 
@@ -60,11 +68,15 @@ class Page:
 
 
 class Reading:
-    """Looks verifications up for their service; another service's looks as if it were not there."""
+    """Looks verifications up for their service; another service's looks as if it were not there.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    ``services`` say how many sends are left; of one that is not there, nothing is said.
+    """
+
+    def __init__(self, database: Database, clock: Clock, services: Mapping[str, ServiceSettings] = _NOBODY) -> None:
         self._database = database
         self._clock = clock
+        self._services = services
 
     async def one(self, service: str, verification_id: str, link: str | None = None) -> VerificationView:
         """Return a verification with attempts and events. Raises ``NotFound``."""
@@ -75,12 +87,13 @@ class Reading:
         by_message = {
             key: [_attempt(item) for item in group] for key, group in groupby(attempts, lambda item: item["message_id"])
         }
+        now = self._clock.now()
+        rows = await self._database.fetch(_MESSAGES, id=verification_id, now=now)
         messages = [
-            MessageView(item["id"], item["channel"], item["status"], by_message.get(item["id"], ()))
-            for item in await self._database.fetch(_MESSAGES, id=verification_id)
+            MessageView(item["id"], item["channel"], item["status"], by_message.get(item["id"], ())) for item in rows
         ]
         events = [_event(item) for item in await self._database.fetch(_EVENTS, id=verification_id)]
-        return view_of(found[0], messages, self._clock.now(), events, link)
+        return view_of(found[0], messages, now, events, link, self._sends_left(found[0], rows))
 
     async def page(
         self, service: str, *, status: str = "", to: Sequence[bytes] | None = None, cursor: str = "", limit: int = 20
@@ -97,12 +110,20 @@ class Reading:
             hashes = {f"hash{'_' * place}": value for place, value in enumerate(to)}
             wanted = ", ".join(f":{name}" for name in hashes) or "NULL"
             found = await self._database.fetch(_PAGE_TO.format(wanted), **values, **hashes)
-        items = [view_of(record, await self._messages(record), now) for record in found[:limit]]
+        items = [await self._item(record, now) for record in found[:limit]]
         return Page(items, items[-1].id if len(found) > limit else None)
 
-    async def _messages(self, record: Record) -> list[MessageView]:
-        found = await self._database.fetch(_MESSAGES, id=record["id"])
-        return [MessageView(item["id"], item["channel"], item["status"]) for item in found]
+    async def _item(self, record: Record, now: float) -> VerificationView:
+        rows = await self._database.fetch(_MESSAGES, id=record["id"], now=now)
+        messages = [MessageView(item["id"], item["channel"], item["status"]) for item in rows]
+        return view_of(record, messages, now, sends_left=self._sends_left(record, rows))
+
+    def _sends_left(self, record: Record, messages: Sequence[Record]) -> int | None:
+        """Return how many sends are left to whom the latest message went; ``None`` where nobody says or limits it."""
+        service = self._services.get(record["service"])
+        if service is None or not messages:
+            return None
+        return sends_left(service.for_purpose(record["purpose"]).limits, messages[-1])
 
 
 def _attempt(record: Record) -> AttemptView:

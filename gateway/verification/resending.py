@@ -7,17 +7,22 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
-from gateway.delivery.payload import Owner, Stop, open_code, open_params, open_route, seal_code
+from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route, seal_code
 from gateway.delivery.person import IsTheirs, Locked
 from gateway.delivery.queue import Queue
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
-from gateway.storage.unit import Connection, Move, Record
+from gateway.storage.unit import Connection, Record
 from gateway.verification import codes, cooldown, ending, refusing
 from gateway.verification import statements as sql
+from gateway.verification.accepting import Accepting
 from gateway.verification.admission import Admission
+from gateway.verification.limits import claims, trust
+from gateway.verification.limits import statements as limits_sql
+from gateway.verification.limits.claims import Another, Claim
+from gateway.verification.limits.refusals import MOMENT
 from gateway.verification.view import status_at
 
 _LATEST = "SELECT step FROM message WHERE verification_id = :id ORDER BY id DESC LIMIT 1"
@@ -43,6 +48,8 @@ class Resending:
         is_theirs: IsTheirs,
         random_below: codes.RandomBelow,
         admission: Admission | None = None,
+        *,
+        accepting: Accepting,
     ) -> None:
         self._queue = queue
         self._sealer = sealer
@@ -55,22 +62,23 @@ class Resending:
         self._is_theirs = is_theirs
         self._random_below = random_below
         self._admission = admission
+        self._accepting = accepting
 
     async def resend(
         self, connection: Connection, service: str, verification_id: str, channel: str | None, now: float
     ) -> tuple[Message, bool]:
         """Return the new message and whether it was born in this node's hands.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``InvalidRequest``, ``RecipientRefused``,
-        ``Unavailable``.
+        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``RateLimited``, ``InvalidRequest``,
+        ``RecipientRefused``, ``Unavailable``.
         """
         found = await connection.fetch(sql.ONE, id=verification_id, service=service)
         if not found or status_at(found[0], now) != VerificationStatus.PENDING or found[0]["code_sealed"] is None:
             raise await ending.why_not(connection, service, verification_id, now)
         record = found[0]
-        if record["resend_at"] > now:
-            base = self._services[service].limits.cooldown
-            raise cooldown.refusal(record["resend_at"] - now, verification_id, base=base)
+        limits = self._policy(service, record["purpose"]).limits
+        if record["resend_at"] > now and limits.mode == "enforce":
+            raise cooldown.refusal(record["resend_at"] - now, verification_id, base=limits.cooldown)
         owner = Owner(verification_id, service, record["purpose"])
         stops = open_route(self._sealer, owner, record["route_sealed"])
         step = await self._step(connection, verification_id, stops, channel)
@@ -81,8 +89,7 @@ class Resending:
             self._admission.check(service, route, record["expires_at"] - now)
         message = self._again(owner, record, stops, step, now)
         leased = bool(message.address) and self._has_room(message.channel, service)
-        await self._write(connection, record, message, stops[step], now, leased=leased)
-        return message, leased
+        return await self._write(connection, record, message, stops[step], now, leased=leased), leased
 
     async def _step(
         self, connection: Connection, verification_id: str, stops: Sequence[Stop], channel: str | None
@@ -119,8 +126,10 @@ class Resending:
     def _again(self, owner: Owner, record: Record, stops: Sequence[Stop], step: int, now: float) -> Message:
         generation: int = record["generation"]
         code = open_code(self._sealer, owner, generation, record["code_sealed"])
-        if self._services[owner.service].code.resend == "new":
-            generation, code = generation + 1, codes.make(len(code), self._random_below)
+        policy = self._policy(owner.service, owner.purpose).code
+        if policy.resend == "new":
+            alphabet = codes.alphabet_named(record["alphabet"])
+            generation, code = generation + 1, codes.make_anew(code, alphabet, policy.classes, self._random_below)
         return Message(
             id=new_id("msg", now),
             verification_id=owner.id,
@@ -141,15 +150,23 @@ class Resending:
             address=stops[step].address or "",
             code=code,
             params=open_params(self._sealer, owner, record["params_sealed"]),
+            bind=open_bind(self._sealer, owner, record["bind_sealed"]),
+            recipient_hash=bytes.fromhex(stops[step].hash),
+            counted=1,
+            block_hash=None if (block := stops[step].block) is None else bytes.fromhex(block),
         )
 
     async def _write(
         self, connection: Connection, record: Record, message: Message, stop: Stop, now: float, *, leased: bool
-    ) -> None:
-        sends = record["sends"] + 1
-        resend_at = await self._claim_cooldown(connection, message, stop, sends, now)
-        # What is still queued would only double this message.
+    ) -> Message:
+        """Write the message, within the limits; return it as it was written."""
+        claim = await self._claim(connection, record, message, now)
+        await connection.fetch(limits_sql.HOLD, service=claim.service, hash=claim.hash, at=now)
+        # What is still queued would only double this message, and is given back.
         await self._queue.close(connection, message.verification_id, MessageStatus.CANCELED, now)
+        message = await self._accepting.again(connection, claim, message, self._another(record, message))
+        if record["context"] and not claim.context:
+            await connection.fetch(limits_sql.DISTRUST, id=message.verification_id)
         resent = event(
             EventName.VERIFICATION_RESENT,
             now,
@@ -163,21 +180,55 @@ class Resending:
         else:
             write, told = self._queue.enqueue(message, now, leased=leased)
         sealed = self._sealed_anew(record, message)
-        row = (message.verification_id, sends, now, resend_at, message.generation, sealed)
+        cooled = max(now, record["resend_at"]) if claim.observes else now
+        resend_at = now + (claim.cooldown or 0.0)
+        row = (message.verification_id, record["sends"] + 1, now, cooled, resend_at, message.generation, sealed)
         wakes = () if leased or stop.address is None else (topic(message.channel),)
         if not await connection.apply(recorded((sql.RESEND, row), [write], [resent, told], wakes=wakes)):
-            raise await ending.why_not(connection, message.service, message.verification_id, now)
+            raise await self._why_not(connection, message, claim, now)
+        return message
 
-    async def _claim_cooldown(
-        self, connection: Connection, message: Message, stop: Stop, sends: int, now: float
-    ) -> float:
-        base, address_hash = self._services[message.service].limits.cooldown, bytes.fromhex(stop.hash)
-        resend_at = now + cooldown.length(base, sends)
-        if base:
-            claim = (message.service, address_hash, now, resend_at, message.verification_id)
-            if not await connection.apply(Move((sql.CLAIM_COOLDOWN, claim))):
-                raise await cooldown.running(connection.fetch, message.service, address_hash, base=base, now=now)
-        return resend_at
+    async def _why_not(self, connection: Connection, message: Message, claim: Claim, now: float) -> Problem:
+        """Return the problem that tells why a verification was not sent anew."""
+        found = await connection.fetch(sql.ONE, id=message.verification_id, service=message.service)
+        if found and status_at(found[0], now) == VerificationStatus.PENDING:
+            # Another node has sent it anew a moment ago: it is alive, and must not be told to be over.
+            return cooldown.refusal(MOMENT, message.verification_id, base=claim.limits.cooldown)
+        return await ending.why_not(connection, message.service, message.verification_id, now)
+
+    async def _claim(self, connection: Connection, record: Record, message: Message, now: float) -> Claim:
+        limits, address_hash = self._policy(message.service, message.purpose).limits, message.recipient_hash
+        assert address_hash is not None, "it was made a moment ago, for somebody"
+        anew = message.generation != record["generation"]
+        known = await connection.fetch(limits_sql.ADDRESSED, id=message.verification_id, hash=address_hash)
+        context = record["context"] or ""
+        if not known:
+            context = await trust.still_trusted(connection.fetch, message.service, address_hash, context, now)
+        return Claim(
+            verification_id=message.verification_id,
+            service=message.service,
+            purpose=message.purpose,
+            hash=address_hash,
+            at=now,
+            limits=limits,
+            # Its checks are held back already, for whom it was sent to before.
+            need=0 if known else record["max_checks"] - record["checks"],
+            cooldown=cooldown.length(limits.cooldown, record["sends"] + 1),
+            code=claims.code_hash(self._hasher, address_hash, message.code) if anew else None,
+            block=message.block_hash,
+            context=context,
+        )
+
+    def _another(self, record: Record, message: Message) -> Another:
+        """Return what makes another new code for a message, ``None`` where its code is the one that was sent."""
+        if message.generation == record["generation"]:
+            return None
+        alphabet = codes.alphabet_named(record["alphabet"])
+        classes = self._policy(message.service, message.purpose).code.classes
+        return lambda: codes.make_anew(message.code, alphabet, classes, self._random_below)
+
+    def _policy(self, service: str, purpose: str) -> ServiceSettings:
+        return self._services[service].for_purpose(purpose)
 
     def _sealed_anew(self, record: Record, message: Message) -> bytes | None:
         if message.generation == record["generation"]:

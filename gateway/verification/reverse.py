@@ -28,8 +28,9 @@ from gateway.storage.sealing import Hasher, Sealer, token_hash
 from gateway.storage.statement import Row
 from gateway.storage.unit import Connection, Move, Record
 from gateway.value import Value
-from gateway.verification import challenges, codes, ending
+from gateway.verification import binding, challenges, codes, ending
 from gateway.verification import statements as sql
+from gateway.verification.limits import counting
 from gateway.verification.reporting import opened_route, reported
 from gateway.verification.request import Asked, code_policy, route_of
 from gateway.verification.starting import Prepared
@@ -40,6 +41,8 @@ from gateway.verification.view import ID, VerificationView, status_at
 TOKEN_BYTES = 16
 #: What may be a token: nothing else is looked up.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: Characters of what a person is shown that their yes is bound to: a message in a chat has 4,096 at most.
+MAX_SHOWN = 1000
 #: The address kind a chat proves by sharing its person's contact.
 PHONE = "phone"
 
@@ -97,8 +100,9 @@ class Reverse:
 
         Raises ``InvalidRequest``, or ``DeliveryError`` where the provider cannot be asked for the bot's name.
         """
-        settings = self._services[service]
+        settings = self._services[service].for_purpose(asked.purpose)
         _refuse_code(asked)
+        _refuse_long(asked.bind)
         bot = self._bot(asked, settings, to)
         token = self._make_token()
         link = await bot.link(token)
@@ -118,7 +122,7 @@ class Reverse:
         )
         move = self._move(draft, token_hash(token), self._hash(challenge))
         view = _view(draft, link, challenges.shown(challenge))
-        return Prepared(view, move, None, service, b"", leased=False)
+        return Prepared(view, move, None, service, leased=False)
 
     async def open(
         self, connection: Connection, given: str, chat_hash: bytes, phone_hash: bytes | None, now: float
@@ -142,21 +146,25 @@ class Reverse:
     ) -> list[Question]:
         """Return the pending verifications that a chat has opened, the oldest first."""
         records = await connection.fetch(sql.OPENED, chat_hash=chat_hash, now=now)
-        return [_question(record, phone_hash) for record in records]
+        questions = (self._question(record, phone_hash) for record in records)
+        return [question for question in questions if question is not None]
 
     async def answer(
         self, connection: Connection, verification_id: str, chat_hash: bytes, phone_hash: bytes | None, now: float
     ) -> Verdict:
         """Approve a verification that this chat has opened, if the address asked for is its person's."""
         record = await self._held(connection, verification_id, chat_hash)
-        if record is None or status_at(record, now) != VerificationStatus.PENDING:
+        question = None if record is None else self._question(record, phone_hash)
+        if record is None or question is None or status_at(record, now) != VerificationStatus.PENDING:
             return Verdict.GONE
-        if _question(record, phone_hash).needs_phone:
+        if question.needs_phone:
             return Verdict.NEEDS_PHONE
         if not await self._is_theirs(connection, record, chat_hash, phone_hash):
             return Verdict.WRONG_PERSON
         took, status = (now - record["created_at"]) * 1000, VerificationStatus.APPROVED
         await ending.end(connection, self._queue, verification_id, record["service"], status, now, milliseconds=took)
+        hashes = [bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)]
+        await counting.approved_in_chat(connection, record, hashes, now)
         return Verdict.APPROVED
 
     async def decline(
@@ -214,6 +222,16 @@ class Reverse:
                 return False
         return True
 
+    def _question(self, record: Record, phone_hash: bytes | None) -> Question | None:
+        """Return what a chat is asked; ``None`` where nobody can tell what the answer would be for."""
+        to: dict[str, str] = orjson.loads(record["to_masked"])
+        bind = binding.opened(self._sealer, record)
+        if bind is None:
+            return None
+        account = to.get(PHONE) or next(iter(to.values()), "")
+        needs_phone = PHONE in to and phone_hash is None
+        return Question(record["id"], record["service"], account, needs_phone, binding.shown(bind))
+
     def _move(self, draft: _Draft, token_hash: bytes, challenge_hash: bytes) -> Move:
         owner, now, first = draft.owner, draft.created_at, draft.route[0]
         created = event(
@@ -252,6 +270,9 @@ class Reverse:
             None,
             draft.asked.client_ip,
             draft.asked.client_reference,
+            None,
+            *binding.columns(self._hasher, self._sealer, owner, draft.asked.bind),
+            None,
         )
 
     def _hash(self, challenge: str) -> bytes:
@@ -278,10 +299,11 @@ def _refuse_code(asked: Asked) -> None:
         raise InvalidRequest.field("/params", "nothing is sent with mode inbound")
 
 
-def _question(record: Record, phone_hash: bytes | None) -> Question:
-    to: dict[str, str] = orjson.loads(record["to_masked"])
-    account = to.get(PHONE) or next(iter(to.values()), "")
-    return Question(record["id"], record["service"], account, needs_phone=PHONE in to and phone_hash is None)
+def _refuse_long(bind: Mapping[str, str]) -> None:
+    if sum(len(name) + len(value) for name, value in binding.shown(bind)) > MAX_SHOWN:
+        raise InvalidRequest.field(
+            "/bind", f"with mode inbound, at most {MAX_SHOWN} characters in all beside the session"
+        )
 
 
 def _view(draft: _Draft, link: str, challenge: str) -> VerificationView:

@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import orjson
+from msgspec.structs import replace
 
 from channels.base import Address
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
 from gateway.delivery.queue import Queue
-from gateway.events.event import EventName, event, recorded
-from gateway.storage.sealing import Sealer
+from gateway.events.event import Event, EventName, event, recorded
+from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.statement import Row
-from gateway.storage.unit import Move
+from gateway.storage.unit import Move, Record
 from gateway.value import Value
+from gateway.verification import binding
 from gateway.verification import statements as sql
+from gateway.verification.codes import DIGITS
+from gateway.verification.limits.claims import Another, Claim, guards, sends_left
 from gateway.verification.request import Asked
 from gateway.verification.view import MessageView, VerificationView
 
@@ -25,17 +29,19 @@ from gateway.verification.view import MessageView, VerificationView
 class Prepared(Value, frozen=True):
     """A verification ready to be written."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"message", "hash"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"message"})
 
     view: VerificationView
     move: Move
     #: Its first message; ``None`` where nothing is sent.
     message: Message | None
     service: str
-    #: The hash of the address whose cooldown it claims; empty where it claims none.
-    hash: bytes
     #: Whether the message was born in this node's hands.
     leased: bool
+    #: What it claims of its service's limits, if anything.
+    claim: Claim | None = None
+    #: What it was made from; ``None`` where nothing is sent.
+    draft: Draft | None = None
 
 
 class Draft(Value, frozen=True):
@@ -60,15 +66,51 @@ class Draft(Value, frozen=True):
     link: str | None
     #: Whether the message is born in this node's hands.
     leased: bool
+    #: What its first message claims of the limits.
+    claim: Claim
+    #: The alphabet of its code.
+    alphabet: str = DIGITS
+    #: Makes another code; ``None``: the service brought its own.
+    another: Another = None
+    #: What else is told of it.
+    told: Sequence[Event] = ()
 
 
-def prepared(draft: Draft, queue: Queue, sealer: Sealer) -> Prepared:
+def prepared(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Prepared:
     """Return the verification ready to be written."""
-    move = _move(draft, queue, sealer)
-    return Prepared(_view(draft), move, draft.message, draft.owner.service, _cooled(draft), draft.leased)
+    move = _move(draft, queue, sealer, hasher)
+    return Prepared(_view(draft), move, draft.message, draft.owner.service, draft.leased, draft.claim, draft)
 
 
-def _move(draft: Draft, queue: Queue, sealer: Sealer) -> Move:
+def counted(written: Prepared, row: Record) -> Prepared:
+    """Return a written verification whose view tells how many sends are left, from its recipient's ``row``."""
+    draft = written.draft
+    if draft is None:
+        return written
+    return replace(written, view=replace(written.view, sends_left=sends_left(draft.claim.limits, row)))
+
+
+def with_events(move: Move, events: Sequence[Event]) -> Move:
+    """Return a move that tells further events as well."""
+    more = recorded(None, [], events)
+    return replace(move, then=(*move.then, *more.then), notes=(*move.notes, *more.notes))
+
+
+def observed(prepared: Prepared, limit: str) -> Prepared:
+    """Return the same, with an event of a limit that would have refused it and only observes."""
+    view = prepared.view
+    told = event(
+        EventName.LIMIT_OBSERVED,
+        view.created_at,
+        prepared.service,
+        verification_id=view.id,
+        reason=limit,
+    )
+    draft = prepared.draft and replace(prepared.draft, told=(*prepared.draft.told, told))
+    return replace(prepared, move=with_events(prepared.move, [told]), draft=draft)
+
+
+def _move(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Move:
     owner, message, now = draft.owner, draft.message, draft.message.created_at
     created = event(
         EventName.VERIFICATION_CREATED,
@@ -83,23 +125,17 @@ def _move(draft: Draft, queue: Queue, sealer: Sealer) -> Move:
     else:
         queued, told = queue.hold_back(message, now)
     then = [
-        (sql.INSERT_VERIFICATION, _row(draft, sealer)),
+        (sql.INSERT_VERIFICATION, _row(draft, sealer, hasher)),
         *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted({*draft.hashes.values()})),
         queued,
     ]
-    guard = None
-    if draft.resend_at > now:
-        guard = (sql.CLAIM_COOLDOWN, (owner.service, _cooled(draft), now, draft.resend_at, owner.id))
+    first, guard = guards(draft.claim)
     # Left in the database, it is due at once, here or on another node.
     wakes = () if draft.leased or draft.link is not None else (topic(message.channel),)
-    return recorded(guard, then, [created, told], wakes=wakes)
+    return recorded(guard, then, [created, told, *draft.told], wakes=wakes, first=first)
 
 
-def _cooled(draft: Draft) -> bytes:
-    return bytes.fromhex(draft.route[0].hash)
-
-
-def _row(draft: Draft, sealer: Sealer) -> Row:
+def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:
     owner, message, asked = draft.owner, draft.message, draft.asked
     return (
         owner.id,
@@ -122,6 +158,9 @@ def _row(draft: Draft, sealer: Sealer) -> Row:
         None,
         asked.client_ip,
         asked.client_reference,
+        None if draft.alphabet == DIGITS else draft.alphabet,
+        *binding.columns(hasher, sealer, owner, asked.bind),
+        draft.claim.context or None,
     )
 
 

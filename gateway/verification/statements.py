@@ -26,13 +26,15 @@ COOLDOWN = """SELECT until, verification_id FROM cooldown WHERE service = :servi
 SPEND_CHECK = """UPDATE verification SET checks = checks + 1
     WHERE id = :id AND service = :service AND status = 'pending' AND checks < max_checks AND expires_at > :now
         AND code_sealed IS NOT NULL
-    RETURNING purpose, generation, checks, max_checks, code_sealed, created_at"""
+    RETURNING purpose, generation, checks, max_checks, code_sealed, created_at, alphabet, bind_hash, route_sealed,
+        context, client_ip, client_reference"""
 
-#: A pending verification ends, and its code and parameters are wiped in the same write.
+#: A pending verification ends; its code, its parameters and what it is bound to are wiped in the same write.
 END = Statement(
     "verification.end",
     {"id": "text", "status": "text", "at": "double precision"},
-    """UPDATE verification SET status = r.status, ended_at = r.at, code_sealed = NULL, params_sealed = NULL
+    """UPDATE verification SET status = r.status, ended_at = r.at, code_sealed = NULL, params_sealed = NULL,
+        bind_sealed = NULL, bind_hash = NULL, session_hash = NULL
     FROM r WHERE verification.id = r.id AND verification.status = 'pending'
     RETURNING verification.id""",
     key=(0,),
@@ -45,6 +47,8 @@ RESEND = Statement(
         "id": "text",
         "sends": "bigint",
         "at": "double precision",
+        # Until when a cooldown may run: now, or where limits only observe, its end.
+        "cooled": "double precision",
         "resend_at": "double precision",
         "generation": "bigint",
         "code_sealed": "bytea",
@@ -52,7 +56,7 @@ RESEND = Statement(
     """UPDATE verification SET sends = r.sends, resend_at = r.resend_at, generation = r.generation,
         code_sealed = COALESCE(r.code_sealed, verification.code_sealed)
     FROM r WHERE verification.id = r.id AND verification.status = 'pending' AND verification.expires_at > r.at
-        AND verification.resend_at <= r.at AND verification.sends = r.sends - 1
+        AND verification.resend_at <= r.cooled AND verification.sends = r.sends - 1
     RETURNING verification.id""",
     key=(0,),
 )
@@ -68,6 +72,10 @@ SET_ROUTE = Statement(
 
 OVERDUE = """SELECT id, service FROM verification WHERE status = 'pending' AND expires_at <= :now
     ORDER BY expires_at LIMIT 200"""
+
+#: What ends with a session, some at a time.
+OF_SESSION = """SELECT id FROM verification WHERE session_hash = :hash AND status = 'pending' AND expires_at > :now
+    ORDER BY id LIMIT CAST(:number AS bigint)"""
 
 ONE = "SELECT * FROM verification WHERE id = :id AND service = :service"
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from channels.base import Address, Channel, Normalize
 from gateway.clock import Clock
-from gateway.config import ServiceSettings
+from gateway.config import LimitSettings, ServiceSettings
 from gateway.delivery import routing
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_route, seal_route
 from gateway.delivery.person import IsTheirs, Locked, Reach, Resolve
 from gateway.delivery.queue import Queue
-from gateway.errors import InvalidRequest, Refused, Unavailable
+from gateway.errors import InvalidRequest
 from gateway.randomness import random_below
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
-from gateway.storage.unit import Connection, Fetch, Move
+from gateway.storage.unit import Connection, Move
 from gateway.verification import codes, cooldown, refusing, starting
 from gateway.verification import statements as sql
+from gateway.verification.accepting import Accepting
 from gateway.verification.admission import Admission
+from gateway.verification.limits import claims
+from gateway.verification.limits.allowances import Allowances
+from gateway.verification.limits.claims import Claim
 from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
 from gateway.verification.reverse import Reverse, refuse_unlinked
@@ -46,7 +51,8 @@ class Verifications:
     """Takes requests for codes.
 
     ``hand_over`` gives a fresh message to this node's dispatcher, ``has_room`` says whether it would take one of a
-    channel and service, ``admission`` refuses what would wait too long, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
+    channel and service, ``admission`` refuses what would wait too long, ``allowances`` what is more than the service
+    may have, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
     answer there.
     """
 
@@ -69,6 +75,7 @@ class Verifications:
         invite: Invite,
         reverse: Reverse,
         admission: Admission | None = None,
+        allowances: Allowances | None = None,
         sandbox: bool = False,
         random_below: codes.RandomBelow = random_below,
     ) -> None:
@@ -86,55 +93,97 @@ class Verifications:
         self._invite = invite
         self._reverse = reverse
         self._admission = admission
+        self._allowances = allowances
         self._sandbox = sandbox
         self._random_below = random_below
+        self._accepting = Accepting(database, queue, sealer, hasher)
         bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
         self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
         self._resending = Resending(
-            queue, sealer, hasher, services, channels, bots, has_room, locked, is_theirs, random_below, admission
+            queue,
+            sealer,
+            hasher,
+            services,
+            channels,
+            bots,
+            has_room,
+            locked,
+            is_theirs,
+            random_below,
+            admission,
+            accepting=self._accepting,
         )
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:
         """Make a verification without writing it.
 
-        Raises ``InvalidRequest``, ``RecipientRefused``, ``Unavailable`` where too much waits already, or ``Cooldown``
+        Raises ``InvalidRequest``, ``RecipientRefused``, ``RateLimited`` where the service may have no more,
+        ``Unavailable`` where too much waits already, or ``Cooldown``
         where a person would have to be invited first; ``DeliveryError`` where the provider cannot be asked for its bot's name.
         """
-        settings = self._services[service]
+        settings = self._services[service].for_purpose(asked.purpose)
         policy = code_policy(asked, settings)
         to = addresses(asked, settings, self._kinds, sandbox=self._sandbox)
         route = route_of(asked, settings, self._channels)
         reaches = await self._reaches(service, to) if self._chat_kinds else _NOBODY
         if asked.mode == "inbound":
             refuse_unlinked(reaches)
-            return await self._reverse.prepare(service, asked, to)
+            reverse = await self._reverse.prepare(service, asked, to)
+            observed = self._allow(service, None)
+            reverse = self._accepting.visited(reverse, asked, settings.limits)
+            return reverse if observed is None else starting.observed(reverse, observed)
         steps, link = self._plan(route, to, reaches), None
-        if reaches:
-            steps, link = await self._reached(service, steps, to)
-        if self._admission is not None and link is None:
-            self._admission.check(service, [step.channel for step in steps], policy.ttl)
+        observed = self._allow(service, steps[0])
+        try:
+            if reaches:
+                steps, link = await self._reached(service, asked, policy.max_checks, steps, to)
+            if self._admission is not None and link is None:
+                self._admission.check(service, [step.channel for step in steps], policy.ttl)
+        except Exception:
+            self._disallow(service)
+            raise
         draft = self._draft(service, asked, policy, to, steps, link)
-        return starting.prepared(draft, self._queue, self._sealer)
+        prepared = starting.prepared(draft, self._queue, self._sealer, self._hasher)
+        return prepared if observed is None else starting.observed(prepared, observed)
 
     async def start(self, prepared: Prepared) -> VerificationView:
-        """Write a verification durably and hand its message over. Raises ``Cooldown`` or ``Unavailable``."""
-        if not await self._database.write(prepared.move):
-            raise await self._not_written(self._database.fetch, prepared)
-        self.started(prepared)
-        return prepared.view
+        """Write a verification durably and hand its message over.
 
-    async def start_within(self, connection: Connection, prepared: Prepared) -> None:
-        """Write a verification in a transaction of the caller's, who then calls ``started``.
-
-        Raises ``Cooldown`` or ``Unavailable``.
+        Raises ``Cooldown``, ``RateLimited``, ``InvalidRequest`` for a service's own code that the recipient had
+        already, or ``Unavailable``.
         """
-        if not await connection.apply(prepared.move):
-            raise await self._not_written(connection.fetch, prepared)
+        try:
+            written = await self._accepting.accept(prepared)
+        except Exception:
+            self._disallow(prepared.service)
+            raise
+        self.started(written)
+        return written.view
+
+    async def hold_within(self, connection: Connection, prepared: Iterable[Prepared]) -> None:
+        """Wait for everybody else who writes these recipients' verifications, before several are written in a transaction."""
+        await self._accepting.hold(connection, (item for item in prepared if item.draft is not None))
+
+    async def start_within(self, connection: Connection, prepared: Prepared) -> Prepared:
+        """Write a verification in a transaction of the caller's, who then calls ``started`` with what is returned.
+
+        That is the verification as it was written: its limits may have allowed fewer checks, or taken another code.
+        Raises what ``start`` does; then nothing was written.
+        """
+        try:
+            return await self._accepting.accept_within(connection, prepared)
+        except Exception:
+            self._disallow(prepared.service)
+            raise
 
     def started(self, prepared: Prepared) -> None:
         """Hand a written verification's message over."""
-        if prepared.leased and prepared.message is not None:
+        if prepared.message is None:
+            return
+        if self._allowances is not None:
+            self._allowances.made(prepared.message)
+        if prepared.leased:
             self._hand_over(prepared.message)
 
     async def resend(self, service: str, verification_id: str, channel: str | None) -> None:
@@ -149,6 +198,8 @@ class Verifications:
             return await self._resending.resend(connection, service, verification_id, channel, now)
 
         message, leased = await self._database.run(work)
+        if self._allowances is not None:
+            self._allowances.made(message)
         if leased:
             self._hand_over(message)
 
@@ -169,12 +220,20 @@ class Verifications:
                 channels |= await self._queue.let_go(connection, owner.id, stops[0].recipient, now)
         return channels
 
-    async def _not_written(self, fetch: Fetch, prepared: Prepared) -> Refused:
-        if prepared.message is None:
-            # One in 25 thousand million for each that lives: there is no other way to fail.
-            return Unavailable("the challenge is somebody else's already; ask for another", retry_after=1.0)
-        base = self._services[prepared.service].limits.cooldown
-        return await cooldown.running(fetch, prepared.service, prepared.hash, base=base, now=self._clock.now())
+    def _allow(self, service: str, step: routing.Step | None) -> str | None:
+        """Ask the service's allowances for one more, sent by ``step``; return the limit that only observes.
+
+        Raises ``RateLimited``.
+        """
+        if self._allowances is None:
+            return None
+        price = 0.0 if step is None else self._allowances.cost(service, step.channel, step.address or "")
+        return self._allowances.check(service, price)
+
+    def _disallow(self, service: str) -> None:
+        """Count what was allowed no more: it came to nothing, and a refusal costs nothing."""
+        if self._allowances is not None:
+            self._allowances.give_back(service)
 
     async def _reaches(self, service: str, to: Mapping[str, Address]) -> dict[str, Reach]:
         """Ask how a bot reaches the person. Raises ``RecipientRefused`` where they have locked codes."""
@@ -197,7 +256,12 @@ class Verifications:
         return steps
 
     async def _reached(
-        self, service: str, steps: Sequence[routing.Step], to: Mapping[str, Address]
+        self,
+        service: str,
+        asked: Asked,
+        max_checks: int,
+        steps: Sequence[routing.Step],
+        to: Mapping[str, Address],
     ) -> tuple[list[routing.Step], str | None]:
         """Drop the step to a person who has not opened the bot; alone, it waits, and the person is invited."""
         reached = [step for step in steps if step.address is not None]
@@ -206,8 +270,10 @@ class Verifications:
         first = steps[0]
         address = to[first.kind]
         # An invitation ends the link of the one before: a request that is too soon must not.
-        base, hashed = self._services[service].limits.cooldown, self._hasher.hash(address.kind, address.canonical)
-        await cooldown.refuse_early(self._database.fetch, service, hashed, base=base, now=self._clock.now())
+        owner = Owner("", service, asked.purpose)
+        hashed = self._hasher.hash(address.kind, address.canonical)
+        claim = self._claim(owner, asked, hashed, max_checks, self._clock.now())
+        await self._accepting.refuse_early(claim, asked)
         return [first], await self._invite(service, first.channel, address)
 
     def _draft(
@@ -219,8 +285,11 @@ class Verifications:
         steps: Sequence[routing.Step],
         link: str | None,
     ) -> Draft:
-        now, settings, first = self._clock.now(), self._services[service], steps[0]
+        now, settings, first = self._clock.now(), self._services[service].for_purpose(asked.purpose), steps[0]
         owner, locale = Owner(new_id("ver", now), service, asked.purpose), asked.locale or settings.locale
+        hashes = {kind: self._hasher.hash(kind, address.canonical) for kind, address in to.items()}
+        stops = [self._stop(item, to, hashes, settings.limits) for item in steps]
+        another = partial(codes.make, policy.length, policy.alphabet, policy.classes, self._random_below)
         message = Message(
             id=new_id("msg", now),
             verification_id=owner.id,
@@ -239,13 +308,69 @@ class Verifications:
             ttl=float(policy.ttl),
             recipient=first.recipient,
             address=first.address or "",
-            code=policy.value or codes.make(policy.length, self._random_below),
+            code=policy.value or another(),
             params=asked.params,
+            bind=asked.bind,
+            recipient_hash=hashes[first.kind],
+            counted=1,
+            block_hash=None if stops[0].block is None else bytes.fromhex(stops[0].block),
         )
-        resend_at = now + cooldown.length(settings.limits.cooldown, sends=1)
-        leased = link is None and self._has_room(message.channel, service)
-        hashes = {kind: self._hasher.hash(kind, address.canonical) for kind, address in to.items()}
-        stops = [
-            Stop(item.channel, item.address, item.recipient, hashes[item.kind].hex(), item.locale) for item in steps
-        ]
-        return Draft(owner, asked, to, hashes, stops, locale, message, policy.max_checks, resend_at, link, leased)
+        claim = self._claim(owner, asked, hashes[first.kind], policy.max_checks, now, message)
+        return Draft(
+            owner=owner,
+            asked=asked,
+            to=to,
+            hashes=hashes,
+            route=stops,
+            locale=locale,
+            message=message,
+            max_checks=policy.max_checks,
+            resend_at=now + cooldown.length(settings.limits.cooldown, sends=1),
+            link=link,
+            leased=link is None and self._has_room(message.channel, service),
+            claim=claim,
+            alphabet=policy.alphabet,
+            another=None if policy.value else another,
+        )
+
+    def _stop(
+        self, step: routing.Step, to: Mapping[str, Address], hashes: Mapping[str, bytes], limits: LimitSettings
+    ) -> Stop:
+        address = to[step.kind]
+        # Whoever is reached in a chat is sent to for nothing: it is the number itself that is paid for.
+        counts = limits.prefix_per_hour and address.block is not None and step.address == address.value
+        block = claims.block_hash(self._hasher, address) if counts else None
+        return Stop(
+            channel=step.channel,
+            address=step.address,
+            recipient=step.recipient,
+            hash=hashes[step.kind].hex(),
+            locale=step.locale,
+            block=None if block is None else block.hex(),
+        )
+
+    def _claim(
+        self,
+        owner: Owner,
+        asked: Asked,
+        address_hash: bytes,
+        max_checks: int,
+        now: float,
+        message: Message | None = None,
+    ) -> Claim:
+        """Return what starting a verification claims; ``message`` is its first, where there is one yet."""
+        limits = self._services[owner.service].for_purpose(owner.purpose).limits
+        return Claim(
+            verification_id=owner.id,
+            service=owner.service,
+            purpose=owner.purpose,
+            hash=address_hash,
+            at=now,
+            limits=limits,
+            need=max_checks,
+            starts=True,
+            cooldown=cooldown.length(limits.cooldown, sends=1),
+            code=None if message is None else claims.code_hash(self._hasher, address_hash, message.code),
+            block=None if message is None else message.block_hash,
+            visitor=claims.visitor_hash(self._hasher, asked.client_ip),
+        )

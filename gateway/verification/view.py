@@ -72,6 +72,8 @@ class VerificationView(Value, frozen=True):
     events: Sequence[EventView] | None = None
     #: What the person types to the bot in a reverse verification; shown once, when it is made.
     challenge: str | None = None
+    #: Sends that are left to its recipient now; ``None`` where they are not limited, or nothing is sent.
+    sends_left: int | None = None
 
 
 def status_at(record: Record, now: float) -> str:
@@ -88,8 +90,9 @@ def view_of(
     now: float,
     events: Sequence[EventView] | None = None,
     link: str | None = None,
+    sends_left: int | None = None,
 ) -> VerificationView:
-    """Return the view of a row and its messages, oldest first."""
+    """Return the view of a row and its messages, oldest first; once it has ended, no send is left."""
     route = orjson.loads(record["route"])
     channel = messages[-1].channel if messages else next(iter(route), None)
     following = route[route.index(channel) + 1 :] if channel in route else []
@@ -110,4 +113,5 @@ def view_of(
         link=link,
         messages=messages,
         events=events,
+        sends_left=sends_left if sends_left is None or status == VerificationStatus.PENDING else 0,
     )

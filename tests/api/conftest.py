@@ -25,21 +25,31 @@ from channels.base import (
 from channels.chat import Inbound
 from channels.kinds import KINDS
 from gateway.api import Health, Parts, create_api
-from gateway.api.keys import Keys
+from gateway.api.keys import Keys, Wanted
+from gateway.api.scopes import ALL
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.conversation.chats import any_locked, is_theirs
+from gateway.conversation.erasing import Forgetting
+from gateway.conversation.replies import Replies
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
 from gateway.storage.answers import Answers
 from gateway.storage.database import Database
+from gateway.verification.authenticators.parts import built as built_authenticators
 from gateway.verification.checking import Checking
+from gateway.verification.erasing import Erasing
+from gateway.verification.limits.counting import LimitedSends
+from gateway.verification.proof import Proofs
 from gateway.verification.reading import Reading
 from gateway.verification.reverse import Reverse
+from gateway.verification.sessions import Sessions
+from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
 
 PHONE = "+4915112345678"
 EMAIL = "ann@example.org"
+PUBLIC_URL = "https://otp.example.org"
 
 
 class Post(Channel):
@@ -120,7 +130,9 @@ def services() -> dict[str, ServiceSettings]:
     route = ("telegram", "sms", "email")
     return {
         "default": ServiceSettings(channels=route),
-        "shop": ServiceSettings(channels=route, code=CodeSettings(custom=True), limits=LimitSettings(cooldown=0)),
+        "shop": ServiceSettings(
+            channels=route, code=CodeSettings(custom=True), limits=LimitSettings(cooldown=0, prefix_per_hour=0)
+        ),
         "near": ServiceSettings(channels=route, countries=("AT",)),
     }
 
@@ -147,8 +159,9 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
     async def on_route_end(connection, verification_id, now):
         await checking.on_route_end(connection, verification_id, now)
 
-    queue = Queue(database, sealer, clock, node="node", on_route_end=on_route_end)
-    checking = Checking(database, queue, sealer, clock)
+    queue = Queue(database, sealer, clock, node="node", on_route_end=on_route_end, sends=LimitedSends(services()))
+    signing_keys = SigningKeys(database, sealer, clock)
+    checking = Checking(database, queue, sealer, clock, hasher, Proofs(signing_keys, hasher, PUBLIC_URL), services())
     subscribers = Subscribers(
         database=database, sealer=sealer, hasher=hasher, clock=clock, bot=bot, phone=KINDS["phone"]
     )
@@ -184,22 +197,50 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
     async def ready() -> Health:
         return built.health
 
-    keys = Keys(database, clock)
+    keys, answers = Keys(database, clock), Answers(database, sealer, clock)
+    forgetting = Forgetting(
+        database=database,
+        sealer=sealer,
+        hasher=hasher,
+        replies=Replies(database, sealer, clock, "node"),
+    )
+
+    async def empty_log() -> None:
+        """Leave the file alone."""
+
     parts = wrap(
         Parts(
             verifications=verifications,
             checking=checking,
-            reading=Reading(database, clock),
+            reading=Reading(database, clock, services()),
+            sessions=Sessions(database, queue, hasher, clock),
+            signing_keys=signing_keys,
             subscribers=subscribers,
+            authenticators=built_authenticators(
+                database, sealer, hasher, clock, {name: service.name for name, service in services().items()}
+            ),
             keys=keys,
-            answers=Answers(database, sealer, clock),
+            answers=answers,
+            erasing=Erasing(
+                database=database,
+                sealer=sealer,
+                hasher=hasher,
+                clock=clock,
+                answers=answers,
+                kinds=KINDS,
+                own_kinds={"telegram"},
+                cancel=checking.cancel,
+                expire_overdue=checking.expire_overdue,
+                forget=forgetting.forget,
+                empty_log=empty_log,
+            ),
             queue=queue,
             channels=channels,
             kinds=KINDS,
             hasher=hasher,
             services=services(),
             ready=ready,
-            public_url="https://otp.example.org",
+            public_url=PUBLIC_URL,
             hear=hear,
         )
     )
@@ -216,8 +257,8 @@ async def client(world) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def shop(world) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a service without a cooldown, which may bring its own codes."""
-    async with world.client(await world.parts.keys.create("shop")) as opened:
+    """A client of a service without a cooldown, which may bring its own codes and do everything."""
+    async with world.client(await world.parts.keys.create("shop", wanted=Wanted(ALL))) as opened:
         yield opened
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
 
-from gateway.api.keys import Keys, checksum
+from gateway.api.authentication import _bearer
+from gateway.api.keys import Keys, Wanted, checksum
+from gateway.api.networks import parsed
+from gateway.errors import Unauthorized
 
 URL = "/v1/verifications"
 BODY = {"to": "+4915112345678"}
@@ -106,3 +112,28 @@ async def test_keys_and_callers_share_no_instance(world, database, clock):
     """A key made by the command line, in another process, works at once."""
     async with world.client(await Keys(database, clock).create("default")) as client:
         assert (await client.get(URL)).status_code == 200
+
+
+async def test_a_key_bound_to_a_network_is_refused_from_elsewhere_as_if_it_were_unknown(world):
+    key = await world.parts.keys.create("default", wanted=Wanted(networks=parsed(["192.0.2.0/24"])))
+    answers = []
+    for host in ("192.0.2.7", "198.51.100.7"):
+        transport = httpx.ASGITransport(app=world.app, client=(host, 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
+            # What a caller says of itself is for whoever trusts the proxy: the server has decided before this.
+            headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": "192.0.2.7"}
+            answers.append(await client.get(URL, headers=headers))
+            unknown = await client.get(URL, headers={"Authorization": f"Bearer {forged()}"})
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert unknown.json() == answers[1].json()
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=80).map(b"Bearer ".__add__))
+def test_any_header_is_a_token_or_refused(value):
+    request = Request({"type": "http", "headers": [(b"authorization", value)]})
+    try:
+        token = _bearer(request)
+    except Unauthorized:
+        assert value.partition(b" ")[0].lower() != b"bearer"
+    else:
+        assert token.encode("latin-1") == value[7:].strip(b" ")

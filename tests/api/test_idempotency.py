@@ -55,3 +55,15 @@ def test_quoting_a_key_does_not_change_it(key):
     assert key == key_of(request(quoted))
     if not key.startswith('"'):
         assert key == key_of(request(key))
+
+
+@given(st.binary(max_size=300))
+def test_any_header_is_a_key_of_its_length_or_refused(value):
+    try:
+        key = key_of(Request({"type": "http", "headers": [(b"idempotency-key", value)]}))
+    except BadRequest:
+        return
+    assert key is not None
+    assert 1 <= len(key) <= 255
+    assert key.isascii()
+    assert key.isprintable()

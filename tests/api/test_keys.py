@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.keys import PATTERN, REFRESH_AFTER, TOO_OLD, Keys, checksum
+from gateway.api.keys import (
+    PATTERN,
+    REFRESH_AFTER,
+    TOO_OLD,
+    KeyRefusedError,
+    Keys,
+    Wanted,
+    checksum,
+    refusal,
+)
+from gateway.api.networks import parsed
+from gateway.api.scopes import DEFAULT, Scope
 from gateway.errors import Unauthorized
 from gateway.storage.database import Database
 from gateway.storage.unit import StorageUnavailableError
@@ -55,15 +66,15 @@ def _value(character: str) -> int:
 
 async def test_a_key_lets_its_service_in_as_soon_as_it_is_made(keys):
     first = await keys.create("shop")
-    assert await keys.authenticate(first) == "shop"
+    assert (await keys.authenticate(first)).service == "shop"
     second = await keys.create("desk")
-    assert await keys.authenticate(second) == "desk"
+    assert (await keys.authenticate(second)).service == "desk"
 
 
 async def test_a_key_made_elsewhere_works_at_once(keys, database, clock):
     await keys.authenticate(await keys.create("shop"))
     elsewhere = Keys(database, clock)
-    assert await keys.authenticate(await elsewhere.create("desk")) == "desk"
+    assert (await keys.authenticate(await elsewhere.create("desk"))).service == "desk"
 
 
 @pytest.mark.parametrize("token", ["", "otpg_", "Bearer", "otpg_abcdefgh_" + "a" * 49, "ключ"])
@@ -101,7 +112,7 @@ async def test_a_revoked_key_ends_at_once_here_and_within_four_seconds_elsewhere
     assert await keys.revoke(key[5:13])
     with pytest.raises(Unauthorized):
         await keys.authenticate(key)
-    assert await elsewhere.authenticate(key) == "shop"
+    assert (await elsewhere.authenticate(key)).service == "shop"
     clock.advance(TOO_OLD)
     with pytest.raises(Unauthorized):
         await elsewhere.authenticate(key)
@@ -113,7 +124,7 @@ async def test_keys_are_read_again_beside_a_request_after_two_seconds(keys, data
     await elsewhere.authenticate(key)
     await keys.revoke(key[5:13])
     clock.advance(REFRESH_AFTER)
-    assert await elsewhere.authenticate(key) == "shop"
+    assert (await elsewhere.authenticate(key)).service == "shop"
     assert elsewhere._refreshing is not None
     await elsewhere._refreshing
     with pytest.raises(Unauthorized):
@@ -123,7 +134,8 @@ async def test_keys_are_read_again_beside_a_request_after_two_seconds(keys, data
 async def test_many_requests_share_one_reading(database, clock):
     key = await Keys(database, clock).create("shop")
     keys = Counted(database, clock)
-    assert await asyncio.gather(*(keys.authenticate(key) for _ in range(20))) == ["shop"] * 20
+    found = await asyncio.gather(*(keys.authenticate(key) for _ in range(20)))
+    assert [live.service for live in found] == ["shop"] * 20
     assert len(keys.asked) == 1
 
 
@@ -134,7 +146,7 @@ async def test_a_request_that_goes_away_does_not_end_the_reading_others_wait_for
     await asyncio.sleep(0)
     assert keys._refreshing is not None
     gone.cancel()
-    assert await stays == "shop"
+    assert (await stays).service == "shop"
 
 
 async def test_old_keys_let_nobody_in_while_the_database_is_away(clock, caplog):
@@ -163,6 +175,150 @@ async def test_keys_are_listed_by_service_with_the_revoked_ones(keys, clock):
         (k.service, k.name, k.revoked_at) for k in everything
     ]
     assert [shop[5:13]] == [key.id for key in await keys.list("shop")]
+
+
+async def test_a_key_ends_by_itself_here_and_elsewhere(keys, database, clock):
+    elsewhere = Keys(database, clock)
+    key = await keys.create("shop", wanted=Wanted(lifetime=90.0))
+    assert (await elsewhere.authenticate(key)).expires_at == clock.now() + 90
+    clock.advance(89)
+    assert (await keys.authenticate(key)).service == "shop"
+    clock.advance(1)
+    for node in (keys, elsewhere, Keys(database, clock)):
+        with pytest.raises(Unauthorized):
+            await node.authenticate(key)
+
+
+async def test_a_key_that_ends_is_not_let_in_by_what_is_in_memory(keys, clock):
+    key = await keys.create("shop", wanted=Wanted(lifetime=1.0))
+    await keys.authenticate(key)
+    clock.advance(1)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(key)
+
+
+async def test_a_key_from_elsewhere_is_refused_like_one_that_is_unknown_and_its_owner_is_told(keys, caplog, clock):
+    key = await keys.create("shop", wanted=Wanted(networks=parsed(["192.0.2.0/24"])))
+    assert (await keys.authenticate(key, "192.0.2.9")).service == "shop"
+    for host in ("198.51.100.9", None, "nonsense"):
+        with pytest.raises(Unauthorized) as told:
+            await keys.authenticate(key, host)
+        assert told.value.detail == refusal().detail
+    # Once a minute and key, by its id.
+    assert [(record.key, key in record.getMessage()) for record in caplog.records] == [(key[5:13], False)]
+    clock.advance(60)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(key, None)
+    assert len(caplog.records) == 2
+
+
+async def test_a_rotated_key_goes_on_for_its_grace_beside_one_like_it(keys, clock, database):
+    wanted = Wanted(frozenset({Scope.READ}), 100.0, parsed(["192.0.2.0/24"]))
+    old = await keys.create("shop", "till", wanted)
+    clock.advance(40)
+    new = await keys.rotate(old[5:13], grace=10.0)
+    assert new is not None
+    shown = {view.id: view for view in await keys.list()}
+    before, after = shown[old[5:13]], shown[new[5:13]]
+    assert (before.expires_at, after.expires_at) == (clock.now() + 10, clock.now() + 100)
+    assert (before.name, before.scopes, before.networks) == (after.name, after.scopes, after.networks)
+    clock.advance(9)
+    elsewhere = Keys(database, clock)
+    for key in (old, new):
+        assert (await elsewhere.authenticate(key, "192.0.2.1")).service == "shop"
+    clock.advance(1)
+    with pytest.raises(Unauthorized):
+        await elsewhere.authenticate(old, "192.0.2.1")
+    assert await elsewhere.authenticate(new, "192.0.2.1")
+
+
+async def test_a_rotated_key_never_lives_longer_than_it_was_to(keys, clock):
+    old = await keys.create("shop", "till", Wanted(lifetime=50.0))
+    await keys.rotate(old[5:13], grace=1000.0)
+    assert {view.id: view.expires_at for view in await keys.list()}[old[5:13]] == clock.now() + 50
+
+
+async def test_with_no_grace_the_old_key_ends_at_once(keys):
+    old = await keys.create("shop", "till")
+    await keys.authenticate(old)
+    await keys.rotate(old[5:13], grace=0.0)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(old)
+
+
+async def test_of_one_name_two_keys_are_live_at_most(keys, clock):
+    old = await keys.create("shop", "till")
+    new = await keys.rotate(old[5:13], grace=60.0)
+    for key in (old, new):
+        with pytest.raises(KeyRefusedError, match="two keys of shop called 'till' are live"):
+            await keys.rotate(key[5:13])
+    with pytest.raises(KeyRefusedError):
+        await keys.create("shop", "till", third=False)
+    # Another name, and keys without one, are nobody's successors.
+    for name in ("desk", "", "", ""):
+        await keys.create("shop", name, third=False)
+    clock.advance(60)
+    assert await keys.rotate(new[5:13]) is not None
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"])
+async def test_of_many_rotations_at_once_one_succeeds(database, clock):
+    keys = Keys(database, clock)
+    old = await keys.create("shop", "till")
+    outcomes = await asyncio.gather(*(keys.rotate(old[5:13]) for _ in range(8)), return_exceptions=True)
+    assert [sum(isinstance(outcome, kind) for outcome in outcomes) for kind in (str, KeyRefusedError)] == [1, 7]
+    assert len(await keys.list("shop")) == 2
+
+
+async def test_what_has_ended_or_is_not_there_is_not_rotated(keys, clock):
+    ended = await keys.create("shop", wanted=Wanted(lifetime=1.0))
+    revoked = await keys.create("shop")
+    await keys.revoke(revoked[5:13])
+    clock.advance(1)
+    for key in (ended, revoked):
+        with pytest.raises(KeyRefusedError, match="has ended"):
+            await keys.rotate(key[5:13])
+    assert await keys.rotate("nobody00") is None
+
+
+async def test_uses_are_written_down_together_and_to_the_minute(database, clock):
+    keys = Counted(database, clock)
+    writer = Keys(database, clock)
+    used, unused = await writer.create("shop"), await writer.create("desk")
+    for _ in range(3):
+        await writer.authenticate(used)
+    assert [view.used_at for view in await writer.list()] == [None, None]
+    clock.advance(59.9)
+    assert await writer.note_uses() == 1
+    assert {view.id: view.used_at for view in await writer.list()} == {
+        used[5:13]: clock.now() // 60 * 60,
+        unused[5:13]: None,
+    }
+    assert await writer.note_uses() == 0
+    # Whoever is refused has not used it.
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(f"{used[:14]}{'x' * 49}")
+    assert keys._used == set()
+
+
+async def test_uses_that_could_not_be_written_are_written_the_next_time(keys, database, monkeypatch):
+    await keys.authenticate(key := await keys.create("shop"))
+
+    async def fail(_):
+        raise StorageUnavailableError("SQLite: disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", fail)
+        with pytest.raises(StorageUnavailableError):
+            await keys.note_uses()
+    assert await keys.note_uses() == 1
+    assert [view.id for view in await keys.list() if view.used_at] == [key[5:13]]
+
+
+async def test_a_key_from_before_scopes_does_what_it_could(keys, database):
+    key = await keys.create("shop")
+    await database.run(lambda c: c.fetch("UPDATE service_key SET scopes = NULL RETURNING id"))
+    assert (await keys.authenticate(key)).scopes == DEFAULT
 
 
 @given(st.text())

@@ -10,6 +10,7 @@ import pytest
 
 from channels.base import Address, InvalidAddressError, Reason, TransientError
 from channels.kinds import KINDS
+from gateway.api import examples
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.storage import models
 from gateway.storage.statement import insert_into
@@ -61,7 +62,7 @@ async def test_a_create_answers_what_the_contract_shows(client, world):
         "expires_at": "2026-05-04T10:45:00.000Z",
         "resend_at": "2026-05-04T10:40:30.000Z",
         "checks_left": 5,
-        "sends_left": None,
+        "sends_left": 4,
         "link": None,
         "challenge": None,
         "page": None,
@@ -107,8 +108,15 @@ async def test_null_is_the_same_as_absent(client):
         ({"to": {"fax": "1"}}, "/to/fax", "unknown kind; known are email, phone, telegram"),
         ({"to": "015112345678"}, "/to", "a phone number starts with + and its country code"),
         ({"to": {"phone": "0151"}}, "/to/phone", "a phone number starts with + and its country code"),
-        ({"to": PHONE, "bind": {}}, "/bind", "not available yet"),
-        ({"to": PHONE, "proof": True}, "/proof", "not available yet"),
+        (
+            {"to": PHONE, "bind": {"a-b": "c"}},
+            "/bind",
+            "names are 1 to 64 ASCII letters, digits and underscores, a letter first",
+        ),
+        ({"to": PHONE, "bind": {"amount": 12}}, "/bind/amount", "expected str, got int"),
+        ({"to": PHONE, "bind": {"amount": "x" * 201}}, "/bind/amount", "expected str of length <= 200"),
+        ({"to": PHONE, "bind": {f"n{n}": "" for n in range(21)}}, "/bind", "expected object of length <= 20"),
+        ({"to": PHONE, "proof": True}, "/proof", "no such field"),
         ({"to": PHONE, "mode": "Inbound"}, "/mode", "outbound or inbound"),
         ({"to": PHONE, "mode": True}, "/mode", "expected str | null, got bool"),
         ({"to": PHONE, "mode": "inbound", "channels": ["sms"]}, "/mode", None),
@@ -121,9 +129,19 @@ async def test_null_is_the_same_as_absent(client):
         ({"to": PHONE, "code": {"size": 6}}, "/code/size", "no such field"),
         ({"to": PHONE, "code": {"length": True}}, "/code/length", "expected int | null, got bool"),
         ({"to": PHONE, "code": {"length": 6.0}}, "/code/length", "expected int | null, got float"),
-        ({"to": PHONE, "code": {"length": 11}}, "/code/length", "expected int <= 10"),
+        ({"to": PHONE, "code": {"length": 33}}, "/code/length", "expected int <= 32"),
+        ({"to": PHONE, "code": {"length": 11}}, "/code/length", "from 6 (the service's policy) to 10"),
+        (
+            {"to": PHONE, "code": {"alphabet": "r" * 99}},
+            "/code/alphabet",
+            "one of digits, alphanumeric, symbols (the service's policy)",
+        ),
         ({"to": PHONE, "code": {"length": 5}}, "/code/length", "from 6 (the service's policy) to 10"),
-        ({"to": PHONE, "code": {"alphabet": "letters"}}, "/code/alphabet", "this service's codes are digits"),
+        (
+            {"to": PHONE, "code": {"alphabet": "letters"}},
+            "/code/alphabet",
+            "one of digits, alphanumeric, symbols (the service's policy)",
+        ),
         (
             {"to": PHONE, "code": {"value": "492039"}},
             "/code/value",
@@ -163,8 +181,8 @@ async def test_what_is_wrong_is_named_with_its_place(client, body, pointer, deta
 
 
 async def test_every_unknown_field_is_named_at_once(client):
-    response = await client.post(URL, json={"to": PHONE, "a": 1, "bind": {}, "code": {"b": 2}})
-    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/a", "/bind", "/code/b"]
+    response = await client.post(URL, json={"to": PHONE, "a": 1, "proof": {}, "code": {"b": 2}})
+    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/a", "/proof", "/code/b"]
 
 
 @pytest.mark.parametrize(
@@ -390,8 +408,8 @@ async def test_another_services_verification_looks_as_if_it_were_not_there(clien
 
 async def test_a_list_is_newest_first_and_paged(shop, clock):
     made = []
-    for _ in range(5):
-        made.append((await started(shop))["id"])
+    for number in range(5):
+        made.append((await started(shop, f"u{number}@example.org"))["id"])
         clock.advance(1)
     seen: list[str] = []
     cursor: str | None = ""
@@ -501,7 +519,9 @@ async def test_the_right_code_is_approved_once(client, world):
     made = await started(client)
     code = world.sent[0].code
     response = await client.post(f"{URL}/{made['id']}/check", json={"code": f"{code[:3]} {code[3:]}"})
-    assert (200, {"id": made["id"], "status": "approved"}) == (response.status_code, response.json())
+    body = response.json()
+    assert (200, made["id"], "approved") == (response.status_code, body["id"], body["status"])
+    assert body.keys() == examples.APPROVED.keys()
     again = await client.post(f"{URL}/{made['id']}/check", json={"code": code})
     assert (again.status_code, again.json()["code"]) == (409, "already_approved")
 
@@ -530,15 +550,33 @@ async def test_a_malformed_code_spends_no_check(client, body):
     assert (await client.get(f"{URL}/{made['id']}")).json()["checks_left"] == 5
 
 
-async def test_bind_at_a_check_is_refused_by_name_and_spends_no_check(client, world):
+@pytest.mark.parametrize("bind", ["s-91", ["s-91"], {"session": 91}, {"a-b": "c"}, {"session": "x" * 201}])
+async def test_a_bind_of_another_shape_is_refused_by_name_and_spends_no_check(client, world, bind):
     made = await started(client)
-    body = {"code": world.sent[0].code, "bind": {"session": "s"}}
-    response = await client.post(f"{URL}/{made['id']}/check", json=body)
-    assert (
-        response.status_code,
-        response.json()["errors"],
-    ) == (422, [{"pointer": "/bind", "detail": "not available yet"}])
+    response = await client.post(f"{URL}/{made['id']}/check", json={"code": world.sent[0].code, "bind": bind})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert response.json()["errors"][0]["pointer"].startswith("/bind")
     assert (await client.get(f"{URL}/{made['id']}")).json()["checks_left"] == 5
+
+
+async def test_another_bind_spends_a_check_and_looks_like_a_wrong_code(client, world):
+    made = await started(client, bind={"session": "s-91", "amount": "12.00 EUR"})
+    url, code = f"{URL}/{made['id']}/check", world.sent[0].code
+    left = iter((4, 3, 2))
+    for bind in (None, {"session": "s-91"}, {"session": "s-91", "amount": "99.00 EUR"}):
+        response = await client.post(url, json={"code": code, "bind": bind})
+        expected = {**examples.problem("wrong_code"), "checks_left": next(left)}
+        assert (response.status_code, response.json()) == (422, expected)
+    right = {"code": code, "bind": {"amount": "12.00 EUR", "session": "s-91"}}
+    response = await client.post(url, json=right)
+    assert (response.status_code, response.json()["status"]) == (200, "approved")
+
+
+async def test_what_a_code_is_bound_to_is_in_no_answer(client, world):
+    made = await started(client, bind={"session": "s-91", "payee": "Canary Books"})
+    whole = (await client.get(f"{URL}/{made['id']}")).text
+    listed = (await client.get(URL)).text
+    assert [text for text in (str(made), whole, listed) if "s-91" in text or "Canary" in text] == []
 
 
 async def test_a_code_whose_time_ran_out_is_expired(client, world, clock):
@@ -573,7 +611,7 @@ async def test_a_resend_by_a_channel_off_the_route_is_refused(shop):
 async def test_a_resend_refuses_fields_it_does_not_know(shop):
     made = await started(shop)
     response = await shop.post(f"{URL}/{made['id']}/resend", json={"bind": {}})
-    assert response.json()["errors"][0]["detail"] == "not available yet"
+    assert response.json()["errors"] == [{"pointer": "/bind", "detail": "no such field"}]
 
 
 async def test_canceling_twice_is_the_same_as_once(client, world):
@@ -598,12 +636,6 @@ async def test_a_route_that_failed_answers_a_check_with_failed(client, world, cl
     )
     response = await client.post(f"{URL}/{made['id']}/check", json={"code": world.sent[0].code})
     assert (response.status_code, response.json()["code"]) == (410, "failed")
-
-
-async def test_batch_is_refused_by_name(client):
-    response = await client.post(f"{URL}/batch", json={"items": []})
-    assert (response.status_code, response.json()["code"]) == (404, "not_found")
-    assert "batch" in response.json()["detail"]
 
 
 async def test_a_services_own_code_is_sent_where_its_policy_allows_that(shop, world):

@@ -13,6 +13,7 @@ from gateway.events.event import EventName
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
+from gateway.storage.rings import Ring, Rings
 from tests.rows import put, row
 
 CONFIG = """
@@ -49,6 +50,17 @@ async def add(settings: Settings) -> tuple[str, str]:
             told = {"at": now - age * DAY, "name": EventName.CHANNEL_OPENED.value}
             await put(store.database, models.Event, row(models.Event, id=event_id, **told))
     return webhooks[4.5], events[1.5]
+
+
+async def test_a_running_node_tells_which_sealing_keys_it_knows(settings):
+    async with running(settings) as gateway:
+        rings, now = Rings(gateway.store.database), gateway.store.clock.now()
+        async with asyncio.timeout(PATIENCE):
+            while not await rings.live(now):  # noqa: ASYNC110 - telling has no event
+                await asyncio.sleep(0.02)
+        assert [Ring(gateway.node, gateway.store.sealer.ids)] == await rings.live(now)
+    async with opened_store(settings) as store:
+        assert await Rings(store.database).live(now) == []
 
 
 async def left(database: Database, table: str, number: int) -> list[str]:

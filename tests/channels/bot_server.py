@@ -72,7 +72,7 @@ class BotApi:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_post("/bot{token}/{method}", self._serve)
+        app.router.add_route("*", "/bot{token}/{method}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()

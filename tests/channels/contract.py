@@ -35,6 +35,7 @@ from channels.base import (
     Receipt,
     TransientError,
 )
+from channels.findings import Verdict
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 
@@ -316,6 +317,20 @@ class ChannelContract(AdapterContract):
         seen += told(error) + repr(vars(error)) if error else ""
         for secret in (CODE, envelope().address, *self.credentials):
             assert secret not in seen
+
+    @pytest.mark.parametrize("verb", ["accept", "unauthorized", "close"])
+    async def test_an_examination_sends_nothing_sees_what_is_wrong_and_shows_no_secret(
+        self, provider: Provider, channel: Channel, caplog: pytest.LogCaptureFixture, verb: str
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        await _set(provider, verb)
+        found = await channel.examine()
+        # An adapter that cannot ask finds nothing.
+        verdicts = {finding.verdict for finding in found}
+        assert not found or (Verdict.FAULT in verdicts) == (verb != "accept")
+        assert provider.received() == []
+        seen = caplog.text + "".join(repr(vars(record)) for record in caplog.records) + repr(found)
+        assert [secret for secret in self.credentials if secret in seen] == []
 
     async def test_many_deliveries_at_once_all_arrive(
         self, provider: Provider, channel: Channel, envelope: MakeEnvelope

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -37,16 +38,21 @@ LEAVES = {
     "__init__",
     "base",
     "bot_api",
+    "bot_asking",
     "callback",
     "chat",
     "dsn",
+    "findings",
     "http",
+    "http_asking",
     "kinds",
     "mime",
     "polling",
     "segments",
     "smtp",
     "smtp_answers",
+    "smtp_asking",
+    "twilio_account",
     "twilio_codes",
     "updates",
     "wire",
@@ -209,8 +215,25 @@ def test_a_plain_inspection_counts_characters():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"timeout": 0}, {"timeout": 61}, {"concurrency": 0}, {"concurrency": 1001}, {"rate": -1}, {"rat": 1}]
+    "changes",
+    [
+        *({"timeout": 0}, {"timeout": 61}, {"concurrency": 0}, {"concurrency": 1001}, {"rate": -1}, {"rat": 1}),
+        *(
+            {"price": -0.1},
+            {"price": float("inf")},
+            {"prices": {"DE": -1}},
+            {"prices": {"Germany": 1}},
+            {"prices": {"1": 1}},
+        ),
+    ],
 )
-def test_settings_out_of_range_or_unknown_are_refused(changes: dict[str, int]):
+def test_settings_out_of_range_or_unknown_are_refused(changes: dict[str, Any]):
     with pytest.raises(ValidationError):
         ChannelSettings.model_validate({"adapter": "console"} | changes)
+
+
+def test_a_message_costs_what_its_country_does_or_else_the_channel():
+    settings = ChannelSettings.model_validate(
+        {"adapter": "console", "price": 0.05, "prices": {"de": 0.075, "001": 0.5}}
+    )
+    assert [settings.price_in(country) for country in ("DE", "001", "AT", None)] == [0.075, 0.5, 0.05, 0.05]

@@ -214,6 +214,27 @@ def test_a_control_character_in_a_header_is_refused(field: str, control: str):
     assert caught.value.reason is Reason.REJECTED
 
 
+_MAILBOX = st.lists(
+    st.sampled_from([*'ab.@,;:<>()"\\[]=?_%! \r\n\t', "=?utf-8?q?", "?=", "=40", "@c.example"]), max_size=12
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(_MAILBOX.map("".join), st.sampled_from(["", "@people.example", "@a.example,b@b.example"]))
+@example("=?utf-8?q?bob=40b.example=3e?=", "@people.example")
+def test_whoever_a_mail_is_for_it_is_for_one(local: str, domain: str):
+    """The channel's own last look, whatever made the address."""
+    address = local + domain
+    try:
+        message = parsed(SKELETON.fill(an_envelope(address=address)))
+    except PermanentError as refused:
+        assert refused.reason is Reason.REJECTED  # noqa: PT017 - most are refused
+        return
+    assert message.keys() == HEADERS
+    assert getaddresses([str(message["To"])]) == [("", address)]
+    assert [(mailbox.display_name, mailbox.addr_spec) for mailbox in message["To"].addresses] == [("", address)]
+
+
 @pytest.mark.parametrize("field", ["subject", "text", "html", "brand"])
 def test_half_a_character_is_refused_without_repeating_it(field: str):
     with pytest.raises(PermanentError) as caught:

@@ -656,6 +656,15 @@ def test_nothing_unsigned_gets_through(body: bytes, signature: str, query: str) 
         receiver().report(request)
 
 
+_FORM = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.dictionaries(_FORM.filter(lambda name: name != "AccountSid"), _FORM, max_size=5))
+def test_whatever_is_signed_is_read(fields: dict[str, str]) -> None:
+    report = receiver().report(callback(fields))
+    assert report is None or report.attempt_token == "token-1"
+
+
 async def test_the_sandboxs_callbacks_report_the_attempt(provider: TwilioProvider) -> None:
     arrived: asyncio.Queue[CallbackRequest] = asyncio.Queue()
 

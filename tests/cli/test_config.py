@@ -65,6 +65,63 @@ def test_json_is_for_programs(file):
     assert document["settings"]["services"]["default"]["templates"] is None
 
 
+PURPOSES = """\
+[services.shop.purposes.invite.code]
+alphabet = "unambiguous"
+length = 8
+[services.shop.purposes.login.limits]
+mode = "observe"
+[services.shop.purposes.login.code]
+allow_guessable = true
+"""
+
+
+def test_purposes_and_how_likely_codes_are_guessed_are_printed_and_it_is_still_toml(tmp_path):
+    result = run("--config", str(write(tmp_path, MINIMAL + PURPOSES)))
+    assert (result.exit_code, result.stderr) == (0, "")
+    purposes = tomllib.loads(result.stdout)["services"]["shop"]["purposes"]
+    assert (purposes["invite"]["code"]["length"], purposes["invite"]["channels"]) == (8, ["console"])
+    assert "[services.shop.purposes.invite.code]\n" in result.stdout
+    assert 'channels = ["console"]  # config.toml, by [services.default]\n' in result.stdout
+    why = "30 guesses_per_day + 24 x 10 context_per_hour"
+    table = [line.split("  ") for line in result.stdout.rstrip().splitlines()[-5:]]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in table] == [
+        ["# service", "purpose", "codes", "bits", "tries a day", "chance", "because of"],
+        ["# default", "(any other)", "6 digits", "19.9", "270", "1 in 3,704", why],
+        ["# shop", "(any other)", "6 digits", "19.9", "270", "1 in 3,704", why],
+        ["# shop", "invite", "8 unambiguous", "34.6", "270", "1 in 94,814,815", why],
+        ["# shop", "login", "6 digits", "19.9", "any number", "certain", 'with mode = "observe" nothing is refused'],
+    ]
+
+
+def test_json_has_the_same_figures(tmp_path):
+    result = run("--config", str(write(tmp_path, MINIMAL + PURPOSES)), "--json")
+    document = json.loads(result.stdout)
+    assert document["settings"]["services"]["shop"]["purposes"]["invite"]["code"]["alphabet"] == "unambiguous"
+    assert document["guessing"][2] == {
+        "service": "shop",
+        "purpose": "invite",
+        "made_of": "8 unambiguous",
+        "codes": 20**8,
+        "entropy": 34.575,
+        "tries_a_day": 270,
+        "because": "30 guesses_per_day + 24 x 10 context_per_hour",
+        "chance": 270 / 20**8,
+    }
+    assert (document["guessing"][3]["tries_a_day"], document["guessing"][3]["chance"]) == (None, 1.0)
+
+
+def test_codes_that_are_guessed_too_easily_are_a_fault_with_the_arithmetic(tmp_path):
+    text = MINIMAL + "[services.default.limits]\nmode = 'observe'\n"
+    result = run("--config", str(write(tmp_path, text)))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        'error: [services.default.code] length: any number of tries a day (with mode = "observe" nothing is refused) guess '
+        "a recipient's code of 6 digits; more than 1 in 1,000 is refused: make codes longer or limits lower, or set "
+        "allow_guessable = true\n"
+    )
+
+
 def test_every_fault_goes_to_standard_error_and_the_exit_code_is_two(tmp_path):
     file = write(tmp_path, MINIMAL + "[server]\nprot = 1\n[channels.mail]\nadapter = 'emial'\n")
     result = run("--config", str(file), "--json")
@@ -87,6 +144,18 @@ def test_what_serve_would_refuse_is_a_fault(tmp_path):
         "error: [services.default] confirm_within: console does not report deliveries with these settings; take it out"
     )
     assert port.startswith("error: services.default.webhook_url: ")
+
+
+def test_a_purpose_cannot_wait_for_reports_that_never_come_either(tmp_path):
+    text = MINIMAL + "[services.shop.purposes.login]\nconfirm_within = { console = 5 }\n"
+    result = run("--config", str(write(tmp_path, text)))
+    assert (result.exit_code, result.stderr) == (
+        2,
+        (
+            "error: [services.shop.purposes.login] confirm_within: console does not report deliveries with these settings; "
+            "take it out\n"
+        ),
+    )
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path):

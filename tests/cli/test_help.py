@@ -24,8 +24,8 @@ ALL = dict(commands(typer.main.get_command(app)))
 
 
 def plain(text: str) -> str:
-    """Return a text on one line, without the frame that is drawn around it."""
-    return " ".join(text.replace("│", " ").split())
+    """Return a text on one line, without the frame that is drawn around it and the marks of what is set as code."""
+    return " ".join(text.translate({ord("│"): " ", ord("`"): None}).split())
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -35,3 +35,10 @@ def test_help_shows_every_word_of_every_text(words):
     texts = [inspect.cleandoc(ALL[words].help), *(option.help for option in ALL[words].params)]
     assert result.exit_code == 0
     assert [text for text in texts if plain(text) not in plain(result.stdout)] == []
+
+
+def test_paragraphs_are_broken_by_the_terminal_and_not_where_the_source_breaks_them():
+    result = CliRunner().invoke(app, ["send", "--help"], env={"COLUMNS": "300"})
+    second = inspect.cleandoc(ALL[("send",)].help).split("\n\n")[1]
+    assert "\n" in second
+    assert " ".join(second.split()) in result.stdout

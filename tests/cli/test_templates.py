@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli.templates import app
-from gateway.config import shipped
+from gateway.cli.templates import _longest_code, app
+from gateway.config import CodeSettings, ServiceSettings, shipped
+from gateway.config.services import PurposeSettings
+from gateway.delivery.writing.linting import LONGEST_CODE
 from tests.channels.contract import SHIPPED_CHANNELS
 
 CONFIG = """
@@ -27,6 +29,9 @@ name = "Shop"
 locale = "en"
 templates = "mine"
 code = {{ length = 8 }}
+[services.shop.purposes.invite]
+locale = "de"
+code = {{ alphabet = "unambiguous", length = 8 }}
 """
 
 
@@ -78,7 +83,7 @@ def test_list_prints_json(run, tmp_path):
 def test_preview_renders_in_the_services_locale_with_the_summary(run):
     result = run("preview", "sms_eu")
     assert result.exit_code == 0
-    assert result.stdout.startswith("--- body.txt\nExample & Co: Ihr Code ist 492039. Er gilt noch 5 Minuten.")
+    assert result.stdout.startswith("--- body.txt\nExample & Co: Ihr Code ist 418529. Er gilt noch 5 Minuten.")
     assert "GSM-7" in result.stdout
 
 
@@ -86,7 +91,15 @@ def test_preview_takes_a_locale_a_service_a_template_and_params(run):
     files = {"sms/pay/body.txt": "{{ brand }} {{ code }} {{ params.amount }} {{ locale }} {{ purpose }} [b] :lock:"}
     arguments = ["--service", "shop", "--template", "pay", "--locale", "fr", "--param", "amount=1=2"]
     result = run("preview", "sms", *arguments, files=files)
-    assert "Shop 49203918 1=2 fr pay [b] :lock:\n" in result.stdout
+    assert "Shop 41852963 1=2 fr pay [b] :lock:\n" in result.stdout
+
+
+def test_preview_takes_what_a_code_is_bound_to(run):
+    files = {"sms/pay/body.txt": "{{ code }} {{ bind.amount }} {{ bind.payee }}"}
+    arguments = ["--service", "shop", "--template", "pay", "--bind", "amount=1.00", "--bind", "payee=A=B"]
+    assert " 1.00 A=B\n" in run("preview", "sms", *arguments, files=files).stdout
+    wrong = run("preview", "sms", "--bind", "amount")
+    assert (wrong.exit_code, "--bind takes name=value" in wrong.stderr) == (2, True)
 
 
 def test_preview_prints_the_source_of_html_and_json(run):
@@ -198,6 +211,22 @@ def test_a_warning_alone_does_not_fail(run):
     result = run("lint", files={"smss/verification/body.txt": "{{ code }}"})
     assert result.exit_code == 0
     assert "did you mean sms" in result.stdout
+
+
+def test_preview_shows_a_purposes_codes_in_groups_and_in_its_language(run):
+    result = run("preview", "sms", "--service", "shop", "--template", "invite")
+    assert result.stdout.startswith("--- body.txt\nShop: Ihr Code ist 6HW7-JX8M. Er gilt noch 5 Minuten.")
+
+
+def test_lint_measures_with_the_longest_code_of_any_purpose():
+    def owner(*policies: CodeSettings) -> ServiceSettings:
+        purposes = {f"p{place}": PurposeSettings(channels=("sms",), code=code) for place, code in enumerate(policies)}
+        return ServiceSettings(channels=("sms",), purposes=purposes)
+
+    grouped, password = CodeSettings(alphabet="unambiguous", length=8), CodeSettings(alphabet="symbols", length=14)
+    assert _longest_code(None) == _longest_code(owner(grouped)) == LONGEST_CODE
+    assert len(_longest_code(owner(grouped, password))) == 14
+    assert len(_longest_code(owner(CodeSettings(alphabet="unambiguous", length=32)))) == 39
 
 
 def test_lint_measures_with_the_name_it_is_given(run):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import SealingKey, new_key, parse_key
+from gateway.config import SealingKey, key_text, new_key, newest, next_id, parse_key
 from gateway.config.keyring import parse_ring
 from tests.config.samples import key, refusal
 
@@ -53,6 +53,29 @@ def test_every_random_key_is_read_as_written(data, name):
 def test_a_fault_holds_nothing_of_the_key(text):
     fault = refusal(parse_key, f"k1:{text}")
     assert fault is None or (text not in str(fault) and fault.__cause__ is None)
+
+
+@given(
+    data=st.binary(min_size=32, max_size=32).filter(lambda data: len(set(data)) >= 8),
+    name=st.from_regex(r"[a-z0-9]{1,16}", fullmatch=True),
+)
+def test_every_key_is_written_as_it_is_read(data, name):
+    assert parse_key(key_text(SealingKey(name, data))) == SealingKey(name, data)
+
+
+@pytest.mark.parametrize(
+    ("ids", "following", "latest"),
+    [
+        (["k1"], "k2", "k1"),
+        (["k2", "k1"], "k3", "k2"),
+        (["k1", "k10", "k9"], "k11", "k10"),
+        (["prod", "old"], "k1", "prod"),
+        (["prod", "k1"], "k2", "k1"),
+    ],
+)
+def test_a_new_key_has_the_next_number_and_the_highest_is_the_newest(ids, following, latest):
+    ring = parse_ring([key(name, number) for number, name in enumerate(ids)])
+    assert (following, latest) == (next_id(ring), newest(ring).id)
 
 
 def test_ids_of_a_ring_are_unique():

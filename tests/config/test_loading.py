@@ -94,6 +94,70 @@ def test_a_service_inherits_every_key_it_does_not_set(tmp_path):
     assert empty == settings.services["default"]
 
 
+def test_a_purpose_inherits_from_its_service_and_that_from_the_default(tmp_path):
+    settings = load(
+        tmp_path,
+        """
+        [channels.console]
+        adapter = "console"
+        [services.default]
+        channels = ["console"]
+        locale = "de"
+        [services.default.code]
+        length = 7
+        ttl = 200
+        [services.default.purposes.payment.code]
+        ttl = 100
+        [services.shop]
+        countries = ["DE"]
+        [services.shop.code]
+        max_checks = 3
+        ttl = 150
+        [services.shop.limits]
+        lockout = { after = 3, for = 600 }
+        queue_depth = 9
+        [services.shop.purposes.login]
+        [services.shop.purposes.payment.code]
+        resend = "new"
+        """,
+        {f"{E}SERVICES__SHOP__PURPOSES__LOGIN__LIMITS__COOLDOWN": "9"},
+    )
+    shop = settings.services["shop"]
+    login, payment = shop.for_purpose("login"), shop.for_purpose("payment")
+    assert (login.code, login.countries, login.locale) == (shop.code, ("DE",), "de")
+    assert (login.limits.cooldown, shop.limits.cooldown, login.limits.queue_depth) == (9, 30, 9)
+    assert login.limits.lockout is not None
+    assert (login.limits.lockout.after, login.limits.lockout.for_) == (3, 600)
+    # What the default says of a purpose goes before what the service says of all.
+    assert (payment.code.ttl, payment.code.length, payment.code.max_checks, payment.code.resend) == (100, 7, 3, "new")
+    assert (shop.code.ttl, shop.for_purpose("anything")) == (150, shop)
+    assert settings.services["default"].for_purpose("payment").code.max_checks == 5
+    assert list(settings.services["default"].purposes) == ["payment"]
+
+
+def test_a_purpose_can_come_by_the_environment_alone(tmp_path):
+    settings = load(tmp_path, MINIMAL, {f"{E}SERVICES__SHOP": '{"purposes": {"sign-in": {"code": {"ttl": 60}}}}'})
+    assert settings.services["shop"].for_purpose("sign-in").code.ttl == 60
+
+
+def test_a_fault_that_a_purpose_inherits_is_named_once(tmp_path):
+    text = MINIMAL + "[services.default.code]\nttl = 1\n[services.default.purposes.login]\n[services.shop]\n"
+    assert faults(tmp_path, text) == ["[services.default.code] ttl: must be greater than or equal to 5"]
+
+
+def test_a_fault_that_only_the_purpose_has_names_the_purpose(tmp_path):
+    text = (
+        MINIMAL
+        + "code = { length = 4, allow_short = true }\n[services.default.purposes.pay.code]\nallow_short = false\n"
+    )
+    assert faults(tmp_path, text) == [
+        (
+            "[services.default.code] length: must be 6 or more; set allow_short = true to allow shorter codes, "
+            "which are easy to guess (as [services.default.purposes.pay] inherits it)"
+        )
+    ]
+
+
 def test_a_fault_that_is_inherited_is_named_once(tmp_path):
     text = MINIMAL + "[services.default.code]\nttl = 1\n[services.shop]\n[services.bank]\n"
     assert faults(tmp_path, text) == ["[services.default.code] ttl: must be greater than or equal to 5"]
@@ -114,6 +178,19 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
     [
         ("[server]\nprot = 1", "[server] prot: unknown key; did you mean port?"),
         ("[server]\nzzz = 1", "[server] zzz: unknown key"),
+        (
+            "[services.default.purposes.login.limits]\nspend_per_day = 8",
+            "[services.default.purposes.login.limits] spend_per_day: is the same for every purpose; "
+            "set it in [services.default.limits]",
+        ),
+        (
+            "[services.default.purposes.login]\nname = 'Shop'",
+            "[services.default.purposes.login] name: is the same for every purpose; set it in [services.default]",
+        ),
+        (
+            "[services.default.purposes.login.code]\nlenght = 8",
+            "[services.default.purposes.login.code] lenght: unknown key; did you mean length?",
+        ),
         ("[servre]\nport = 1\nhost = 'a'", "[servre]: unknown section; did you mean server?"),
         ("[foo]", "[foo]: unknown section"),
         ("[services.default.cod]\nttl = 5", "[services.default.cod]: unknown section; did you mean code?"),
@@ -131,8 +208,11 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ("[services.default.code]\ncustom = 1", "[services.default.code] custom: must be true or false"),
         ("[services.default.code]\nresend = 'x'", "[services.default.code] resend: must be 'same' or 'new'"),
         (
-            "[services.default.code]\nalphabet = 'unambiguous'",
-            '[services.default.code] alphabet: must be "digits"; no other alphabet is available yet',
+            "[services.default.code]\nalphabet = 'runes'",
+            (
+                "[services.default.code] alphabet: must be 'digits', 'letters', 'lower', 'upper', 'alphanumeric', "
+                "'symbols' or 'unambiguous'"
+            ),
         ),
         (
             "[channels.console2]\nadapter = 'console'\ntimeout = 0",
@@ -178,12 +258,72 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
             "[services.shop] webhook_url: must have no user, password or fragment; webhooks are signed instead",
         ),
         (
-            "[services.default.limits]\nsends_per_hour = 10",
-            "[services.default.limits] sends_per_hour: is not available yet",
+            "[services.default.limits.lockout]\nafter = 10\nfor = 60\nfro = 60",
+            "[services.default.limits.lockout] fro: unknown key; did you mean for?",
         ),
         (
-            "[services.default.limits.lockout]\nafter = 10\nfor = 60",
-            "[services.default.limits] lockout: is not available yet",
+            "[services.shop.purposes.login.code]\nlenght = 8",
+            "[services.shop.purposes.login.code] lenght: unknown key; did you mean length?",
+        ),
+        (
+            "[services.shop.purposes.login]\nlocal = 'de'",
+            "[services.shop.purposes.login] local: unknown key; did you mean locale?",
+        ),
+        (
+            "[services.shop.purposes.login.limits]\nqueue_depth = 8",
+            "[services.shop.purposes.login.limits] queue_depth: unknown key",
+        ),
+        ("[services.shop]\npurposes = 1", "[services.shop.purposes]: must be a table"),
+        (
+            "[services.shop.purposes.login]\nchannels = ['consle']",
+            (
+                '[services.shop.purposes.login] channels: there is no channel "consle"; configure [channels.consle] or take '
+                "it off the route; did you mean console?"
+            ),
+        ),
+        (
+            "[services.shop.purposes.login]\ncountries = ['de']",
+            '[services.shop.purposes.login] countries: must be two-letter country codes, like "DE", or "*"',
+        ),
+        (
+            "[services.shop.purposes.Login]\nlocale = 'de'",
+            (
+                "[services.shop.purposes.Login]: a purpose is 1 to 64 lower-case letters, digits, dashes and underscores, a "
+                "letter first, no two underscores in a row, and does not end in _file"
+            ),
+        ),
+        (
+            "[services.shop.purposes.login.confirm_within]\nconsle = 5",
+            '[services]: shop.purposes.login.confirm_within: there is no channel "consle"',
+        ),
+        (
+            "[services.shop.purposes.password.code]\nalphabet = 'letters'\nclasses = ['digits']\nlength = 12",
+            "[services.shop.purposes.password.code] classes: the alphabet letters has nothing of digits",
+        ),
+        (
+            "[services.shop.purposes.password.code]\nalphabet = 'letters'\nclasses = ['lower', 'upper']",
+            (
+                "[services.shop.purposes.password.code] length: must be 9 or more: with classes a code is a temporary "
+                "password, and a shorter one is weak"
+            ),
+        ),
+        (
+            "[services.default.code]\nalphabet = 'lower'\nlength = 4",
+            (
+                "[services.default.code] length: must be 5 or more; set allow_short = true to allow shorter codes, which "
+                "are easy to guess"
+            ),
+        ),
+        (
+            "[services.default.code]\nlength = 11",
+            "[services.default.code] length: must be 10 or less with the alphabet digits",
+        ),
+        (
+            "[services.default.limits]\nguesses_per_day = 4\n",
+            (
+                "[services.default.code] max_checks: 5 are more than guesses_per_day = 4, so no verification could start; "
+                "lower it, or raise the limit"
+            ),
         ),
         (
             "[services.shop]\nwebhook_secret = 'abc'",
@@ -266,8 +406,17 @@ def test_a_file_without_a_service_or_a_route_is_refused(tmp_path):
         ("CHANNELS__CONSOLE__RATE", "fast", "must be a number"),
         ("SERVER", "x", 'must be a table in JSON, like {"key": "value"}'),
         ("SERVER", "[" * 100_000, 'must be a table in JSON, like {"key": "value"}'),
-        ("SERVICES__SHOP__LIMITS__QUEUE_DEPTH", "5", "is not available yet"),
-        ("SERVICES__SHOP__LIMITS__QUEUE_DEPTH_FILE", "/nowhere", "is not available yet"),
+        ("SERVICES__SHOP__LIMITS__QUEUE_DEPTH", "many", "must be a whole number"),
+        (
+            "SERVICES__SHOP__PURPOSES__LOGIN__CODE__TLL",
+            "1",
+            "unknown variable; did you mean OTP_GATEWAY_SERVICES__SHOP__PURPOSES__LOGIN__CODE__TTL?",
+        ),
+        (
+            "SERVICES__SHOP__PURPOSES__LOGIN__CODE__MAX_CHECKS",
+            "11",
+            "must be less than or equal to 10",
+        ),
         (
             "SERVICES__SHOP__WEBHOOK_SECRET",
             "whsec_c2hvcnQ=",
@@ -294,7 +443,7 @@ def test_a_fault_of_the_environment_is_named_by_its_variable(tmp_path, variable,
         (
             "SERVICES",
             '{"shop": {"limits": {"lockout": 1}}}',
-            "OTP_GATEWAY_SERVICES, [services.shop.limits] lockout: is not available yet",
+            "OTP_GATEWAY_SERVICES, [services.shop.limits] lockout: must be a table",
         ),
     ],
 )

@@ -50,6 +50,31 @@ def test_every_value_has_its_origin(rows):
     assert rows["services.default.templates"] == (None, "default")
 
 
+def test_a_purpose_is_a_table_of_its_own_and_says_where_it_has_its_values_from(tmp_path):
+    text = (
+        MINIMAL
+        + """
+        code = { ttl = 200 }
+        [services.default.purposes.pay]
+        locale = "de"
+        [services.shop.code]
+        length = 8
+        [services.shop.purposes.pay.limits]
+        lockout = { after = 5, for = 60 }
+        """
+    )
+    settings, ready = diagnose(write(tmp_path, text), {})
+    found = {".".join(row.path): (row.value, row.origin) for row in overview(settings, ready)}
+    pay = "services.shop.purposes.pay"
+    assert found[f"{pay}.code.ttl"] == (200, "config.toml, by [services.default]")
+    assert found[f"{pay}.code.length"] == (8, "config.toml, by [services.shop]")
+    assert found[f"{pay}.locale"] == ("de", "config.toml, by [services.default.purposes.pay]")
+    assert found[f"{pay}.limits.lockout.after"] == (5, "config.toml")
+    assert found[f"{pay}.limits.cooldown"] == (30, "default")
+    assert f"{pay}.limits.queue_depth" not in found
+    assert "services.shop.purposes" not in found
+
+
 def test_secrets_are_masked(rows):
     assert rows["secrets.keys"] == (["••••", "••••"], "OTP_GATEWAY_SECRETS__KEYS")
     assert rows["channels.mail.password"] == ("••••", "OTP_GATEWAY_CHANNELS__MAIL__PASSWORD")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
 from gateway.config import LogSettings, RawChannel, Settings
-from gateway.config.schema import Sort, holds_secret, known_paths, locate, not_yet, read_json, read_text
+from gateway.config.schema import Sort, holds_secret, known_paths, locate, read_json, read_text
 from tests.config.samples import refusal
 
 
@@ -48,19 +48,17 @@ def test_every_known_path_is_a_key():
     paths = list(known_paths({"channels": ["a"], "services": ["b", "c"]}))
     # What is set by a channel's name is a table of its own.
     tables = {path[2:] for path in paths if locate(path).sort is Sort.TABLE}
-    assert tables == {("confirm_within",)}
+    assert tables == {("confirm_within",), ("prices",)}
     assert {locate(path).sort for path in paths} == {Sort.KEY, Sort.TABLE}
     assert {path[1] for path in paths if path[0] in {"channels", "services"}} == {"a", "b", "c"}
     assert list(known_paths({}, LogSettings)) == [("format",), ("level",)]
 
 
-def test_no_key_that_works_is_called_not_available():
-    assert [path for path in known_paths({"channels": ["a"], "services": ["b"]}) if not_yet(path)] == []
-
-
-def test_a_key_below_a_pending_table_is_pending():
-    assert not_yet(("services", "a", "limits", "lockout", "after")) == ("services", "a", "limits", "lockout")
-    assert not_yet(("services", "a", "limits")) is None
+def test_the_keys_of_a_purpose_are_known_by_its_name():
+    paths = {path[2:] for path in known_paths({"services": ["b"], "purposes": ["login"]}) if path[0] == "services"}
+    assert ("purposes", "login", "code", "ttl") in paths
+    assert ("purposes", "login", "limits", "lockout", "after") in paths
+    assert ("purposes", "login", "limits", "queue_depth") not in paths
 
 
 class Inner(BaseModel):

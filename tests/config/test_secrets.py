@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from gateway.config import Settings, ensure_secrets, secrets_file
+from gateway.config import Settings, ensure_secrets, new_key, parse_key, rewrite_secrets, secrets_file
 from gateway.config.keyring import SealingKey
 from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, key, load
@@ -180,3 +181,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_postgresql_needs_configured_keys(tmp_path):
     settings = load(tmp_path, MINIMAL + '[database]\nurl = "postgresql://u@h/n"\n')
     assert why(settings).startswith("OTP_GATEWAY_SECRETS__KEYS: is missing, and PostgreSQL has no file")
+
+
+def test_a_ring_is_rewritten_whole_and_for_the_owner_alone(settings, file, tmp_path):
+    [first] = ensure_secrets(settings)
+    ring = (parse_key(new_key("k2")), first)
+    rewrite_secrets(settings.database.path, ring)
+    assert ring == ensure_secrets(settings)
+    assert (0o600, [file]) == (file.stat().st_mode & 0o777, sorted(tmp_path.glob("*.secrets")))
+
+
+def test_a_ring_that_cannot_be_rewritten_stays_as_it_is(settings, file, tmp_path, monkeypatch):
+    ring = ensure_secrets(settings)
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
+            rewrite_secrets(settings.database.path, (parse_key(new_key("k2")), *ring))
+    assert ring == ensure_secrets(settings)
+    assert sorted(tmp_path.glob("*.secrets")) == [file]

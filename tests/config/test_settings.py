@@ -4,6 +4,8 @@ import base64
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gateway.config import (
@@ -44,8 +46,26 @@ def test_settings_have_the_documented_defaults():
         "resend": "same",
         "custom": False,
         "allow_short": False,
+        "allow_guessable": False,
+        "classes": (),
     }
-    assert service.limits.model_dump() == {"cooldown": 30}
+    assert service.limits.model_dump() == {
+        "mode": "enforce",
+        "cooldown": 30,
+        "sends_per_10m": 5,
+        "sends_per_hour": 10,
+        "sends_per_day": 20,
+        "guesses_per_hour": 20,
+        "guesses_per_day": 30,
+        "context_per_hour": 10,
+        "prefix_per_hour": 20,
+        "ip_per_hour": 20,
+        "lockout": None,
+        "spend_per_day": 0,
+        "requests_per_second": 0,
+        "queue_depth": 100_000,
+    }
+    assert service.purposes == {}
 
 
 def test_settings_made_without_a_file_say_so():
@@ -167,7 +187,7 @@ def test_the_ring_keeps_the_order_of_the_keys():
 
 def test_a_channel_shows_its_common_keys_and_hides_its_own():
     channel = RawChannel.model_validate({"adapter": "sms", "timeout": 2.0, "auth_token": "s3cr3t-token"})
-    assert repr(channel) == "RawChannel(adapter='sms', timeout=2.0, concurrency=10, rate=0.0)"
+    assert repr(channel) == "RawChannel(adapter='sms', timeout=2.0, concurrency=10, rate=0.0, price=0.0, prices={})"
     assert dict(channel.options) == {"auth_token": "s3cr3t-token"}
 
 
@@ -193,7 +213,14 @@ def test_a_name_no_variable_could_carry_is_refused(name):
         (CodeSettings, {"max_checks": 0}),
         (CodeSettings, {"max_checks": 11}),
         (CodeSettings, {"resend": "never"}),
-        (CodeSettings, {"alphabet": "unambiguous"}),
+        (CodeSettings, {"alphabet": "runes"}),
+        (CodeSettings, {"alphabet": "runes", "classes": ("lower",), "length": 12}),
+        (CodeSettings, {"alphabet": "lower", "length": 33}),
+        (CodeSettings, {"alphabet": "lower", "length": 4}),
+        (CodeSettings, {"alphabet": "letters", "length": 9, "classes": ("digits",)}),
+        (CodeSettings, {"alphabet": "letters", "length": 8, "classes": ("lower",)}),
+        (CodeSettings, {"alphabet": "letters", "length": 9, "classes": ("vowels",)}),
+        (CodeSettings, {"alphabet": "letters", "classes": ("lower",)}),
         (LimitSettings, {"cooldown": -1}),
         (LimitSettings, {"cooldown": 86_401}),
         (ServiceSettings, {"channels": ()}),
@@ -217,6 +244,10 @@ def test_a_value_out_of_bounds_is_refused(model, values):
         (CodeSettings, {"ttl": 600}),
         (CodeSettings, {"length": 4, "allow_short": True}),
         (CodeSettings, {"length": 10}),
+        (CodeSettings, {"alphabet": "symbols", "length": 32}),
+        (CodeSettings, {"alphabet": "letters", "length": 4}),
+        (CodeSettings, {"alphabet": "lower", "length": 4, "allow_short": True}),
+        (CodeSettings, {"alphabet": "letters", "length": 9, "classes": ("lower", "upper")}),
         (CodeSettings, {"max_checks": 1}),
         (CodeSettings, {"max_checks": 10}),
         (LimitSettings, {"cooldown": 0}),
@@ -278,3 +309,13 @@ def test_a_webhook_secret_of_another_size_is_refused_without_repeating_it(size):
     with pytest.raises(ValueError, match="24 to 64 random bytes") as error:
         parse_webhook_secret(text)
     assert text not in str(error.value) or size == 0
+
+
+@given(st.binary(max_size=70), st.sampled_from(["whsec_", "whsec", ""]))
+def test_a_webhook_secret_is_read_whole_or_refused(raw, prefix):
+    text = prefix + base64.b64encode(raw).decode()
+    if prefix == "whsec_" and 24 <= len(raw) <= 64:
+        assert parse_webhook_secret(text) == raw
+    else:
+        with pytest.raises(ValueError, match="random bytes"):
+            parse_webhook_secret(text)

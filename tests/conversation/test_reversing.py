@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,16 @@ async def test_whoever_opens_it_is_asked_with_service_and_account(people, clock)
     assert "<b>Shop &lt;b&gt;&amp;&#34;</b> asks whether <b>+49•••678</b> is yours" in reply.text
     assert (labels(reply), data(reply)) == (["Yes, confirm", "Not me"], ["in:ver_1", "out:ver_1"])
     assert people.core.asked == [("open", "token", None, clock.now())]
+
+
+async def test_the_question_shows_what_the_answer_is_bound_to_a_line_each(people):
+    details = (("amount", "12.00 EUR"), ("payee", "Books & <b>\npayee: Mum"))
+    people.core.challenges["token"] = replace(QUESTION, details=details)
+    for language in ("en", "de"):
+        [reply] = await people.command("start", "token", language=language)
+        lines = reply.text.splitlines()[-2:]
+        assert lines == ["amount: <b>12.00 EUR</b>", "payee: <b>Books &amp; &lt;b&gt; payee: Mum</b>"]
+        assert data(reply) == ["in:ver_1", "out:ver_1"]
 
 
 async def test_the_question_is_in_the_persons_language(people):

@@ -8,9 +8,11 @@ import pytest
 from gateway.delivery.payload import (
     Owner,
     Stop,
+    open_bind,
     open_code,
     open_params,
     open_route,
+    seal_bind,
     seal_code,
     seal_params,
     seal_route,
@@ -25,6 +27,7 @@ STRANGERS = [Owner("ver_2", "shop", "login"), Owner("ver_1", "bank", "login"), O
 def test_what_was_sealed_is_opened_again(sealer):
     assert open_code(sealer, OWNER, 1, seal_code(sealer, OWNER, 1, "012345")) == "012345"
     assert open_params(sealer, OWNER, seal_params(sealer, OWNER, {"name": "Änn"})) == {"name": "Änn"}
+    assert open_bind(sealer, OWNER, seal_bind(sealer, OWNER, {"payee": "Änn"})) == {"payee": "Änn"}
     assert open_route(sealer, OWNER, seal_route(sealer, OWNER, ROUTE)) == ROUTE
 
 
@@ -37,6 +40,8 @@ def test_a_route_that_was_sealed_before_people_had_languages_is_opened(sealer):
 def test_no_parameters_are_not_sealed(sealer):
     assert seal_params(sealer, OWNER, {}) is None
     assert open_params(sealer, OWNER, None) == {}
+    assert seal_bind(sealer, OWNER, {}) is None
+    assert open_bind(sealer, OWNER, None) == {}
 
 
 @pytest.mark.parametrize("stranger", STRANGERS, ids=["verification", "service", "purpose"])
@@ -44,6 +49,7 @@ def test_a_blob_of_another_row_does_not_open(sealer, stranger):
     for opened in (
         lambda: open_code(sealer, stranger, 1, seal_code(sealer, OWNER, 1, "012345")),
         lambda: open_params(sealer, stranger, seal_params(sealer, OWNER, {"name": "Ann"})),
+        lambda: open_bind(sealer, stranger, seal_bind(sealer, OWNER, {"payee": "Ann"})),
         lambda: open_route(sealer, stranger, seal_route(sealer, OWNER, ROUTE)),
     ):
         with pytest.raises(UnsealError):
@@ -58,6 +64,8 @@ def test_a_code_of_another_generation_does_not_open(sealer):
 def test_a_blob_of_another_column_does_not_open(sealer):
     with pytest.raises(UnsealError):
         open_params(sealer, OWNER, seal_route(sealer, OWNER, ROUTE))
+    with pytest.raises(UnsealError):
+        open_bind(sealer, OWNER, seal_params(sealer, OWNER, {"payee": "Ann"}))
 
 
 def test_a_stop_does_not_show_its_address():

@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
                 two_channels(),
                 node=name,
                 service=service,
-                confirm_within=lambda _, channel: CONFIRM_WITHIN if channel == "sms" else None,
+                confirm_within=lambda *asked: CONFIRM_WITHIN if asked[-1] == "sms" else None,
             )
             for name, database in zip(("node-a", "node-b"), self.databases, strict=True)
         ]

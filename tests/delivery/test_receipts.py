@@ -29,7 +29,7 @@ def make_world(database, clock, sealer, hasher):
 
     def make(database: Database = database, *, asked: bool = False, **fields: Any) -> World:
         if asked:
-            fields["confirm_within"] = lambda service, channel: {("shop", "sms"): 15.0}.get((service, channel))
+            fields["confirm_within"] = lambda service, _, channel: {("shop", "sms"): 15.0}.get((service, channel))
         return World(database, clock, sealer, hasher, two_channels(), **fields)
 
     return make

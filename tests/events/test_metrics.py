@@ -15,7 +15,7 @@ from gateway.config import LimitSettings
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.events import metrics as module
 from gateway.events.event import Event, EventName, event
-from gateway.events.metrics import DELIVERY_BUCKETS, REFUSALS, SEND_BUCKETS, WEBHOOK_OUTCOMES, Metrics
+from gateway.events.metrics import DELIVERY_BUCKETS, LIMITS, REFUSALS, SEND_BUCKETS, WEBHOOK_OUTCOMES, Metrics
 from tests.events.scraping import moved, samples, value
 
 CHANNELS, SERVICES = ("sms", "email"), ("shop", "default")
@@ -89,6 +89,14 @@ def told(name: EventName, service: str = "shop", **details: Any) -> Event:
             {"channel_changes_total{opened,sms}": 1},
         ),
         (told(EventName.WEBHOOK_DISABLED), {"webhooks_total{disabled,shop}": 1}),
+        (
+            told(EventName.LIMIT_OBSERVED, channel="sms", reason="sends_per_hour"),
+            {"limits_total{observed,sends_per_hour,shop}": 1},
+        ),
+        (
+            told(EventName.LIMIT_REFUSED, channel="sms", reason="prefix_per_hour"),
+            {"limits_total{skipped,prefix_per_hour,shop}": 1},
+        ),
         (told(EventName.SUBSCRIBER_LINKED), {}),
     ],
     ids=lambda item: item.name if isinstance(item, Event) else "",
@@ -126,7 +134,10 @@ def test_refusals_and_webhooks_are_counted_by_word(metrics):
 
 
 def test_every_problem_and_every_limit_is_counted_by_its_own_word():
-    assert {problem.code for problem in examples.PROBLEMS.values()} | set(LimitSettings.model_fields) == REFUSALS
+    # A limit is counted by its key, not by the code that all of them share.
+    codes = {problem.code for problem in examples.PROBLEMS.values()} - {"rate_limited"}
+    assert set(LimitSettings.model_fields) - {"mode"} < LIMITS
+    assert codes | LIMITS == REFUSALS
 
 
 def test_times_are_counted_in_buckets(metrics):
@@ -181,6 +192,7 @@ def most(channels: int, services: int) -> int:
     channels, services = channels + 1, services + 1
     outcomes, reasons = len(AttemptOutcome) + 1, len(Reason) + 2
     counters = services * (1 + 5 + len(WEBHOOK_OUTCOMES) + 1) + len(REFUSALS) + 1
+    counters += services * (len(LIMITS) + 1) * 2
     counters += channels * (outcomes * reasons + 6 + 1 + 1 + 4)
     return counters + channels * (len(SEND_BUCKETS) + len(DELIVERY_BUCKETS) + 6) + 1
 

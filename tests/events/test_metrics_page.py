@@ -32,6 +32,7 @@ def scraped() -> dict[str, set[str]]:
             lines_dropped=lambda: 0,
             keeps_house=lambda: True,
             housekeeping=lambda: {"verifications": 0},
+            spent=lambda: {"shop": 1.5},
         )
     )
     metrics.on_commit([event(name, 1.0, "shop", channel="sms", outcome="sent") for name in EventName])

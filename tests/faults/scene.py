@@ -22,7 +22,10 @@ from tests.journeys.node import by_email
 #: Letters the providers keep.
 _CAPACITY = 50_000
 #: Limits that a load would meet.
-_UNLIMITED = {"SERVICES__DEFAULT__LIMITS__COOLDOWN": "0"}
+_UNLIMITED = {
+    f"SERVICES__DEFAULT__LIMITS__{name}": "0"
+    for name in ("COOLDOWN", "SENDS_PER_10M", "SENDS_PER_HOUR", "SENDS_PER_DAY", "PREFIX_PER_HOUR")
+}
 
 
 @dataclass

@@ -106,6 +106,31 @@ async def test_it_waits_for_another_writer_no_longer_than_it_may(database, path)
         other.execute("ROLLBACK")
 
 
+async def test_whoever_waits_for_it_is_told_once_the_log_is_empty(database, path):
+    await wiped(database)
+    assert await Checkpoint(path).clear()
+    assert SEALED not in path.read_bytes() + log_of(path).read_bytes()
+    # There is nothing to empty.
+    assert await Checkpoint(path).clear()
+
+
+async def test_a_reader_is_waited_for_and_at_last_told_of(database, path, caplog):
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    with closing(connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM verification").fetchall()
+        await wiped(database)
+        assert not await Checkpoint(path).clear(tries=3, sleep=sleep)
+        reader.execute("COMMIT")
+    assert slept == [module.PAUSE] * 2
+    assert "tried again each minute" in caplog.messages[-1]
+    assert await Checkpoint(path).clear(sleep=sleep)
+
+
 def test_its_duty_is_done_again_and_again(path):
     duty = Checkpoint(path).duty()
     assert (duty.name, duty.every, duty.urgent) == ("checkpoint", module.EVERY, False)

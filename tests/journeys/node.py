@@ -130,6 +130,10 @@ def by_email(host: str, port: int, **more: str) -> dict[str, str]:
         "CHANNELS__EMAIL__FROM": "codes@example.com",
         "SERVICES__DEFAULT__CHANNELS": '["email"]',
         "SERVICES__DEFAULT__LIMITS__COOLDOWN": "0",
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_10M": "0",
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_HOUR": "0",
+        "SERVICES__DEFAULT__LIMITS__SENDS_PER_DAY": "0",
+        "SERVICES__DEFAULT__LIMITS__PREFIX_PER_HOUR": "0",
         **more,
     }
 

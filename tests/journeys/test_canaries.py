@@ -22,6 +22,8 @@ from gateway.sandbox.shapes import code_of
 from tests.journeys.node import by_all
 
 PHONE, EMAIL, NAME = "+4915112345678", "ann.canary@example.org", "Canary Persson"
+#: What every code of these tests is bound to.
+BIND = {"session": "canary-session-91", "payee": "Canary Booksellers"}
 
 
 @pytest.fixture
@@ -32,7 +34,11 @@ async def sandbox():
 
 @pytest.fixture
 def settings(sandbox, tmp_path):
-    environ = by_all(sandbox, DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db", LOG__LEVEL="debug")
+    # One person is sent to by every channel and at every fault.
+    counts = ("SENDS_PER_10M", "SENDS_PER_HOUR", "GUESSES_PER_HOUR", "GUESSES_PER_DAY")
+    unlimited = {f"SERVICES__DEFAULT__LIMITS__{count}": "0" for count in counts}
+    unlimited["SERVICES__DEFAULT__CODE__ALLOW_GUESSABLE"] = "true"
+    environ = by_all(sandbox, DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db", LOG__LEVEL="debug", **unlimited)
     return load_settings(shipped("config.toml"), {f"OTP_GATEWAY_{name}": value for name, value in environ.items()})
 
 
@@ -55,7 +61,7 @@ async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, setting
                 ("email", {"email": EMAIL}, EMAIL),
                 ("telegram", {"telegram": "user-42"}, "4242"),
             ):
-                body = {"to": to, "channels": [channel], "params": {"name": NAME}}
+                body = {"to": to, "channels": [channel], "params": {"name": NAME}, "bind": BIND}
                 started = await client.post("/v1/verifications", json=body)
                 code = await code_to(sandbox, address)
                 codes.append(code)
@@ -63,19 +69,20 @@ async def test_no_sink_holds_a_code_a_key_a_token_or_an_address(sandbox, setting
                 wrong = f"{(int(code) + 1) % 10**6:06d}"
                 answers += [
                     started,
-                    await client.post(f"{path}/check", json={"code": wrong}),
+                    await client.post(f"{path}/check", json={"code": wrong, "bind": BIND}),
+                    await client.post(f"{path}/check", json={"code": code}),
                     await client.post(f"{path}/check", json={"code": f"x{code}y!"}),
                     await client.post("/v1/verifications", json=body),
                     await client.post("/v1/verifications", json={**body, "to": {channel: PHONE + EMAIL}}),
                     await client.get("/v1/verifications", params={"to": PHONE}),
                     await client.get("/v1/verifications", params={"api_key": key}),
-                    await client.post(f"{path}/check", json={"code": code}),
+                    await client.post(f"{path}/check", json={"code": code, "bind": BIND}),
                     await client.get(path),
                 ]
             await with_faults(client, sandbox, answers)
     events.close()
     secrets = [PHONE, PHONE[1:], EMAIL, NAME, key, key[14:], sandbox.telegram.token, sandbox.twilio.auth_token, link]
-    secrets += [link_in, challenge, challenge.replace("-", "")]
+    secrets += [*BIND.values(), link_in, challenge, challenge.replace("-", "")]
     texts = {"the log": log.getvalue(), "standard streams": "".join(capfd.readouterr())}
     texts |= {f"answer {place}": answer.text + str(answer.headers) for place, answer in enumerate(answers)}
     for where, text in texts.items():

@@ -129,7 +129,10 @@ async def test_workers_share_what_a_node_leaves_and_what_a_killed_one_held(
     stopping = time.monotonic()
     assert await other.end() == 0
     assert time.monotonic() - stopping < 15
-    assert await rows(migrated_postgresql, _STATUSES) == {"sent": SENDS}
+    # What was under way at the kill has come, and may have been about to be sent once more when the other one stopped.
+    statuses = await rows(migrated_postgresql, _STATUSES)
+    assert sum(statuses.values()) == SENDS
+    assert statuses["sent"] >= SENDS - CONCURRENCY
     # Both workers did; the node that took the codes in may have ended before its share of the rate was more than nothing.
     assert len(await rows(migrated_postgresql, _SENT_BY)) >= 2
     times = Counter(letter.to for letter in inbox.letters)

@@ -118,6 +118,8 @@ def test_a_program_reads_the_whole_letter():
         ("Your code: 7KQ2MX", "7KQ2MX"),
         ("Your order 12-34567 is ready", None),
         ("@shop.example #492039", "492039"),
+        ("Shop: your code is CFGH-JMPQ. Valid", "CFGH-JMPQ"),
+        ("Your code: 7HQ-2MX", "7HQ-2MX"),
         ("nothing here", None),
         ("SHOP GREETS", None),
     ],

@@ -261,3 +261,12 @@ async def test_a_mail_is_lost_by_no_mail_server(server, line):
     server.faults.set(Fault.LOSE)
     await begin(line)
     assert "queued as" in await line.say("hello\r\n.")
+
+
+async def test_a_server_may_offer_less_and_refuse_a_sender(server):
+    server.extensions, server.refused_senders = ("SIZE 10",), {"codes@shop.example"}
+    line = await call(server)
+    assert await line.say("EHLO client") == "250-sandbox.localhost\n250-SIZE 10\n250 AUTH PLAIN LOGIN"
+    assert (await line.say("MAIL FROM:<codes@shop.example>")).startswith("553 5.7.1 <codes@shop.example>")
+    assert await line.say("MAIL FROM:<other@shop.example>") == "250 2.1.0 Ok"
+    await line.close()

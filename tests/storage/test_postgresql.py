@@ -15,7 +15,7 @@ from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Move, StorageError, StorageUnavailableError
-from tests.conftest import empty
+from tests.conftest import aside, empty
 
 ADD = insert_into(models.Lease)
 TOUCH = Statement(
@@ -32,7 +32,7 @@ def add(name: str) -> Move:
 
 @pytest.fixture
 async def url(migrated_postgresql: str) -> str:
-    await empty(migrated_postgresql)
+    aside(empty(migrated_postgresql))
     return migrated_postgresql
 
 

@@ -88,7 +88,7 @@ def own_url(server) -> str:
 
 @pytest.fixture
 async def url(migrated_postgresql: str) -> str:
-    await empty(migrated_postgresql)
+    aside(empty(migrated_postgresql))
     return migrated_postgresql
 
 

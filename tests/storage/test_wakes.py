@@ -14,7 +14,7 @@ from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Move
 from gateway.storage.wakes import Wakes
-from tests.conftest import empty
+from tests.conftest import aside, empty
 from tests.storage.wire import wired
 
 ADD = insert_into(models.Lease)
@@ -125,7 +125,7 @@ class TestOwed:
 
 @pytest.fixture
 async def url(migrated_postgresql: str) -> str:
-    await empty(migrated_postgresql)
+    aside(empty(migrated_postgresql))
     return migrated_postgresql
 
 

@@ -10,6 +10,7 @@ from channels.base import Address
 from channels.kinds import KINDS
 from gateway.config import CodeSettings, ServiceSettings
 from gateway.errors import InvalidRequest, Problem, RecipientRefused
+from gateway.verification.codes import ALPHABETS, combinations
 from gateway.verification.request import MAX_CODE_LENGTH, MIN_TTL, Asked, addresses, code_policy
 from tests.world import EMAIL, PHONE
 
@@ -27,15 +28,82 @@ def test_what_is_not_asked_for_is_the_policys():
     assert (policy.length, policy.ttl, policy.max_checks, policy.value) == (8, 120, 3, None)
 
 
-@given(length=st.none() | st.integers(-2, 20), ttl=st.none() | st.integers(-10, 900))
-def test_no_request_loosens_the_policy(length, ttl):
-    settings = service(code=CodeSettings(length=7, ttl=300))
+@given(
+    length=st.none() | st.integers(-2, 40),
+    ttl=st.none() | st.integers(-10, 900),
+    alphabet=st.none() | st.sampled_from([*ALPHABETS, "runes"]),
+    policys=st.sampled_from(sorted(ALPHABETS)),
+)
+def test_no_request_loosens_the_policy(length, ttl, alphabet, policys):
+    settings = service(code=CodeSettings(alphabet=policys, length=7, ttl=300))
     try:
-        policy = code_policy(asked(length=length, ttl=ttl), settings)
+        policy = code_policy(asked(length=length, ttl=ttl, alphabet=alphabet), settings)
     except InvalidRequest:
         return
-    assert 7 <= policy.length <= MAX_CODE_LENGTH
+    assert 7 <= policy.length <= ALPHABETS[policy.alphabet].longest <= MAX_CODE_LENGTH
     assert MIN_TTL <= policy.ttl <= 300
+    assert combinations(policy.length, policy.alphabet) >= combinations(7, policys)
+    assert set(ALPHABETS[policys].characters) <= set(ALPHABETS[policy.alphabet].characters)
+
+
+@pytest.mark.parametrize(
+    ("policys", "alphabet", "taken"),
+    [
+        ("digits", "alphanumeric", True),
+        ("digits", "symbols", True),
+        ("upper", "letters", True),
+        ("unambiguous", "alphanumeric", True),
+        ("digits", "unambiguous", False),
+        ("digits", "letters", False),
+        ("letters", "lower", False),
+        ("digits", "", False),
+    ],
+)
+def test_another_alphabet_must_have_every_character_of_the_policys(policys, alphabet, taken):
+    settings = service(code=CodeSettings(alphabet=policys, length=8))
+    if taken:
+        assert code_policy(asked(alphabet=alphabet), settings).alphabet == alphabet
+        return
+    with pytest.raises(InvalidRequest) as caught:
+        code_policy(asked(alphabet=alphabet), settings)
+    assert [fault.pointer for fault in caught.value.errors] == ["/code/alphabet"]
+
+
+def test_a_request_for_another_alphabet_keeps_the_classes():
+    code = CodeSettings(alphabet="alphanumeric", classes=("lower", "digits"), length=9)
+    policy = code_policy(asked(alphabet="symbols", length=20), service(code=code))
+    assert (policy.alphabet, policy.length, list(policy.classes)) == ("symbols", 20, ["lower", "digits"])
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "value", "shown"),
+    [
+        ("unambiguous", "cfgh2345", "CFGH-2345"),
+        ("unambiguous", "CFGH-2345", "CFGH-2345"),
+        ("upper", "abcdefgh", "ABCDEFGH"),
+        ("symbols", "aB3!aB3!", "aB3!aB3!"),
+        ("unambiguous", "ABCDEFGH", None),
+        ("upper", "stra\u00dfe!", None),
+        ("digits", "1234-5678", None),
+        ("unambiguous", "CFGH", None),
+    ],
+)
+def test_a_services_own_code_is_kept_as_people_are_shown_it(alphabet, value, shown):
+    settings = service(code=CodeSettings(alphabet=alphabet, length=8, custom=True))
+    if shown is not None:
+        assert code_policy(asked(value=value), settings).value == shown
+        return
+    with pytest.raises(InvalidRequest) as caught:
+        code_policy(asked(value=value), settings)
+    assert [fault.pointer for fault in caught.value.errors] == ["/code/value"]
+    assert value not in str(caught.value)
+
+
+def test_a_services_own_password_has_the_classes_of_the_policy():
+    settings = service(code=CodeSettings(alphabet="letters", classes=("lower", "upper"), length=9, custom=True))
+    assert code_policy(asked(value="abcdefghI"), settings).value == "abcdefghI"
+    with pytest.raises(InvalidRequest, match="asks for lower, upper"):
+        code_policy(asked(value="abcdefghi"), settings)
 
 
 @pytest.mark.parametrize(

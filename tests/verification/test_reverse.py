@@ -215,6 +215,31 @@ async def test_a_chat_opens_it_by_the_link_or_by_typing(world, by):
     assert await opened(world, given) == Question(view.id, "shop", "u•••2", needs_phone=False)
 
 
+async def test_the_person_is_asked_for_what_it_is_bound_to_but_not_for_the_session(world):
+    view = await asked(world, bind={"session": "s-91", "amount": "12.00 EUR", "payee": "Books"})
+    question = await opened(world, token(view))
+    assert question.details == (("amount", "12.00 EUR"), ("payee", "Books"))
+    assert "Books" not in repr(question)
+    assert await answered(world, view) is Verdict.APPROVED
+
+
+async def test_nobody_is_asked_what_the_gateway_cannot_read_itself(world, database):
+    view = await asked(world, bind={"amount": "12.00 EUR"})
+    await opened(world, token(view))
+    break_ = "UPDATE verification SET bind_sealed = :blob WHERE id = :id RETURNING id"
+    await database.run(lambda connection: connection.fetch(break_, id=view.id, blob=b"\x01\x02k9" + bytes(40)))
+    assert await opened(world, token(view)) is None
+    assert await answered(world, view) is Verdict.GONE
+
+
+async def test_no_more_is_bound_than_a_message_in_a_chat_can_show(world):
+    long = {f"n{number}": "x" * 200 for number in range(5)}
+    with pytest.raises(InvalidRequest) as caught:
+        await asked(world, bind=long)
+    assert [fault.pointer for fault in caught.value.errors] == ["/bind"]
+    assert await asked(world, bind={**dict(list(long.items())[:4]), "session": "x" * 200})
+
+
 async def test_opening_it_again_asks_again(world):
     view = await asked(world)
     assert await opened(world, token(view)) == await opened(world, view.challenge) != None  # noqa: E711 - all three

@@ -21,7 +21,7 @@ from gateway.delivery.writing.templating import (
 )
 from gateway.errors import TemplateError
 
-#: The longest code a service may have, as digits.
+#: The longest code of a service whose codes are digits.
 LONGEST_CODE = "9182736450"
 #: A service name of 30 characters, the longest that still fits one SMS with the shipped texts.
 LONGEST_BRAND = "Northern Lights Savings & Loan"
@@ -85,18 +85,24 @@ class _Set:
 
 
 def lint(
-    templates: Templates, channels: Mapping[str, tuple[str, type[Channel]]], *, brand: str = LONGEST_BRAND
+    templates: Templates,
+    channels: Mapping[str, tuple[str, type[Channel]]],
+    *,
+    brand: str = LONGEST_BRAND,
+    code: str = LONGEST_CODE,
 ) -> list[Finding]:
     """Return everything to look at, sorted by file and line.
 
-    ``channels`` maps a channel's name to its adapter's name and class; ``brand`` is the longest service name.
+    ``channels`` maps a channel's name to its adapter's name and class; ``brand`` is the longest service name, ``code`` the
+    longest code as people are shown it.
     """
     classes = dict(channels.values()) | {name: kind for name, (_, kind) in channels.items()}
     sets = list(_sets(templates, classes))
     everywhere = {file.locale for item in sets for file in item.files}
     found = [*_missing_sets(templates, channels), *_strangers(templates, classes)]
     for item in sets:
-        found += [*_part_findings(item), *_locale_findings(item, everywhere), *_text_findings(templates, item, brand)]
+        found += [*_part_findings(item), *_locale_findings(item, everywhere)]
+        found += _text_findings(templates, item, brand, code)
     return sorted(dict.fromkeys(found), key=lambda finding: (finding.file, finding.line or 0, finding.text))
 
 
@@ -167,7 +173,7 @@ def _locale_findings(item: _Set, everywhere: Iterable[str]) -> Iterator[Finding]
             yield Finding(str(item.path), None, Severity.WARNING, text)
 
 
-def _text_findings(templates: Templates, item: _Set, brand: str) -> Iterator[Finding]:
+def _text_findings(templates: Templates, item: _Set, brand: str, code: str) -> Iterator[Finding]:
     """Find what shows in the text: unknown variables, a code that is missing or where it must not be."""
     blamed: set[tuple[str, int | None]] = set()
     for file in item.files:
@@ -176,25 +182,27 @@ def _text_findings(templates: Templates, item: _Set, brand: str) -> Iterator[Fin
             text = f"unknown variable {name}{_nearest(name, item.values)}"
             yield Finding(str(file.path), line, Severity.ERROR, text)
     for locale in item.complete():
-        for values in _samples(templates, item, brand):
+        for values in _samples(templates, item, brand, code):
             for finding in _rendered_findings(templates, item, locale, values):
                 if (finding.file, finding.line) not in blamed:
                     yield finding
 
 
-def _samples(templates: Templates, item: _Set, brand: str) -> Iterator[dict[str, object]]:
+def _samples(templates: Templates, item: _Set, brand: str, code: str) -> Iterator[dict[str, object]]:
     if item.adapter is None:
         yield {name: brand if name == "brand" else LONGEST_PARAM for name in item.values}
         return
-    for params in ({}, dict.fromkeys(templates.members("params"), LONGEST_PARAM)):
+    whole = tuple(dict.fromkeys(templates.members(name), LONGEST_PARAM) for name in ("params", "bind"))
+    for params, bind in (({}, {}), whole):
         for remaining in REMAINING:
             yield code_values(
-                code=LONGEST_CODE,
+                code=code,
                 brand=brand,
                 remaining=remaining,
                 purpose=item.template,
                 locale=DEFAULT,
                 params=params,
+                bind=bind,
             )
 
 
@@ -215,7 +223,7 @@ def _rendered_findings(
             yield Finding(str(fault.path), fault.line, Severity.ERROR, fault.text)
         return
     for part, text in parts.items():
-        for fault_text in _part_faults(part, text, coded=item.adapter is not None):
+        for fault_text in _part_faults(part, text, str(values["code"]) if item.adapter is not None else None):
             yield Finding(str(item.locales[locale][part].path), None, Severity.ERROR, fault_text)
     if item.adapter is not None:
         first = str(item.locales[locale][item.parts[-1]].path)
@@ -223,14 +231,14 @@ def _rendered_findings(
             yield Finding(first, None, Severity.ERROR, fault_text)
 
 
-def _part_faults(part: str, text: str, *, coded: bool) -> Iterator[str]:
+def _part_faults(part: str, text: str, code: str | None) -> Iterator[str]:
     """Judge one rendered part. A body carries the code; a subject shows on locked screens and must not."""
     stem = part.partition(".")[0]
     if not text:
         yield "empty"
     if stem == "subject" and "\n" in text:
         yield "a subject is one line"
-    if coded and stem == "body" and LONGEST_CODE not in text:
+    if code is not None and stem == "body" and code not in text:
         yield "the code is missing, or not in one piece to be copied and filled in"
-    if coded and stem == "subject" and LONGEST_CODE in text:
+    if code is not None and stem == "subject" and code in text:
         yield "the code is in the subject, which shows on locked screens and in logs of mail servers"

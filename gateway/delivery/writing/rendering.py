@@ -84,20 +84,22 @@ def code_renderer(
             purpose=message.purpose,
             locale=message.locale,
             params=message.params,
+            bind=message.bind,
         )
+        otherwise = service.for_purpose(message.purpose).locale
         parts = templates[message.service].render(
             channel=channel.name,
             adapter=channel.settings.adapter,
             purpose=message.purpose,
             locale=message.locale,
             # A chat's locale is what the person's client says, whatever languages there are here.
-            otherwise=service.locale if channel.listens else DEFAULT,
+            otherwise=otherwise if channel.listens else DEFAULT,
             parts=channel.parts,
             values=values,
         )
         report = None
         if channel.listens:
-            report = Button(label(replies.pick(message.locale, service.locale)), NOT_ME + message.verification_id)
+            report = Button(label(replies.pick(message.locale, otherwise)), NOT_ME + message.verification_id)
         return Rendered(service.name, parts, report)
 
     return render

@@ -72,6 +72,8 @@ REPLIES: Mapping[str, Reply] = {
     "not_yours": Reply(),
     # Reverse verification.
     "question": Reply(("reply.html", "confirm.txt", "decline.txt"), _ACCOUNT),
+    # What the answer is bound to, below the question.
+    "question_detail": Reply(values=frozenset({"name", "value"})),
     "question_approved": Reply(values=_ACCOUNT),
     "question_declined": Reply(values=_ACCOUNT),
     "question_wrong_person": Reply(values=_ACCOUNT),

@@ -174,7 +174,7 @@ def explain(error: Exception) -> str:
         case SecurityError():
             return "this is not allowed in a template"
         case UndefinedError():
-            return "a value is not defined here (guard a caller's parameter: params.name is defined)"
+            return "a value is not defined here (guard what a caller gives: params.name is defined)"
         case OutputTooLargeError():
             return f"more than {MAX_OUTPUT} characters"
         case RecursionError():

@@ -27,14 +27,17 @@ from gateway.errors import TemplateError
 #: The set that serves every purpose without one of its own.
 FALLBACK = "verification"
 #: The names a code's templates may use; ``code_values`` makes their values.
-CODE_VALUES = frozenset({"brand", "code", "locale", "minutes", "params", "purpose", "seconds"})
+CODE_VALUES = frozenset({"bind", "brand", "code", "locale", "minutes", "params", "purpose", "seconds"})
 #: Seconds by which ``minutes`` may promise too much: a code of five minutes is rendered some milliseconds
 #: after it was made, and "4 minutes" would be wrong for nearly all of its life.
 GRACE = 5.0
 
 _EXTENSIONS = {".txt", ".html"}
-#: Of these, what a part without parameters depends on beside the code and the passing seconds.
+#: Of these, those of the caller's, by name.
+_GIVEN = ("bind", "params")
+#: What a part without any of them depends on beside the code and the passing seconds.
 _OTHERS = ("brand", "locale", "minutes", "purpose")
+_NOTHING: Mapping[str, str] = {}
 #: Parts kept with a gap for the code, a few KB each.
 _FRAMES = 256
 #: Look-ups kept; purposes and locales come from callers, so there is no natural bound.
@@ -151,7 +154,7 @@ class Templates:
         Raises ``TemplateError`` with file and line, never with a value.
         """
         found = self._find(channel, adapter, purpose, (locale, otherwise), tuple(parts))
-        if values.keys() != CODE_VALUES or values["params"]:
+        if values.keys() != CODE_VALUES or any(values[name] for name in _GIVEN):
             return {part: self._render(template, values) for part, template in found}
         others = tuple((name, values[name]) for name in _OTHERS)
         return {part: self._filled(template, values, others) for part, template in found}
@@ -161,7 +164,7 @@ class Templates:
         return list(undeclared(self._sandbox.parse(file.text, file.name), allowed))
 
     def members(self, variable: str) -> set[str]:
-        """Return the members of ``variable`` that any part names: what ``params`` a lint has to make up."""
+        """Return the members of ``variable`` that any part names: what ``params`` and ``bind`` a lint has to make up."""
         return {name for file in self.files for name in members_named(self._sandbox.parse(file.text), variable)}
 
     def _compile(
@@ -201,7 +204,8 @@ class Templates:
 
     def _render_frame(self, template: Template, others: _Values) -> list[str]:
         """Return what stands around the code where the other values are these."""
-        return self._render(template, {**dict(others), "params": {}, CODE: self._mark}).split(self._mark)
+        given: dict[str, object] = {name: {} for name in _GIVEN}
+        return self._render(template, {**dict(others), **given, CODE: self._mark}).split(self._mark)
 
     def _render(self, template: Template, values: Mapping[str, object]) -> str:
         try:
@@ -221,7 +225,14 @@ class Templates:
 
 
 def code_values(
-    *, code: str, brand: str, remaining: float, purpose: str, locale: str, params: Mapping[str, str]
+    *,
+    code: str,
+    brand: str,
+    remaining: float,
+    purpose: str,
+    locale: str,
+    params: Mapping[str, str],
+    bind: Mapping[str, str] = _NOTHING,
 ) -> dict[str, object]:
     """Return what a code's templates are given (``CODE_VALUES``). ``remaining``: seconds the code still lives.
 
@@ -237,6 +248,7 @@ def code_values(
         "purpose": one_line(purpose),
         "locale": locale,
         "params": {name: one_line(value) for name, value in params.items()},
+        "bind": {name: one_line(value) for name, value in bind.items()},
     }
 
 

@@ -6,8 +6,11 @@ Nothing in here can be read by who holds the database alone: codes, parameters a
 
 from __future__ import annotations
 
+from gateway.storage.models.authenticators import Authenticator, RecoveryCode, Throttle
+from gateway.storage.models.limits import Block, Guess, Recipient, Tally, Trusted, Visitor
 from gateway.storage.models.nodes import Lease, Pause, Secret, Share, Turn
 from gateway.storage.models.people import Chat, Heard, Mute, OutgoingReply, Subscriber
+from gateway.storage.models.proofs import SigningKey
 from gateway.storage.models.queue import Attempt, Event, Message
 from gateway.storage.models.services import IdempotentAnswer, ServiceKey
 from gateway.storage.models.verifications import Address, Challenge, Cooldown, Verification
@@ -16,11 +19,14 @@ from gateway.storage.models.webhooks import Endpoint, Webhook
 __all__ = [
     "Address",
     "Attempt",
+    "Authenticator",
+    "Block",
     "Challenge",
     "Chat",
     "Cooldown",
     "Endpoint",
     "Event",
+    "Guess",
     "Heard",
     "IdempotentAnswer",
     "Lease",
@@ -28,11 +34,18 @@ __all__ = [
     "Mute",
     "OutgoingReply",
     "Pause",
+    "Recipient",
+    "RecoveryCode",
     "Secret",
     "ServiceKey",
     "Share",
+    "SigningKey",
     "Subscriber",
+    "Tally",
+    "Throttle",
+    "Trusted",
     "Turn",
     "Verification",
+    "Visitor",
     "Webhook",
 ]

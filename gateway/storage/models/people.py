@@ -53,7 +53,10 @@ class Subscriber(SQLModel, table=True):
 
 
 class Chat(SQLModel, table=True):
-    """What the bot knows of one chat, whoever of the services it is linked to."""
+    """What the bot knows of one chat, whoever of the services it is linked to.
+
+    One with nothing in ``chat_sealed`` is no chat, but a lock that outlives its person's data (``conversation.erasing``).
+    """
 
     __table_args__ = (Index("uq_chat_phone_hash", "phone_hash", unique=True),)
 

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from gateway.storage.models.columns import (
+    blob_or_null,
     index_where,
     key,
     number,
@@ -73,6 +74,12 @@ class Message(SQLModel, table=True):
     confirm_by: float | None = time_or_null()
     #: When a newer message took its place: the next channel's, or one that was asked for.
     followed_at: float | None = time_or_null()
+    #: Keyed hash of the address it goes to.
+    recipient_hash: bytes | None = blob_or_null()
+    #: 1 while it counts in its recipient's windows of sends; 0 once given back, ``NULL`` where it never did.
+    counted: int | None = number_or_null()
+    #: Keyed hash of the block of phone numbers its address is in, where it has one.
+    block_hash: bytes | None = blob_or_null()
 
 
 class Attempt(SQLModel, table=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Index
 from sqlmodel import SQLModel
 
-from gateway.storage.models.columns import blob, hash_key, key, string, time, time_or_null
+from gateway.storage.models.columns import blob, hash_key, key, string, string_or_null, time, time_or_null
 
 
 class ServiceKey(SQLModel, table=True):
@@ -23,6 +23,15 @@ class ServiceKey(SQLModel, table=True):
     secret_hash: bytes = blob()
     created_at: float = time()
     revoked_at: float | None = time_or_null()
+    #: What it may do (``gateway.api.scopes``), parted by spaces. ``NULL``, of keys made before there were scopes, is what
+    #: they could do: everything but ``admin``.
+    scopes: str | None = string_or_null()
+    #: When it ends by itself.
+    expires_at: float | None = time_or_null()
+    #: Networks (CIDR) it may be used from, parted by spaces; ``NULL`` is every one.
+    networks: str | None = string_or_null()
+    #: When it was used last, to the minute.
+    used_at: float | None = time_or_null()
 
 
 class IdempotentAnswer(SQLModel, table=True):

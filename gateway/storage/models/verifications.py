@@ -25,6 +25,12 @@ class Verification(SQLModel, table=True):
         Index("ix_verification_service_id", "service", "id"),
         # What expires next, and nothing that has ended: the sweep stays flat however long the history is.
         index_where("ix_verification_pending_expires_at", "expires_at", where="status = 'pending'"),
+        # What ends with the session it was bound to.
+        index_where(
+            "ix_verification_pending_session_hash",
+            "session_hash",
+            where="status = 'pending' AND session_hash IS NOT NULL",
+        ),
     )
 
     id: str = key()
@@ -58,6 +64,16 @@ class Verification(SQLModel, table=True):
     ended_at: float | None = time_or_null()
     client_ip: str | None = string_or_null()
     client_reference: str | None = string_or_null()
+    #: The alphabet of its code, by which a given one is folded; ``NULL`` is digits.
+    alphabet: str | None = string_or_null()
+    #: Sealed JSON of what it is bound to, for its messages; wiped at the end.
+    bind_sealed: bytes | None = blob_or_null()
+    #: Keyed hash of what it is bound to; a check must bring the same.
+    bind_hash: bytes | None = blob_or_null()
+    #: Keyed hash of the service and the session it is bound to.
+    session_hash: bytes | None = blob_or_null()
+    #: The trusted context it was asked for from, whose budget of guesses it holds its checks back in; ``NULL`` is none.
+    context: str | None = string_or_null()
 
 
 class Address(SQLModel, table=True):

@@ -955,7 +955,7 @@ async def test_what_follows_for_a_channel_that_is_not_here_is_left_to_others(wor
 
 
 async def test_what_was_not_confirmed_goes_on_by_the_next_channel(database, clock, sealer, hasher):
-    world = World(database, clock, sealer, hasher, two_channels(), confirm_within=lambda service, channel: 20.0)
+    world = World(database, clock, sealer, hasher, two_channels(), confirm_within=lambda *_: 20.0)
     sent = asyncio.Event()
 
     async def deliver(_):

@@ -156,7 +156,7 @@ async def node(
         }
         world = World(store, clock, sealer, hasher, channels, node=name, dispatching=dispatching)
         world.dispatcher._services = services
-        limits = LimitSettings(cooldown=0)
+        limits = LimitSettings(cooldown=0, prefix_per_hour=0, guesses_per_hour=0)
         for service in services:
             settings = ServiceSettings(name=service, channels=("sms", "email"), code=CodeSettings(), limits=limits)
             world.verifications._services[service] = settings  # type: ignore[index]

@@ -102,6 +102,20 @@ def test_every_shipped_part_is_the_same_filled_in_as_rendered(code, remaining):
             assert rendered(TEMPLATES, filled, file) == rendered(TEMPLATES, plain, file)
 
 
+def test_what_a_code_is_bound_to_is_never_left_over_for_another(tmp_path):
+    (tmp_path / "sms/verification").mkdir(parents=True)
+    (tmp_path / NAME).write_text("{{ code }} {{ bind.amount | default('-') }}")
+    templates = Templates([tmp_path])
+    [file] = templates.files
+    bound = [values("111111", 300) | {"bind": bind} for bind in ({}, {"amount": "1"}, {"amount": "2"}, {})]
+    assert [rendered(templates, item, file)["body.txt"] for item in bound] == [
+        "111111 -",
+        "111111 1",
+        "111111 2",
+        "111111 -",
+    ]
+
+
 def test_parts_filled_in_keep_nothing_of_an_earlier_code(tmp_path):
     (tmp_path / "sms/verification").mkdir(parents=True)
     (tmp_path / NAME).write_text("{{ brand }}: {{ code }}")

@@ -11,6 +11,7 @@ from channels.chat import HandleInbound
 from gateway.delivery.writing.linting import LONGEST_BRAND, LONGEST_CODE, LONGEST_PARAM, Finding, Severity, lint
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.writing.templating import Templates
+from gateway.verification.codes import LONGEST, example
 from tests.channels.contract import SHIPPED_CHANNELS
 
 SHIPPED = Path(__file__).parents[3] / "templates"
@@ -142,7 +143,7 @@ def test_sound_templates_give_nothing_to_find(found):
                 (
                     "short/verification/body.txt",
                     2,
-                    "a value is not defined here (guard a caller's parameter: params.name is defined)",
+                    "a value is not defined here (guard what a caller gives: params.name is defined)",
                 )
             ],
         ),
@@ -235,6 +236,13 @@ def test_the_longest_values_are_the_ones_promised(found):
     assert (len(LONGEST_CODE), len(LONGEST_BRAND), len(LONGEST_PARAM)) == (10, 30, 30)
 
 
+def test_what_a_code_is_bound_to_is_measured_like_a_parameter(found):
+    text = "{{ code }} {{ params.name | default('-') }} {{ bind.payee | default('-') }}"
+    assert found({"short/verification/body.txt": text}) == [
+        ("short/verification/body.txt", None, Severity.ERROR, "longer than 60 characters")
+    ]
+
+
 def test_the_brand_to_measure_with_can_be_given(found):
     assert found({"short/verification/body.txt": "{{ code }} {{ brand }}"}, brand="B" * 50) == [
         ("short/verification/body.txt", None, Severity.ERROR, "longer than 60 characters")
@@ -266,10 +274,30 @@ def test_replies_have_their_own_values_and_need_no_code(found):
     ]
 
 
-def test_the_shipped_templates_have_no_faults():
+def test_a_code_is_found_as_people_are_shown_it(found):
+    files = {"short/verification/body.txt": "{{ code }}", "short/login/body.txt": "{{ code | lower }}"}
+    assert found(files, code="CFGH-2345") == [
+        (
+            "short/login/body.txt",
+            None,
+            Severity.ERROR,
+            "the code is missing, or not in one piece to be copied and filled in",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "brand"),
+    [
+        (LONGEST_CODE, LONGEST_BRAND),
+        (example(LONGEST, "unambiguous"), "x" * 21),
+        (example(LONGEST, "symbols"), "x" * 28),
+    ],
+)
+def test_the_shipped_templates_have_no_faults(code, brand):
     templates = Templates([SHIPPED])
     adapters = {file.channel for file in templates.files} - {CONVERSATION}
-    found = lint(templates, {name: (name, load(name)) for name in adapters})
+    found = lint(templates, {name: (name, load(name)) for name in adapters}, code=code, brand=brand)
     ours = [SHIPPED / name for name in (*SHIPPED_CHANNELS, CONVERSATION)]
     assert [item for item in found if any(Path(item.file).is_relative_to(folder) for folder in ours)] == []
     assert [item for item in found if item.severity is Severity.ERROR] == []

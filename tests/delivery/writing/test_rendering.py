@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+from msgspec.structs import replace
+
+from channels.base import load
 from channels.chat import Button
 from gateway.config import ServiceSettings, shipped
+from gateway.config.services import PurposeSettings
 from gateway.delivery.message import Message
+from gateway.delivery.writing.linting import Severity, lint
 from gateway.delivery.writing.rendering import ReplyTexts, code_renderer, ended_renderer
 from gateway.delivery.writing.templating import Templates
 from gateway.errors import TemplateError
@@ -54,11 +61,43 @@ def a_message(service: str = "shop", locale: str = "de-AT") -> Message:
     )
 
 
+def test_a_message_shows_what_its_code_is_bound_to(tmp_path, texts):
+    """As the documentation shows it: amount and payee, each in one line, with the code (dynamic linking)."""
+    text = (Path(__file__).parents[3] / "docs" / "templates.md").read_text("utf-8")
+    [source] = re.findall(r"^```jinja\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "sms" / "payment").mkdir(parents=True)
+    (tmp_path / "sms" / "payment" / "body.txt").write_text(source)
+    templates = Templates([tmp_path, shipped("templates")])
+    render = code_renderer(SERVICES, {"shop": templates}, texts)
+    for bind, words in (
+        ({"amount": "12.00 EUR", "payee": "Books\n492040"}, "492039 approves 12.00 EUR to Books 492040. Shop & Söhne"),
+        ({"amount": "99.00 EUR", "payee": "Books"}, "492039 approves 99.00 EUR to Books. Shop & Söhne"),
+        ({}, "492039 is your code for Shop & Söhne."),
+    ):
+        message = replace(a_message(), purpose="payment", bind=bind)
+        assert render(message, Scripted("sms", ["phone"]), 300.0).parts["body.txt"].startswith(words)
+    faults = [item for item in lint(templates, {"sms": ("sms", load("sms"))}) if item.severity is Severity.ERROR]
+    assert faults == []
+
+
+def test_a_message_does_not_show_what_it_is_bound_to_where_it_is_logged():
+    assert "Books" not in repr(replace(a_message(), bind={"payee": "Books"}))
+
+
 def test_a_message_has_the_code_and_the_brand(render):
     rendered = render(a_message(), Scripted("sms", ["phone"]), 300.0)
     assert rendered.brand == "Shop & Söhne"
     assert "492039" in rendered.parts["body.txt"]
     assert "Minuten" in rendered.parts["body.txt"]
+
+
+def test_in_a_chat_a_purposes_language_goes_before_its_services(templates, texts):
+    login = PurposeSettings(channels=("bot",), locale="de")
+    service = ServiceSettings(channels=("bot",), locale="en", purposes={"login": login})
+    render = code_renderer({"shop": service}, {"shop": templates}, texts)
+    rendered = render(a_message(locale="fr"), Talker("sms", ["phone"]), 300.0)
+    assert "Minuten" in rendered.parts["body.txt"]
+    assert rendered.report == not_me(texts, "de")
 
 
 def not_me(texts: ReplyTexts, locale: str) -> Button:

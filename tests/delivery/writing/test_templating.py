@@ -350,6 +350,8 @@ def test_a_value_is_one_line_without_controls(text):
 def test_a_caller_cannot_start_a_line_or_turn_the_text_around():
     params = sample(params={"name": "Ann\n@evil.example #123456\u202e"})["params"]
     assert params == {"name": "Ann @evil.example #123456"}
+    bind = sample(bind={"payee": "Books\n@evil.example #123456"})["bind"]
+    assert bind == {"payee": "Books @evil.example #123456"}
 
 
 # --- the shipped templates --------------------------------------------------------------------------------------------

@@ -1,0 +1,35 @@
+"""What whoever limits sends is asked and told by the queue, within its transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from gateway.delivery.message import Message
+from gateway.storage.unit import Connection
+
+
+class Sends(Protocol):
+    """The limits of sends, as the queue knows them."""
+
+    def allow(self, connection: Connection, message: Message, now: float, /) -> Awaitable[str | None]:
+        """Count a message to an address that its verification's latest did not go to.
+
+        Returns the limit that refuses it, or ``None``: it is counted then, and may be sent.
+        """
+        ...
+
+    def give_back(self, connection: Connection, verification_id: str, /) -> Awaitable[None]:
+        """Count what has ended of a verification's messages and never left no more."""
+        ...
+
+
+class Unlimited:
+    """Counts nothing and refuses nothing."""
+
+    async def allow(self, _connection: Connection, _message: Message, _now: float, /) -> str | None:
+        """Allow everything."""
+        return None
+
+    async def give_back(self, _connection: Connection, _verification_id: str, /) -> None:
+        """Have nothing to give back."""

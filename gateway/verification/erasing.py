@@ -1,0 +1,331 @@
+"""Erasing one recipient, everywhere: what stays of their verifications names nobody.
+
+A verification keeps its row: when it was, of which service, how it ended. What is pending ends first. An attempt that
+is under way still writes its end, with the masked address it was made for, so it is waited for and looked for once
+more. What the bots know is erased by ``Forget``, which keeps what the person forbade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import orjson
+
+from channels.base import InvalidAddressError, Normalize
+from gateway.clock import Clock
+from gateway.delivery.lifecycle import VerificationStatus
+from gateway.delivery.person import Forget, Leaving, Whom
+from gateway.errors import GatewayError, Problem
+from gateway.events.event import EventName, event, recorded
+from gateway.storage.answers import Answers
+from gateway.storage.database import Database
+from gateway.storage.sealing import Hasher, Sealer
+from gateway.storage.statement import Statement
+from gateway.storage.unit import Connection, Move, Write
+from gateway.value import Value
+from gateway.verification import erasing_statements as sql
+from gateway.verification.reporting import opened_route
+
+#: Verifications in one transaction: with some twenty rows each it holds up a code for a few milliseconds.
+BITE: Final = 25
+#: Seconds an attempt under way is waited for at most: longer than one may take (10 s).
+PATIENCE: Final = 12.0
+#: Seconds between two looks.
+LOOK: Final = 0.25
+#: Seconds after which nothing of a verification can be under way any more: a code lives for ten minutes at most.
+OVER: Final = 900.0
+
+#: Ids that an answer may tell of.
+_ID: Final = re.compile(rb"(?:ver|sub|auth)_[0-9a-f]{36}")
+#: What is told of a person beside an id, and what stands there afterwards.
+_PERSONAL: Final[Mapping[str, Any]] = {
+    "to": {},
+    **dict.fromkeys(("link", "qr", "qr_png", "uri", "secret", "display_name", "challenge", "account", "page")),
+    "reference": "",
+}
+
+Sleep = Callable[[float], Awaitable[object]]
+#: Ends a service's pending verification. Raises ``Problem`` where it has ended meanwhile.
+Cancel = Callable[[str, str], Awaitable[None]]
+
+
+class NobodyError(GatewayError):
+    """No kind of address is written like what was given; the text does not repeat it."""
+
+
+class Erased(Value, frozen=True):
+    """What was erased: rows by sort, and whether all of it has gone."""
+
+    #: Verifications that name nobody any more.
+    verifications: int
+    #: Of those, the ones that were pending and were ended.
+    canceled: int
+    subscribers: int
+    chats: int
+    authenticators: int
+    #: Webhooks and idempotent answers that are kept without what they told of the person.
+    webhooks: int
+    answers: int
+    #: Verifications with an attempt that had not ended in time: erase again.
+    under_way: int
+
+
+class _Found(Value, frozen=True):
+    hidden: ClassVar[frozenset[str]] = frozenset({"addresses", "hashes"})
+
+    id: str
+    service: str
+    pending: bool
+    #: Whether something of it may be under way.
+    young: bool
+    #: What providers were given, chats too: their turns are kept by hashes of it.
+    addresses: frozenset[str]
+    #: Keyed hashes of its addresses, by which it is found.
+    hashes: frozenset[bytes]
+
+
+def whom(
+    hasher: Hasher,
+    kinds: Mapping[str, Normalize],
+    to: str | Mapping[str, str],
+    *,
+    own: Collection[str],
+    service: str | None,
+) -> Whom:
+    """Return who is meant by an address as somebody wrote it, as every kind that takes it, or by kind.
+
+    ``own`` are the kinds that are a service's own references; ``service`` is whose. Raises ``NobodyError``.
+    """
+    given = ((kind, to) for kind in kinds) if isinstance(to, str) else to.items()
+    found = []
+    for kind, text in given:
+        try:
+            found.append(kinds[kind](text))
+        except (KeyError, InvalidAddressError):
+            if not isinstance(to, str):
+                raise NobodyError(f"{kind}: no address of this kind") from None
+    if not found:
+        raise NobodyError("no kind of address is written like this")
+    hashed = [(address.kind in own, hasher.hash(address.kind, address.canonical)) for address in found]
+    return Whom(
+        everywhere=tuple(dict.fromkeys(value for is_own, value in hashed if not is_own)),
+        references=tuple(dict.fromkeys(value for is_own, value in hashed if is_own)),
+        service=service,
+        values=frozenset(address.value for address in found),
+        masks=frozenset(address.masked for address in found),
+    )
+
+
+class Erasing:
+    """Erases recipients. ``empty_log`` makes what was erased leave the database's own files, where that is possible."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sealer: Sealer,
+        hasher: Hasher,
+        clock: Clock,
+        answers: Answers,
+        kinds: Mapping[str, Normalize],
+        own_kinds: Collection[str],
+        cancel: Cancel,
+        expire_overdue: Callable[[], Awaitable[int]],
+        forget: Forget,
+        empty_log: Callable[[], Awaitable[object]],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._hasher = hasher
+        self._clock = clock
+        self._answers = answers
+        self._kinds = kinds
+        self._own = frozenset(own_kinds)
+        self._cancel = cancel
+        self._expire_overdue = expire_overdue
+        self._forget = forget
+        self._empty_log = empty_log
+        self._sleep = sleep
+
+    def whom(self, to: str | Mapping[str, str], service: str | None) -> Whom:
+        """Return who is meant by an address. Raises ``NobodyError``."""
+        return whom(self._hasher, self._kinds, to, own=self._own, service=service)
+
+    async def count(self, person: Whom) -> int:
+        """Return how many verifications went to them. Raises ``StorageError``."""
+        return len(await self._verifications(person))
+
+    async def erase(self, person: Whom, *, by: str = "") -> Erased:
+        """Erase a recipient and return what there was; ``by`` is the service that asked, empty for an operator.
+
+        Doing it again is safe, and finds what came in between. Raises ``StorageError``; then do it again.
+        """
+        found = await self._verifications(person)
+        canceled = 0
+        for item in found:
+            canceled += item.pending and await self._ended(item)
+        leaving = await self._forget(person, self._clock.now())
+        webhooks = await self._wipe(found)
+        await self._forget_counts(person, found)
+        devices = await self._forget_devices(person)
+        under_way = await self._wait([item for item in found if item.young])
+        # What the ends of those attempts told of.
+        webhooks += await self._wipe([item for item in found if item.young])
+        answers = await self._forget_answers(found, leaving, devices)
+        await self._tell(person, by)
+        await self._empty_log()
+        return Erased(
+            verifications=len(found),
+            canceled=canceled,
+            subscribers=len(leaving.subscribers),
+            chats=len(leaving.chats),
+            authenticators=len(devices),
+            webhooks=webhooks,
+            answers=answers,
+            under_way=under_way,
+        )
+
+    async def _verifications(self, person: Whom) -> list[_Found]:
+        """Return every verification that went to one of the addresses."""
+        found: dict[str, _Found] = {}
+        oldest = self._clock.now() - OVER
+        questions = [(hashed, "") for hashed in person.everywhere]
+        questions += [(hashed, person.service or "") for hashed in person.references]
+        for hashed, service in questions:
+            for record in await self._database.fetch(sql.VERIFICATIONS, hash=hashed, service=service):
+                stops = opened_route(self._sealer, record)
+                found[record["id"]] = _Found(
+                    record["id"],
+                    record["service"],
+                    record["status"] == VerificationStatus.PENDING,
+                    record["created_at"] > oldest,
+                    frozenset(stop.address for stop in stops if stop.address),
+                    frozenset({hashed, *(bytes.fromhex(stop.hash) for stop in stops)}),
+                )
+        return list(found.values())
+
+    async def _ended(self, item: _Found) -> bool:
+        try:
+            await self._cancel(item.service, item.id)
+        except Problem:
+            # It has ended by itself, or its time is over and nobody has written that yet.
+            while await self._expire_overdue():
+                pass
+            return False
+        return True
+
+    async def _wipe(self, found: Sequence[_Found]) -> int:
+        """Take every address out of verifications and what belongs to them; return how many webhooks had one."""
+        webhooks = 0
+        for start in range(0, len(found), BITE):
+            ids = [item.id for item in found[start : start + BITE]]
+            bodies = [write for each in ids for write in await self._webhooks(each)]
+            writes: list[Write] = [(statement, (each,)) for statement in sql.WIPE for each in ids]
+            await self._database.write(Move(None, [*writes, *bodies]))
+            webhooks += len(bodies)
+        return webhooks
+
+    async def _webhooks(self, verification_id: str) -> list[Write]:
+        found = await self._database.fetch(sql.WEBHOOKS, id=verification_id)
+        bodies = ((record["id"], record["body"], _without_recipient(record["body"])) for record in found)
+        return [(sql.REWRITE_WEBHOOK, (each, body)) for each, before, body in bodies if body != before]
+
+    async def _forget_counts(self, person: Whom, found: Sequence[_Found]) -> None:
+        """Delete what was counted by the address, and events of no verification that name it."""
+        addresses = {*person.values, *(address for item in found for address in item.addresses)}
+        turns = [self._hasher.hash("turn", address) for address in sorted(addresses)]
+        hashes = [*person.everywhere, *person.references]
+        writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in hashes]
+        writes += [(sql.FORGET_NAME, (mask,)) for mask in sorted(person.masks)]
+        for hashed in hashes:
+            service = (person.service or "") if hashed in person.references else ""
+            writes += await self._keyed(sql.COUNTED, hashed, service)
+        writes += [(sql.FORGET_ADDRESS, (hashed, item.id)) for item in found for hashed in sorted(item.hashes)]
+        for hashed in turns:
+            writes += await self._keyed(sql.TURNS, hashed, "")
+        await self._database.write(Move(None, writes))
+
+    async def _keyed(
+        self, tables: Mapping[Statement, tuple[str, Sequence[str]]], hashed: bytes, service: str
+    ) -> list[Write]:
+        """Return what deletes the rows of a hash. They are found beside the writer: it may have to look at all."""
+        writes: list[Write] = []
+        for statement, (question, key) in tables.items():
+            values = {"hash": hashed, "service": service} if ":service" in question else {"hash": hashed}
+            writes += [
+                (statement, tuple(record[name] for name in key))
+                for record in await self._database.fetch(question, **values)
+            ]
+        return writes
+
+    async def _forget_devices(self, person: Whom) -> frozenset[str]:
+        """Delete the person's authenticators, recovery codes and failures; return the authenticators' ids."""
+        found: set[str] = set()
+
+        async def work(connection: Connection) -> None:
+            for hashed in person.references:
+                values = {"hash": hashed, "service": person.service or ""}
+                found.update(record["id"] for record in await connection.fetch(sql.DEVICES, **values))
+                for statement in sql.FORGET_DEVICES:
+                    await connection.fetch(statement, **values)
+
+        await self._database.run(work)
+        return frozenset(found)
+
+    async def _wait(self, found: Sequence[_Found]) -> int:
+        """Wait until no attempt is under way any more; return of how many verifications one still is."""
+        until = self._clock.monotonic() + PATIENCE
+        while True:
+            left = 0
+            for item in found:
+                left += bool(await self._database.fetch(sql.UNDER_WAY, id=item.id))
+            if not left or self._clock.monotonic() >= until:
+                return left
+            await self._sleep(LOOK)
+
+    async def _forget_answers(self, found: Iterable[_Found], leaving: Leaving, devices: Collection[str]) -> int:
+        ids = {*(item.id for item in found), *leaving.subscribers, *devices}
+        wanted = {each.encode() for each in ids}
+        if not wanted:
+            return 0
+        # The answers stay: without them the same request, sent again, would send again.
+        return await self._answers.rewrite(
+            lambda plain: None if wanted.isdisjoint(_ID.findall(plain)) else _blanked(plain, ids)
+        )
+
+    async def _tell(self, person: Whom, by: str) -> None:
+        told = event(EventName.RECIPIENT_ERASED, self._clock.now(), by or person.service or "")
+        await self._database.write(recorded(None, [], [told]))
+
+
+def _without_recipient(body: str) -> str:
+    """Return a webhook's body without the masked address; the same text where it has none."""
+    told = orjson.loads(body)
+    if told.get("data", {}).pop("recipient", None) is None:
+        return body
+    return orjson.dumps(told).decode()
+
+
+def _blanked(plain: bytes, ids: Collection[str]) -> bytes | None:
+    """Return an answer without what it told of these ids' person; ``None`` where it tells nothing of them."""
+    try:
+        told = orjson.loads(plain)
+    except orjson.JSONDecodeError:
+        return None
+    blanked = _blank(told, ids)
+    return None if blanked == told else orjson.dumps(blanked)
+
+
+def _blank(told: Any, ids: Collection[str]) -> Any:
+    if isinstance(told, list):
+        return [_blank(item, ids) for item in told]
+    if not isinstance(told, dict):
+        return told
+    theirs = told.get("id") in ids
+    return {
+        name: _PERSONAL[name] if theirs and name in _PERSONAL else _blank(value, ids) for name, value in told.items()
+    }

@@ -1,0 +1,178 @@
+"""What one send claims: a place in the recipient's windows, in its block of numbers, in its visitor's hour.
+
+A claim is a value. Made into guards of a move, it is written whole or leaves no trace; ``refusals`` then says of the
+same claim what was in its way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from channels.base import Address
+from gateway.config import LimitSettings
+from gateway.storage.sealing import Hasher
+from gateway.storage.unit import Guard, Record, Write
+from gateway.value import Value
+from gateway.verification import statements as rows
+from gateway.verification.limits import statements as sql
+from gateway.verification.limits.windows import MOST_WRONG, OFF, quota
+
+#: Seconds before a claim from which on verifications are looked at: they live for 600, and nodes' clocks may differ.
+LOOK_BACK: Final = 660.0
+#: Bits of an IPv6 address that stand for one visitor: providers give a customer a /64 at least (RFC 6177).
+IPV6_BITS: Final = 64
+
+
+class Claim(Value, frozen=True):
+    """What one send claims of the limits. Times are seconds since the Unix epoch."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"hash", "code", "block", "visitor", "context"})
+
+    verification_id: str
+    service: str
+    purpose: str
+    #: Keyed hash of the recipient's address.
+    hash: bytes
+    at: float
+    limits: LimitSettings
+    #: Checks it holds back, beyond those that are held back for this recipient already.
+    need: int
+    #: Whether it starts a verification: some limits are asked only then.
+    starts: bool = False
+    #: Seconds of the cooldown that begins with it; ``None``: it neither asks for nor begins one.
+    cooldown: float | None = None
+    #: Keyed hash of the code, where that is a new one.
+    code: bytes | None = None
+    #: Keyed hash of the block of numbers, where the address is sent to as it is.
+    block: bytes | None = None
+    #: Keyed hash of who asks, where that is known.
+    visitor: bytes | None = None
+    #: The trusted context whose budget of guesses is asked; ``""``: everybody else's.
+    context: str = ""
+
+    @property
+    def observes(self) -> bool:
+        """Whether too much is only told of."""
+        return self.limits.mode == "observe"
+
+    @property
+    def brings_checks(self) -> bool:
+        """Whether there are more guesses at the recipient with it: it starts a verification, or turns one to them."""
+        return self.starts or self.need > 0
+
+    @property
+    def cools(self) -> bool:
+        """Whether it begins a cooldown. One of no length is a row to wait for, where guesses are to be compared."""
+        guesses = self.guesses_per_hour < OFF or self.guesses_per_day < OFF or self.limits.lockout is not None
+        return self.cooldown is not None and (self.cooldown > 0 or guesses)
+
+    @property
+    def guesses_per_hour(self) -> int:
+        """Wrong codes an hour, of whoever's budget it is."""
+        return quota(self.limits.context_per_hour if self.context else self.limits.guesses_per_hour)
+
+    @property
+    def guesses_per_day(self) -> int:
+        """Wrong codes a day; a trusted context has no such limit."""
+        return OFF if self.context else quota(self.limits.guesses_per_day)
+
+    @property
+    def since(self) -> str:
+        """What the ids of all verifications that may be pending are above; see ``gateway.storage.ids``."""
+        return f"ver_{int(max(self.at - LOOK_BACK, 0.0) * 1000):012x}"
+
+
+def guards(claim: Claim) -> tuple[list[Guard], Write]:
+    """Return what is asked first, and last, for a claim to be written.
+
+    The cooldown's row goes first: of two claims for one service and recipient the second waits for it, and then sees
+    what the first has committed. The recipient goes last: nothing is asked after it, so it is never undone.
+    """
+    limits, force, first = claim.limits, claim.observes, []
+    if claim.cools:
+        first.append(_cooldown(claim))
+    if claim.visitor is not None and claim.starts and limits.ip_per_hour:
+        first.append(visitor_guard(claim.visitor, claim.at, OFF if force else limits.ip_per_hour))
+    if claim.block is not None and limits.prefix_per_hour:
+        most, back = OFF if force else limits.prefix_per_hour, (sql.BLOCK_BACK, (claim.block, claim.at))
+        statement = sql.FORCE_BLOCK if force else sql.CLAIM_BLOCK
+        first.append(Guard(statement, (claim.block, claim.at, most), back))
+    return first, (sql.CLAIM_RECIPIENT, _recipient(claim))
+
+
+def visitor_guard(visitor: bytes, at: float, most: int) -> Guard:
+    """Return the guard that counts a request of a visitor's, of at most so many in an hour."""
+    return Guard(sql.CLAIM_VISITOR, (visitor, at, most), (sql.VISITOR_BACK, (visitor, at)))
+
+
+def _cooldown(claim: Claim) -> Guard:
+    assert claim.cooldown is not None
+    # Without length it has been over since ever: with an end of now, a node whose clock is behind would be refused.
+    until = claim.at + claim.cooldown if claim.cooldown else 0.0
+    statement = sql.FORCE_COOLDOWN if claim.observes else rows.CLAIM_COOLDOWN
+    row = (claim.service, claim.hash, claim.at, until, claim.verification_id)
+    return Guard(statement, row, (sql.UNCLAIM_COOLDOWN, (claim.service, claim.hash, claim.verification_id)))
+
+
+def _recipient(claim: Claim) -> tuple[Any, ...]:
+    limits = claim.limits
+    known = (claim.hash, claim.service, claim.purpose, claim.context, claim.at, claim.since, claim.code, claim.need)
+    if claim.observes:
+        return (*known, OFF, OFF, OFF, OFF, OFF, OFF)
+    return (
+        *known,
+        quota(limits.sends_per_10m),
+        quota(limits.sends_per_hour),
+        quota(limits.sends_per_day),
+        MOST_WRONG if claim.brings_checks else OFF,
+        claim.guesses_per_hour,
+        claim.guesses_per_day,
+    )
+
+
+def sends_left(limits: LimitSettings, counted: Record | None) -> int | None:
+    """Return the least that remains of a recipient's windows; ``None`` where none is limited.
+
+    ``counted`` has what they count now: ``ten_minutes``, ``hour``, ``day``; without it nothing was sent.
+    """
+    left = [
+        most - (0 if counted is None else counted[name])
+        for name, most in (
+            ("ten_minutes", limits.sends_per_10m),
+            ("hour", limits.sends_per_hour),
+            ("day", limits.sends_per_day),
+        )
+        if most
+    ]
+    return max(0, min(left)) if left else None
+
+
+def code_hash(hasher: Hasher, recipient: bytes, code: str) -> bytes:
+    """Return what a recipient's code is remembered by."""
+    return hasher.hash("code", f"{recipient.hex()}/{code}")
+
+
+def block_hash(hasher: Hasher, address: Address) -> bytes | None:
+    """Return the keyed hash of the block of numbers an address is in, ``None`` where its kind has none."""
+    return None if address.block is None else hasher.hash("block", address.block)
+
+
+def visitor_of(ip: str) -> str:
+    """Return who an IP address stands for: itself, or its /64 where that is IPv6. Raises ``ValueError``."""
+    address = ipaddress.ip_address(ip)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), IPV6_BITS), strict=False))
+
+
+def visitor_hash(hasher: Hasher, ip: str | None) -> bytes | None:
+    """Return the keyed hash of a visitor, ``None`` where nobody says who asks."""
+    return None if ip is None else hasher.hash("visitor", visitor_of(ip))
+
+
+#: Makes another code where the first was one of the recipient's latest; ``None``: the service brought its own.
+Another = Callable[[], str] | None

@@ -1,0 +1,218 @@
+"""Counting what comes of sends: wrong codes, approvals, messages that never left, and channels that take over.
+
+All of it within the transaction of what is counted. A check is counted and never refused: a live verification's person
+can always answer, whatever others did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.config import LimitSettings, ServiceSettings
+from gateway.config.services import LockoutSettings
+from gateway.delivery.lifecycle import MessageStatus
+from gateway.delivery.message import Message
+from gateway.events.event import Event, EventName, event, recorded
+from gateway.storage.database import Database
+from gateway.storage.unit import Connection, Move, Write
+from gateway.verification.limits import claims, refusals, trust
+from gateway.verification.limits import statements as sql
+from gateway.verification.limits.claims import Claim
+from gateway.verification.limits.windows import WRONG_KEPT
+
+#: Where a code certainly reached: only for these recipients an approval makes its context trusted.
+_ARRIVED = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED})
+
+
+async def wrong(
+    connection: Connection,
+    verification_id: str,
+    record: Any,
+    service: str,
+    lockout: LockoutSettings | None,
+    now: float,
+) -> None:
+    """Count a wrong code against everybody the verification's messages were made for.
+
+    ``record`` has the verification's ``purpose`` and ``context``: the budget its checks are held back in.
+    """
+    await connection.fetch(
+        sql.COUNT_WRONG,
+        id=verification_id,
+        service=service,
+        purpose=record["purpose"],
+        context=record["context"] or "",
+        at=now,
+        after=None if lockout is None else lockout.after,
+        locked=None if lockout is None else now + lockout.for_,
+    )
+    await connection.fetch(sql.COUNT_WRONG_IN_A_ROW, id=verification_id, keep=now + WRONG_KEPT)
+
+
+async def approved(connection: Connection, verification_id: str, record: Any, service: str, now: float) -> None:
+    """Count an approval: wrong codes are forgiven, the block of numbers has one more, the context is trusted.
+
+    ``record`` has the verification's ``purpose``, ``generation``, ``client_ip`` and ``client_reference``.
+    """
+    purpose, contexts = record["purpose"], trust.contexts_of(record["client_reference"], record["client_ip"])
+    values = {"service": service, "purpose": purpose, "generation": record["generation"]}
+    found = await connection.fetch(sql.COUNTED, id=verification_id, **values)
+    sent = [item for item in found if item["counted"] == 1 and item["block_hash"] is not None]
+    writes: list[Write] = [(sql.BLOCK_APPROVED, (item["block_hash"], item["created_at"])) for item in sent]
+    for address_hash in _proved(found):
+        theirs = [item for item in found if item["hash"] == address_hash]
+        if any(item["wrong"] for item in theirs):
+            writes.append((sql.FORGIVE_RECIPIENT, (address_hash,)))
+        if any(item["guessed"] for item in theirs):
+            writes.append((sql.FORGIVE_GUESSES, (service, purpose, address_hash)))
+        if any(item["status"] in _ARRIVED for item in theirs):
+            writes += trust.trust(service, address_hash, contexts, now)
+    if writes:
+        await connection.apply(Move(None, writes))
+
+
+def _proved(found: Sequence[Any]) -> list[bytes]:
+    """Return whose code it was; nobody's where several had the same one.
+
+    Else whoever names an own address beside another's could have the guesses at that one forgiven, as often as they
+    like, and their device trusted.
+    """
+    brought = [item for item in found if item["brought"]]
+    hashes = {bytes(item["hash"]) for item in brought or found}
+    return [*hashes] if len(hashes) == 1 else []
+
+
+async def approved_in_chat(connection: Connection, record: Any, hashes: Iterable[bytes], now: float) -> None:
+    """Count an approval for which nothing was sent: the person answered in the chat.
+
+    ``record`` is the verification's row, ``hashes`` are those of the addresses it proved.
+    """
+    service, purpose = record["service"], record["purpose"]
+    contexts = trust.contexts_of(record["client_reference"], record["client_ip"])
+    writes: list[Write] = []
+    for address_hash in sorted(set(hashes)):
+        writes.append((sql.FORGIVE_RECIPIENT, (address_hash,)))
+        writes.append((sql.FORGIVE_GUESSES, (service, purpose, address_hash)))
+        writes += trust.trust(service, address_hash, contexts, now)
+    await connection.apply(Move(None, writes))
+
+
+def observed(claim: Claim, found: Iterable[refusals.Reason], channel: str, recipient: str) -> list[Event]:
+    """Return the events that tell which limits would have refused a claim. ``recipient`` is masked."""
+    return [
+        event(
+            EventName.LIMIT_OBSERVED,
+            claim.at,
+            claim.service,
+            verification_id=claim.verification_id,
+            channel=channel,
+            recipient=recipient,
+            reason=reason.limit,
+        )
+        for reason in found
+    ]
+
+
+class LimitedSends:
+    """The limits of ``services``, as the queue knows them: see ``gateway.delivery.sends.Sends``."""
+
+    def __init__(self, services: Mapping[str, ServiceSettings]) -> None:
+        self._services = services
+
+    async def allow(self, connection: Connection, message: Message, now: float, /) -> str | None:
+        """Count a message to an address that its verification's latest did not go to, or return what refuses it."""
+        found = await connection.fetch(sql.CHECKS, id=message.verification_id)
+        claim = await self._claim(connection, message, found[0], now)
+        await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=now)
+        in_the_way = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
+        if claim.observes or not in_the_way:
+            events = observed(claim, in_the_way, message.channel, message.recipient)
+            first, guard = claims.guards(claim)
+            if await connection.apply(recorded(guard, [], events, first=first)):
+                if found[0]["context"] and not claim.context:
+                    await connection.fetch(sql.DISTRUST, id=message.verification_id)
+                return None
+            in_the_way = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
+        limit = str(refusals.refusal(claim, in_the_way).extra["limit"])
+        refused = event(
+            EventName.LIMIT_REFUSED,
+            now,
+            message.service,
+            verification_id=message.verification_id,
+            channel=message.channel,
+            recipient=message.recipient,
+            reason=limit,
+        )
+        await connection.apply(recorded(None, [], [refused]))
+        return limit
+
+    async def give_back(self, connection: Connection, verification_id: str, /) -> None:
+        """Count what has ended of a verification's messages and never left no more."""
+        found = await connection.fetch(sql.GIVE_BACK, id=verification_id)
+        blocks = [item for item in found if item["block_hash"] is not None]
+        # In the order in which a send claims them, so that neither waits for the other crosswise.
+        writes: list[Write] = [(sql.BLOCK_BACK, (item["block_hash"], item["created_at"])) for item in blocks]
+        writes += [(sql.SEND_BACK, (item["recipient_hash"], item["created_at"])) for item in found]
+        if writes:
+            await connection.apply(Move(None, writes))
+
+    async def _claim(self, connection: Connection, message: Message, record: Any, now: float) -> Claim:
+        assert message.recipient_hash is not None, "what is not counted is not asked for"
+        service, context, address_hash = message.service, record["context"] or "", message.recipient_hash
+        addressed = await connection.fetch(sql.ADDRESSED, id=message.verification_id, hash=address_hash)
+        if not addressed:
+            context = await trust.still_trusted(connection.fetch, service, address_hash, context, now)
+        return Claim(
+            verification_id=message.verification_id,
+            service=service,
+            purpose=record["purpose"],
+            hash=address_hash,
+            at=now,
+            limits=self._limits(service, record["purpose"]),
+            need=0 if addressed else record["checks"],
+            block=message.block_hash,
+            context=context,
+        )
+
+    def _limits(self, service: str, purpose: str) -> LimitSettings:
+        # What was queued for a service may outlive it in the configuration; then the defaults hold.
+        found = self._services.get(service)
+        return LimitSettings() if found is None else found.for_purpose(purpose).limits
+
+
+class Forgetting:
+    """Deletes what counts no more, a few hundred rows at a time; each returns how many there were.
+
+    Raises ``StorageError``.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def recipients(self) -> int:
+        """Forget recipients that nothing was sent to for a day, and no wrong code was counted against for 30."""
+        return await self._forget(sql.FORGET_RECIPIENTS)
+
+    async def guesses(self) -> int:
+        """Forget wrong codes whose day is over."""
+        return await self._forget(sql.FORGET_GUESSES)
+
+    async def trusted(self) -> int:
+        """Forget contexts that were approved 30 days ago."""
+        return await self._forget(sql.FORGET_TRUSTED)
+
+    async def blocks(self) -> int:
+        """Forget blocks of numbers whose hour is over."""
+        return await self._forget(sql.FORGET_BLOCKS)
+
+    async def visitors(self) -> int:
+        """Forget visitors whose hour is over."""
+        return await self._forget(sql.FORGET_VISITORS)
+
+    async def _forget(self, statement: str) -> int:
+        now = self._clock.now()
+        found: Sequence[Any] = await self._database.run(lambda connection: connection.fetch(statement, now=now))
+        return len(found)

@@ -1,0 +1,220 @@
+"""Which limit is in a claim's way, for how long, and the refusal that says so.
+
+Asked after a claim was not written, and beforehand where limits only observe. A refusal costs nothing: what it is made
+from is read, and a log line and a count in the metrics are all it leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final
+
+from gateway.errors import RateLimited, Refused
+from gateway.storage.unit import Fetch, Record
+from gateway.value import Value
+from gateway.verification import cooldown
+from gateway.verification import statements as rows
+from gateway.verification.limits import statements as sql
+from gateway.verification.limits.claims import Claim
+from gateway.verification.limits.windows import (
+    DAY,
+    HOUR,
+    LATEST_CODES,
+    MOST_WRONG,
+    OFF,
+    TEN_MINUTES,
+    Window,
+)
+
+_log = logging.getLogger(__name__)
+
+#: The limit that has no key, for it is fixed: wrong codes in a row, over all services.
+CONSECUTIVE_WRONG: Final = "consecutive_wrong"
+#: The limit that counts wrong codes in a row as well, and closes for a time.
+LOCKOUT: Final = "lockout"
+#: Seconds after which a caller returns where what was in the way was gone by the time it was looked for.
+MOMENT: Final = 1.0
+
+
+class Reason(Value, frozen=True):
+    """One limit that is in the way."""
+
+    #: Its key in the service's table.
+    limit: str
+    #: How many it allows in how many seconds.
+    most: int
+    window: float
+    #: Seconds after which it is in the way no more, if nothing else is counted.
+    wait: float
+    #: The pending verification whose cooldown it is.
+    verification: str | None = None
+
+
+class Found(Value, frozen=True):
+    """What is counted against a claim: rows, ``None`` where there is none."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"recipient", "guess", "block", "visitor"})
+
+    recipient: Record | None = None
+    guess: Record | None = None
+    #: Checks that are held back by verifications, and when those end at the latest.
+    reserved: Sequence[Record] = ()
+    block: Record | None = None
+    visitor: Record | None = None
+    cooldown: Record | None = None
+
+
+async def look(fetch: Fetch, claim: Claim) -> Found:
+    """Read what is counted against a claim, within a transaction or beside one."""
+    hashed = {"service": claim.service, "hash": claim.hash}
+    guesses = {**hashed, "purpose": claim.purpose, "context": claim.context}
+    reserved = await fetch(sql.RESERVED, **guesses, since=claim.since, at=claim.at)
+    return Found(
+        recipient=_one(await fetch(sql.RECIPIENT, hash=claim.hash)),
+        guess=_one(await fetch(sql.GUESS, **guesses)),
+        reserved=reserved,
+        block=None if claim.block is None else _one(await fetch(sql.BLOCK, hash=claim.block)),
+        visitor=None if claim.visitor is None else _one(await fetch(sql.VISITOR, hash=claim.visitor)),
+        cooldown=_one(await fetch(rows.COOLDOWN, **hashed)) if claim.cools else None,
+    )
+
+
+def reasons(claim: Claim, found: Found) -> list[Reason]:
+    """Return every limit that is in the way of a claim."""
+    return [
+        *_of_cooldown(claim, found.cooldown),
+        *_of_sends(claim, found.recipient),
+        *_of_guesses(claim, found),
+        *_of_lockout(claim, found),
+        *_of_block(claim, found.block),
+        *_of_visitor(claim, found.visitor),
+    ]
+
+
+def repeats(claim: Claim, found: Found) -> bool:
+    """Whether a claim's code is one of the recipient's latest."""
+    latest = found.recipient
+    if claim.code is None or latest is None or latest["codes_until"] <= claim.at:
+        return False
+    return claim.code in [latest[f"code_{place}"] for place in range(1, LATEST_CODES + 1)]
+
+
+def checks_left(claim: Claim, found: Found) -> int:
+    """Return the wrong codes in a row that a new verification may add before its service locks the recipient out."""
+    lockout = claim.limits.lockout
+    if lockout is None:
+        return OFF
+    return lockout.after - _streak(claim, found.guess) - _held_back(found, claim.at)
+
+
+def refusal(claim: Claim, found: Sequence[Reason]) -> Refused:
+    """Return the refusal for what is in the way: of the limit that is longest, so that who obeys it gets through."""
+    # It may have gone between the refused write and the look.
+    longest = max(found, key=lambda reason: reason.wait, default=Reason("cooldown", 1, claim.cooldown or 0, MOMENT))
+    _log.info("refused by the limit %s", longest.limit, extra={"service": claim.service})
+    if longest.limit == "cooldown":
+        return cooldown.refusal(longest.wait, longest.verification, base=claim.limits.cooldown)
+    seconds = max(1, -int(-longest.wait // 1))
+    headers = {
+        "RateLimit-Policy": f'"{longest.limit}";q={longest.most};w={int(longest.window)}',
+        "RateLimit": f'"{longest.limit}";r=0;t={seconds}',
+    }
+    detail = f"{longest.limit}: {_allowed(longest)}; again in {seconds} s"
+    return RateLimited(detail, retry_after=longest.wait, headers=headers, limit=longest.limit)
+
+
+def _allowed(reason: Reason) -> str:
+    if reason.limit == LOCKOUT:
+        return f"no more than {reason.most} wrong codes in a row, then locked for {int(reason.window)} s"
+    allowed = f"no more than {reason.most} in {int(reason.window)} s"
+    return f"{allowed} after {MOST_WRONG} wrong codes in a row" if reason.limit == CONSECUTIVE_WRONG else allowed
+
+
+def _one(found: Sequence[Record]) -> Record | None:
+    return found[0] if found else None
+
+
+def _window(row: Any, name: str) -> Window:
+    return Window() if row is None else Window(row[name], row[f"{name}_until"])
+
+
+def _of_cooldown(claim: Claim, row: Record | None) -> Iterator[Reason]:
+    if row is not None and row["until"] > claim.at and claim.cools:
+        wait = row["until"] - claim.at
+        yield Reason("cooldown", 1, claim.limits.cooldown, wait, row["verification_id"] or None)
+
+
+def _of_sends(claim: Claim, row: Record | None) -> Iterator[Reason]:
+    limits = claim.limits
+    for key, name, most, length in (
+        ("sends_per_10m", "ten_minutes", limits.sends_per_10m, TEN_MINUTES),
+        ("sends_per_hour", "hour", limits.sends_per_hour, HOUR),
+        ("sends_per_day", "day", limits.sends_per_day, DAY),
+    ):
+        window = _window(row, name)
+        if most and window.at(claim.at) >= most:
+            yield Reason(key, most, length, window.until - claim.at)
+    day = _window(row, "day")
+    if row is not None and claim.brings_checks and row["wrong"] >= MOST_WRONG and day.at(claim.at):
+        yield Reason(CONSECUTIVE_WRONG, 1, DAY, day.until - claim.at)
+
+
+def _of_guesses(claim: Claim, found: Found) -> Iterator[Reason]:
+    hour = "context_per_hour" if claim.context else "guesses_per_hour"
+    for key, name, most, length in (
+        (hour, "hour", claim.guesses_per_hour, HOUR),
+        ("guesses_per_day", "day", claim.guesses_per_day, DAY),
+    ):
+        window = _window(found.guess, name)
+        if window.at(claim.at) + _held_back(found, claim.at) + claim.need > most:
+            yield Reason(key, most, length, _frees(claim, found, window, most, length))
+
+
+def _frees(claim: Claim, found: Found, window: Window, most: int, length: float) -> float:
+    """Return the seconds until enough checks are free: a window ends, or verifications that hold some back do."""
+    ends = {window.until, *(row["expires_at"] for row in found.reserved)}
+    for at in sorted(end for end in ends if end > claim.at):
+        if window.at(at) + _held_back(found, at) + claim.need <= most:
+            return float(at - claim.at)
+    return length
+
+
+def _held_back(found: Found, now: float) -> int:
+    return sum(row["checks"] for row in found.reserved if row["expires_at"] > now)
+
+
+def _of_lockout(claim: Claim, found: Found) -> Iterator[Reason]:
+    lockout, row = claim.limits.lockout, found.guess
+    if lockout is None:
+        return
+    until = 0.0 if row is None else row["locked_until"] or 0.0
+    if until > claim.at:
+        yield Reason(LOCKOUT, lockout.after, lockout.for_, until - claim.at)
+    # A new verification takes as few checks as are left; one that turns to somebody else has all of its own.
+    elif claim.brings_checks and checks_left(claim, found) < (1 if claim.starts else claim.need):
+        ends = [held["expires_at"] - claim.at for held in found.reserved if held["expires_at"] > claim.at]
+        yield Reason(LOCKOUT, lockout.after, lockout.for_, min(ends, default=MOMENT))
+
+
+def _streak(claim: Claim, row: Record | None) -> int:
+    if row is None or (row["locked_until"] is not None and row["locked_until"] <= claim.at):
+        return 0
+    streak: int = row["streak"]
+    return streak
+
+
+def _of_block(claim: Claim, row: Record | None) -> Iterator[Reason]:
+    most = claim.limits.prefix_per_hour
+    if row is None or not most:
+        return
+    if (row["rests_until"] or 0.0) > claim.at:
+        yield Reason("prefix_per_hour", most, HOUR, row["rests_until"] - claim.at)
+    elif row["until"] > claim.at and row["sends"] - row["approved"] >= most:
+        yield Reason("prefix_per_hour", most, HOUR, row["until"] - claim.at)
+
+
+def _of_visitor(claim: Claim, row: Record | None) -> Iterator[Reason]:
+    most = claim.limits.ip_per_hour
+    if claim.starts and row is not None and most and row["until"] > claim.at and row["count"] >= most:
+        yield Reason("ip_per_hour", most, HOUR, row["until"] - claim.at)

@@ -1,0 +1,41 @@
+"""The channels and templates a gateway starts with, those of purposes too."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.app.channels import load_templates
+from gateway.app.core import _confirm_within
+from gateway.errors import TemplateError
+from tests.config.samples import MINIMAL, load
+from tests.world import Scripted
+
+#: A service one of whose purposes sends by another channel.
+PURPOSE = """
+[channels.pager]
+adapter = "console"
+[services.shop]
+[services.shop.purposes.login]
+channels = ["pager"]
+confirm_within = { pager = 7 }
+"""
+
+
+class Pager(Scripted):
+    """A channel with a part that no template has."""
+
+    parts = ("beeps.txt",)
+
+
+def test_a_purposes_route_needs_its_templates_too(tmp_path):
+    channels = {"console": Scripted("console", ["phone"]), "pager": Pager("pager", ["phone"])}
+    channels["console"].settings = channels["console"].settings.model_copy(update={"adapter": "console"})
+    assert set(load_templates(load(tmp_path), channels)) == {"default"}
+    with pytest.raises(TemplateError, match=r"channel pager: no template has all of beeps\.txt"):
+        load_templates(load(tmp_path, MINIMAL + PURPOSE), channels)
+
+
+def test_each_purpose_says_how_long_it_waits_for_a_report(tmp_path):
+    settings = load(tmp_path, MINIMAL + PURPOSE)
+    asked = [("shop", "login", "pager"), ("shop", "login", "console"), ("shop", "pay", "pager"), ("gone", "login", "x")]
+    assert [_confirm_within(settings, *item) for item in asked] == [7.0, None, None, None]

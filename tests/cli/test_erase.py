@@ -1,0 +1,109 @@
+"""``otp-gateway erase``: it asks, says what it did, and exits by whether all of it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.app import opened_store
+from gateway.cli import app
+from gateway.config import Settings, load_settings
+from gateway.storage import models
+from gateway.storage.ids import new_id
+from tests.rows import put, row
+
+EMAIL = "ann@example.org"
+CONFIG = """
+[channels.post]
+adapter = "console"
+[services.default]
+channels = ["post"]
+[services.shop]
+name = "Shop"
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path: Path = tmp_path / "config.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(config):
+    """Erase; what is typed is the answer to its question."""
+    return lambda *words, typed="": CliRunner().invoke(app, ["erase", *words, "--config", str(config)], input=typed)
+
+
+@pytest.fixture
+def started(config) -> None:
+    """A verification of Ann is pending."""
+    asyncio.run(_start(load_settings(config)))
+
+
+async def _start(settings: Settings) -> None:
+    async with opened_store(settings) as store:
+        now, hashed = store.clock.now(), store.hasher.hash("email", EMAIL)
+        made = new_id("ver", now)
+        known = {
+            "service": "default",
+            "status": "pending",
+            "created_at": now,
+            "expires_at": now + 300,
+            "to_masked": "{1}",
+        }
+        await put(store.database, models.Verification, row(models.Verification, id=made, route="[]", **known))
+        await put(store.database, models.Address, row(models.Address, hash=hashed, verification_id=made))
+
+
+def asked(config: Path, sql: str) -> list[Any]:
+    """Ask, or change, the database."""
+    with closing(sqlite3.connect(config.with_name("otp-gateway.db"), isolation_level=None)) as opened:
+        return opened.execute(sql).fetchall()
+
+
+def test_it_asks_first_and_a_no_changes_nothing(run, config, started):
+    done = run("--to", EMAIL, typed="n\n")
+    assert (done.exit_code, "Erased" in done.stdout) == (1, False)
+    assert "of 1 verifications, for good?" in done.stderr
+    assert asked(config, "SELECT status FROM verification") == [("pending",)]
+
+
+def test_a_yes_erases_and_says_what_there_was(run, config, started):
+    done = run("--to", EMAIL, typed="y\n")
+    assert (done.exit_code, "Erased: 1 verifications, 1 canceled, 0 subscribers" in done.stdout) == (0, True)
+    assert asked(config, "SELECT status, to_masked FROM verification") == [("canceled", "{}")]
+    # A program asks without being asked, and finds nobody any more.
+    assert {0} == set(json.loads(run("--to", EMAIL, "--yes", "--json").stdout).values())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--to", ""), "no kind of address"),
+        (("--to", EMAIL, "--service", "desk"), "no service 'desk'; configured are default, shop"),
+    ],
+)
+def test_what_cannot_be_meant_is_exit_code_2(run, words, told):
+    done = run(*words, "--yes")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_with_an_attempt_that_does_not_end_it_fails_and_says_what_to_do(run, config, started, monkeypatch):
+    asked(
+        config,
+        """INSERT INTO attempt (message_id, number, verification_id, token_hash, node, started_at)
+        SELECT 'msg_1', 1, id, x'00', 'node', created_at FROM verification""",
+    )
+    monkeypatch.setattr("gateway.verification.erasing.PATIENCE", 0.0)
+    done = run("--to", EMAIL, "--yes")
+    assert (done.exit_code, "erase again in a minute" in done.stderr) == (1, True)

@@ -1,0 +1,102 @@
+"""``otp-gateway unlock``: what it says, as text and as JSON, and how it exits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gateway.app import opened_store
+from gateway.cli.unlock import unlock_recipient
+from gateway.clock import rfc3339
+from gateway.config import load_settings
+from gateway.storage import models
+from tests.rows import put, row
+from tests.world import PHONE
+
+CONFIG = """
+[channels.console]
+adapter = "console"
+[services.default]
+channels = ["console"]
+"""
+MASKED = "+49••••••••678"
+app = typer.Typer()
+app.command()(unlock_recipient)
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path: Path = tmp_path / "config.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+async def lock(config: Path) -> float:
+    """Lock ``PHONE`` out in every way; return until when."""
+    until = float(int(time.time()) + 600)
+    async with opened_store(load_settings(config)) as store:
+        key, block = store.hasher.hash("phone", PHONE), store.hasher.hash("block", PHONE[:-4])
+        await put(store.database, models.Recipient, row(models.Recipient, hash=key, wrong=7))
+        known = {"service": "default", "hash": key, "hour": 3, "day": 9, "hour_until": until, "day_until": until}
+        guesses = (
+            row(models.Guess, **known, purpose="login", locked_until=until),
+            row(models.Guess, **known, purpose="pay", context="reference:device-7"),
+        )
+        await put(store.database, models.Guess, *guesses)
+        resting = {"sends": 25, "approved": 1, "until": until, "rests_until": until}
+        await put(store.database, models.Block, row(models.Block, hash=block, **resting))
+    return until
+
+
+def run(config: Path, *arguments: str) -> Any:
+    return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+
+def test_it_says_what_there_was_and_then_that_there_is_nothing(config):
+    until = rfc3339(asyncio.run(lock(config)))
+    result = run(config, "--to", PHONE)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"{MASKED}: 7 wrong codes in a row",
+        f"{MASKED}: 3 wrong codes in the hour, 9 in the day, locked out until {until} (default, login)",
+        f"{MASKED}: 3 wrong codes in the hour, 9 in the day (default, pay from a trusted context)",
+        f"{MASKED}: its block of numbers, 25 sends in the last hour, 1 approved, at rest until {until}",
+    ]
+    assert run(config, "--to", PHONE).stdout == "There was nothing to lift.\n"
+
+
+def test_json_has_the_same(config):
+    until = rfc3339(asyncio.run(lock(config)))
+    result = run(config, "--to", PHONE, "--service", "default", "--json")
+    counted = {"service": "default", "hour": 3, "day": 9}
+    assert json.loads(result.stdout) == [
+        {
+            "recipient": MASKED,
+            "wrong_in_a_row": 7,
+            "guesses": [
+                {**counted, "purpose": "login", "trusted_context": False, "locked_until": until},
+                {**counted, "purpose": "pay", "trusted_context": True, "locked_until": None},
+            ],
+            "block": {"sends": 25, "approved": 1, "rests_until": until},
+        }
+    ]
+    assert json.loads(run(config, "--to", PHONE, "--json").stdout) == []
+
+
+def test_what_is_no_address_is_misuse_and_not_repeated(config):
+    result = run(config, "--to", " ")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "no kind of address is written like this\n"
+
+
+def test_a_service_that_is_not_configured_is_misuse(config):
+    result = run(config, "--to", PHONE, "--service", "desk")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "no service 'desk'; configured are default\n"

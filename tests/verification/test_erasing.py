@@ -1,0 +1,326 @@
+"""One recipient is erased, everywhere: what stays names nobody, what others have stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from channels.kinds import KINDS
+from gateway.conversation.erasing import Forgetting
+from gateway.conversation.replies import Replies
+from gateway.delivery.person import Leaving
+from gateway.storage import models
+from gateway.storage.answers import Answers, Source
+from gateway.storage.ids import new_id
+from gateway.verification import erasing as module
+from gateway.verification.erasing import Erased, Erasing, NobodyError, whom
+from tests.rows import count, put, row
+from tests.world import EMAIL, PHONE, World, two_channels
+
+OTHER = "+4915112345679"
+REFERENCE = "user-42"
+
+
+@pytest.fixture
+def world(database, clock, sealer, hasher) -> World:
+    return World(database, clock, sealer, hasher, two_channels())
+
+
+@pytest.fixture
+def make_erasing(world, database, clock, sealer, hasher):
+    """Make what erases; ``asleep`` is called in place of waiting."""
+
+    def make(asleep: Any = None, **parts: Any) -> Erasing:
+        forgetting = Forgetting(
+            database=database,
+            sealer=sealer,
+            hasher=hasher,
+            replies=Replies(database, sealer, clock, "node-a"),
+        )
+
+        async def sleep(seconds: float) -> None:
+            clock.advance(seconds)
+            if asleep is not None:
+                await asleep()
+
+        async def empty_log() -> None:
+            """Leave the file alone."""
+
+        known = {
+            "answers": Answers(database, sealer, clock),
+            "cancel": world.checking.cancel,
+            "expire_overdue": world.checking.expire_overdue,
+            "forget": forgetting.forget,
+            "empty_log": empty_log,
+        }
+        return Erasing(
+            database=database,
+            sealer=sealer,
+            hasher=hasher,
+            clock=clock,
+            kinds=KINDS,
+            own_kinds={"telegram"},
+            sleep=sleep,
+            **{**known, **parts},
+        )
+
+    return make
+
+
+@pytest.fixture
+def erase(make_erasing):
+    """Erase whoever has an address."""
+
+    async def erase(to: Any, service: str | None = None, by: str = "") -> Erased:
+        erasing = make_erasing()
+        gone: Erased = await erasing.erase(erasing.whom(to, service), by=by)
+        return gone
+
+    return erase
+
+
+async def rows(database: Any, table: str) -> list[dict[str, Any]]:
+    return [dict(found) for found in await database.fetch(f"SELECT * FROM {table}")]
+
+
+async def test_a_verification_stays_and_names_nobody(world, database, erase, clock):
+    view = await world.start({"phone": PHONE, "email": EMAIL}, client_ip="192.0.2.7", client_reference="device-7")
+    await world.attempt()
+    await world.checking.check("shop", view.id, world.code)
+    before = (await world.look(view)).messages
+    gone = await erase(PHONE)
+    assert (gone.verifications, gone.canceled, gone.under_way) == (1, 0, 0)
+    after = await world.look(view)
+    assert ("approved", {}, view.created_at) == (after.status, after.to, after.created_at)
+    assert [(each.channel, each.status) for each in before] == [(each.channel, each.status) for each in after.messages]
+    assert all("recipient" not in event.details for event in after.events or ())
+    [kept] = await rows(database, "verification")
+    assert {name for name, value in kept.items() if value is not None} <= {
+        *("id", "service", "status", "purpose", "locale", "to_masked", "route", "generation", "checks"),
+        *("max_checks", "sends", "created_at", "expires_at", "resend_at", "ended_at", "alphabet"),
+    }
+    [message] = await rows(database, "message")
+    assert tuple(message[name] for name in ("recipient", "recipient_hash", "block_hash", "provider_id")) == (
+        "",
+        None,
+        None,
+        None,
+    )
+    assert [attempt["provider_id"] for attempt in await rows(database, "attempt")] == [None]
+
+
+async def test_what_it_is_found_by_goes_by_whichever_address(world, database, erase):
+    await world.start({"phone": PHONE, "email": EMAIL})
+    await world.start({"phone": OTHER})
+    await erase(EMAIL)
+    assert await count(database, models.Address) == 1
+    assert (await erase(PHONE)).verifications == 0
+
+
+async def test_what_is_pending_is_canceled_first(world, database, erase):
+    view = await world.start()
+    gone = await erase(PHONE)
+    assert (gone.verifications, gone.canceled) == (1, 1)
+    assert (await world.look(view)).status == "canceled"
+    await world.attempt()
+    assert world.channels["sms"].sent == []
+
+
+async def test_what_is_overdue_and_not_yet_swept_up_is_erased_too(world, erase, clock, database):
+    await world.start()
+    clock.advance(601)
+    gone = await erase(PHONE)
+    assert (gone.verifications, gone.canceled) == (1, 0)
+    assert [(kept["status"], kept["to_masked"]) for kept in await rows(database, "verification")] == [("expired", "{}")]
+
+
+async def test_others_keep_everything(world, database, erase):
+    view = await world.start({"phone": OTHER}, client_ip="192.0.2.7")
+    before = {table: await rows(database, table) for table in ("verification", "message", "address", "cooldown")}
+    gone = await erase(PHONE)
+    assert gone == Erased(*(0,) * len(Erased.__struct_fields__))
+    assert before == {table: await rows(database, table) for table in before}
+    assert (await world.look(view)).to == {"phone": KINDS["phone"](OTHER).masked}
+
+
+async def test_many_go_in_bites(world, database, erase, monkeypatch, clock):
+    monkeypatch.setattr(module, "BITE", 2)
+    for _ in range(5):
+        await world.start()
+        clock.advance(7200)
+    assert (await erase(PHONE)).verifications == 5
+    assert {"{}"} == {kept["to_masked"] for kept in await rows(database, "verification")}
+
+
+async def counted(database: Any, hashed: bytes, service: str) -> None:
+    """Put a row into every table that counts by an address."""
+    await put(database, models.Recipient, row(models.Recipient, hash=hashed))
+    for context in ("", "reference:device-7"):
+        guess = row(models.Guess, service=service, purpose="login", hash=hashed, context=context)
+        await put(database, models.Guess, guess)
+        await put(database, models.Trusted, row(models.Trusted, service=service, hash=hashed, context=context))
+    await put(database, models.Cooldown, row(models.Cooldown, service=service, hash=hashed))
+
+
+COUNTS = (models.Recipient, models.Guess, models.Trusted, models.Cooldown)
+
+
+async def test_what_is_counted_by_the_address_goes_and_the_rest_stays(database, erase, hasher):
+    for phone in (PHONE, OTHER):
+        await counted(database, hasher.hash("phone", phone), "shop")
+        await put(database, models.Turn, row(models.Turn, channel="sms", hash=hasher.hash("turn", phone)))
+    await erase(PHONE)
+    assert [await count(database, model) for model in (*COUNTS, models.Turn)] == [1, 2, 2, 1, 1]
+
+
+async def test_of_a_reference_only_its_services_counts_and_devices_go(database, erase, hasher):
+    hashed = hasher.hash("telegram", REFERENCE)
+    for service in ("shop", "bank"):
+        await put(database, models.Trusted, row(models.Trusted, service=service, hash=hashed, context="ip:192.0.2.7"))
+        device = f"auth_{service}"
+        await put(
+            database,
+            models.Authenticator,
+            row(models.Authenticator, id=device, service=service, reference_hash=hashed),
+        )
+        await put(
+            database, models.RecoveryCode, row(models.RecoveryCode, hash=service.encode(), authenticator_id=device)
+        )
+        await put(database, models.Throttle, row(models.Throttle, service=service, reference_hash=hashed))
+    tables = (models.Trusted, models.Authenticator, models.RecoveryCode, models.Throttle)
+    assert (await erase(REFERENCE, "shop")).authenticators == 1
+    assert [await count(database, model) for model in tables] == [1, 1, 1, 1]
+    assert (await erase({"telegram": REFERENCE})).authenticators == 1
+    assert [await count(database, model) for model in tables] == [0, 0, 0, 0]
+
+
+async def test_events_of_no_verification_lose_the_name(database, erase):
+    masks = [KINDS["phone"](phone).masked for phone in (PHONE, OTHER)]
+    for mask in masks:
+        told = row(models.Event, id=new_id("evt", 1.0), name="subscriber.proved", recipient=mask)
+        await put(database, models.Event, told)
+    await erase(PHONE)
+    assert [masks[1]] == [told["recipient"] for told in await rows(database, "event") if told["recipient"]]
+
+
+async def test_webhooks_keep_everything_but_the_recipient(world, database, erase):
+    view = await world.start()
+    data = {"service": "shop", "verification": view.id, "recipient": "+49•••••••678", "status": "sent"}
+    bodies = {
+        "whk_1": {"type": "message.sent", "timestamp": "t", "data": data},
+        "whk_2": {"type": "verification.approved", "timestamp": "t", "data": {"service": "shop"}},
+    }
+    for name, body in bodies.items():
+        text = orjson.dumps(body).decode()
+        await put(database, models.Webhook, row(models.Webhook, id=name, verification_id=view.id, body=text))
+    assert (await erase(PHONE)).webhooks == 1
+    data.pop("recipient")
+    assert bodies == {told["id"]: orjson.loads(told["body"]) for told in await rows(database, "webhook")}
+
+
+async def test_a_stored_answer_is_told_again_without_the_person(world, database, clock, sealer, erase):
+    answers = Answers(database, sealer, clock)
+    view = await world.start()
+    other = await world.start({"phone": OTHER})
+    told: dict[str, Any] = {
+        "items": [
+            {"status": 201, "body": {"id": each.id, "to": dict(each.to), "link": "https://t.me/x", "status": "pending"}}
+            for each in (view, other)
+        ]
+    }
+    sources = [Source("POST", "/v1/verifications/batch", "key"), Source("POST", "/v1/verifications", "other")]
+    plains = [orjson.dumps(told), b"no JSON: " + view.id.encode()]
+
+    async def keep(source: Source, plain: bytes) -> bytes:
+        async def create(_: Any) -> bytes:
+            return plain
+
+        return (await answers.once("shop", source, b"f" * 32, create))[0]
+
+    for source, plain in zip(sources, plains, strict=True):
+        await keep(source, plain)
+    assert (await erase(PHONE)).answers == 1
+    again = orjson.loads(await keep(sources[0], b"never made"))
+    told["items"][0]["body"] |= {"to": {}, "link": None}
+    assert told == again
+    assert await keep(sources[1], b"never made") == plains[1]
+
+
+async def test_the_deed_is_told_without_the_name(database, erase):
+    await erase(PHONE, by="shop")
+    await erase(REFERENCE, "bank")
+    told = [event for event in await rows(database, "event") if event["name"] == "recipient.erased"]
+    assert [
+        (event["service"], event["recipient"], event["verification_id"])
+        for event in sorted(told, key=lambda e: e["id"])
+    ] == [("shop", None, None), ("bank", None, None)]
+
+
+async def test_an_attempt_under_way_is_waited_for_and_looked_for_once_more(world, database, make_erasing, clock):
+    view = await world.start()
+    message = world.handed_over[0]
+    assert await world.queue.begin(message)
+
+    async def ends() -> None:
+        """Write its end as its node does, with the recipient it was made for."""
+        late = row(models.Event, id=new_id("evt", 2.0), verification_id=view.id, recipient="+49•••••••678")
+        await put(database, models.Event, late)
+        await database.run(lambda c: c.fetch("UPDATE attempt SET outcome = 'sent' RETURNING number"))
+
+    erasing = make_erasing(ends)
+    gone = await erasing.erase(erasing.whom(PHONE, None))
+    assert gone.under_way == 0
+    assert [told for told in await rows(database, "event") if told["recipient"]] == []
+
+
+async def test_an_attempt_that_does_not_end_is_told_of(world, database, make_erasing, clock):
+    await world.start()
+    assert await world.queue.begin(world.handed_over[0])
+    began, erasing = clock.monotonic(), make_erasing()
+    assert (await erasing.erase(erasing.whom(PHONE, None))).under_way == 1
+    assert module.PATIENCE <= clock.monotonic() - began < module.PATIENCE + 1
+
+
+async def test_the_log_is_emptied_last(world, make_erasing, database):
+    done: list[int] = []
+
+    async def empty_log() -> None:
+        done.append(await count(database, models.Event))
+
+    erasing = make_erasing(empty_log=empty_log)
+    await erasing.erase(erasing.whom(PHONE, None))
+    assert done == [1]
+
+
+async def test_a_route_nobody_can_open_is_erased_by_what_is_known(world, database, make_erasing):
+    await world.start()
+    await database.run(lambda c: c.fetch("UPDATE verification SET route_sealed = params_sealed RETURNING id"))
+    erasing = make_erasing()
+    assert await erasing.count(erasing.whom(PHONE, None)) == 1
+    await erasing.erase(erasing.whom(PHONE, None))
+    assert await count(database, models.Address) == 0
+
+
+async def test_what_the_bots_knew_is_counted(make_erasing):
+    async def forget(*_: Any) -> Leaving:
+        return Leaving(frozenset({"sub_1"}), frozenset({b"chat", b"other"}))
+
+    erasing = make_erasing(forget=forget)
+    gone = await erasing.erase(erasing.whom(PHONE, None))
+    assert (gone.subscribers, gone.chats) == (1, 2)
+
+
+@pytest.mark.parametrize("to", ["", {"phone": "nonsense"}, {"pigeon": "x"}, {"phone": PHONE, "email": "x"}, {}])
+def test_what_is_nobodys_address_is_refused_without_repeating_it(hasher, to):
+    with pytest.raises(NobodyError) as told:
+        whom(hasher, KINDS, to, own={"telegram"}, service=None)
+    assert "nonsense" not in str(told.value)
+
+
+def test_one_text_is_read_as_every_kind_and_told_apart(hasher):
+    person = whom(hasher, KINDS, "Ann@Example.org", own={"telegram"}, service="shop")
+    assert person.everywhere == (hasher.hash("email", KINDS["email"]("ann@example.org").canonical),)
+    assert person.references == (hasher.hash("telegram", "Ann@Example.org"),)
+    assert "nn@" not in repr(person)
