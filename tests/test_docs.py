@@ -293,6 +293,17 @@ def test_every_policy_shown_is_taken(texts, tmp_path):
         assert list(load_settings(file, {}).services["shop"].purposes)
 
 
+def test_every_limit_shown_is_taken(texts, tmp_path):
+    """Each TOML example of the page starts a gateway that sends by SMS."""
+    sms = '[channels.sms]\nadapter = "sms"\n'
+    account = 'account_sid = "AC00000000000000000000000000000000"\nfrom = "+15005550006"\n'
+    for block in blocks(texts["docs/limits.md"], "toml"):
+        whole = (block if sms in block else sms + block).replace(sms, sms + account)
+        file = tmp_path / "config.toml"
+        file.write_text(f'[services.default]\nchannels = ["sms"]\n{whole}', "utf-8")
+        assert "shop" in load_settings(file, {"OTP_GATEWAY_CHANNELS__SMS__AUTH_TOKEN": "t" * 32}).services
+
+
 def test_every_key_of_a_channel_is_described(texts):
     keys = {key for kind in (SmsSettings, EmailSettings, TelegramSettings) for key in schema.keys_of(kind)}
     assert missing(keys - {"adapter"}, texts["docs/channels.md"]) == set()

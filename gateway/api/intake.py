@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
@@ -94,8 +95,8 @@ def parameters(query: bytes, known: Collection[str] = ()) -> dict[str, str]:
     found = dict(pairs)
     faults = [FieldError(f"?{_shown(name)}", "no such parameter") for name in found if name not in known]
     if len(pairs) > len(found):
-        names = [name for name, _ in pairs]
-        faults += [FieldError(f"?{_shown(name)}", "given twice") for name in found if names.count(name) > 1]
+        number = Counter(name for name, _ in pairs)
+        faults += [FieldError(f"?{_shown(name)}", "given twice") for name in found if number[name] > 1]
     if faults:
         raise _invalid(faults)
     return found

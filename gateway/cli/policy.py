@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.app import kinds_of, open_channels, opened_store
 from gateway.cli.age import seconds_of
+from gateway.cli.money import money
 from gateway.cli.progress import shown
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
@@ -120,7 +121,7 @@ def _print(report: Report, unreadable: int, period: tuple[str, str], top: int) -
     log, refused = report.log, report.refused
     typer.echo(f"{period[0]} to {period[1]}")
     typer.echo(
-        f"in the log: {log.verifications} verifications, {log.approved} approved; {log.sends} sends, {log.cost:.2f}"
+        f"in the log: {log.verifications} verifications, {log.approved} approved; {log.sends} sends, {money(log.cost)}"
     )
     for number, why in (
         (unreadable, "whose addresses cannot be opened"),
@@ -133,7 +134,7 @@ def _print(report: Report, unreadable: int, period: tuple[str, str], top: int) -
         return
     typer.echo(
         f"refused: {refused.requests}, of them approved {refused.approved}; "
-        f"saved: {refused.sends} sends, {refused.cost:.2f}"
+        f"saved: {refused.sends} sends, {money(refused.cost)}"
     )
     console = Console(highlight=False, markup=False, emoji=False)
     for head, rows in (
@@ -149,7 +150,7 @@ def _print(report: Report, unreadable: int, period: tuple[str, str], top: int) -
 
 def _rows(found: Sequence[tuple[str, Counts]]) -> Iterator[list[str]]:
     for name, item in found:
-        yield [printable(name), str(item.requests), str(item.approved), str(item.sends), f"{item.cost:.2f}"]
+        yield [printable(name), str(item.requests), str(item.approved), str(item.sends), money(item.cost)]
 
 
 def _print_table(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

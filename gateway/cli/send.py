@@ -21,6 +21,7 @@ from gateway.api.responses import encode
 from gateway.app.taking import Taking, taking
 from gateway.cli.bulk import Bulk
 from gateway.cli.following import Follow
+from gateway.cli.money import money
 from gateway.cli.people import Fault, People, Row, asked_for
 from gateway.cli.progress import shown
 from gateway.cli.results import Result, Results, Status
@@ -253,7 +254,7 @@ def _print_trial(trial: Trial, order: Order) -> None:
         return
     _print_table(trial.table())
     usable = trial.rows - len(trial.faults)
-    typer.echo(f"{trial.rows} rows, {usable} can be used; price {trial.price:.2f}; nothing was sent")
+    typer.echo(f"{trial.rows} rows, {usable} can be used; price {money(trial.price)}; nothing was sent")
     if trial.repeated:
         typer.echo(f"{trial.repeated} name somebody who was named before: the cooldown defers them")
     if trial.waiting:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from gateway.app.foreseeing import Foreseen
+from gateway.cli.money import money
 from gateway.cli.people import Fault, People, Row
 from gateway.errors import Problem, TemplateError
 from gateway.verification.request import Asked
@@ -76,7 +77,7 @@ class Trial:
     def table(self) -> list[Sequence[str]]:
         """Return the rows of the table that people read, its heading first."""
         rows = [
-            (channel, country or "-", str(messages), str(segments), f"{price:.2f}")
+            (channel, country or "-", str(messages), str(segments), money(price))
             for (channel, country), (messages, segments, price) in sorted(self.sums.items())
         ]
         return [("channel", "country", "messages", "segments", "price"), *rows]

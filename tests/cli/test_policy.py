@@ -87,7 +87,7 @@ def test_in_a_pipe_it_prints_what_would_have_been(config, other):
     heads = ["refused", "of them approved", "sends saved", "cost saved"]
     assert re.fullmatch(r"\d{4}-.+Z to \d{4}-.+Z", lines[0][0])
     assert lines[1:] == [
-        ["in the log: 3 verifications, 1 approved; 3 sends, 0.22"],
+        ["in the log: 3 verifications, 1 approved; 3 sends, 0.225"],
         ["refused: 2, of them approved 1; saved: 2 sends, 0.15"],
         [""],
         ["limit", *heads],

@@ -180,8 +180,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ("[server]\nzzz = 1", "[server] zzz: unknown key"),
         (
             "[services.default.purposes.login.limits]\nspend_per_day = 8",
-            "[services.default.purposes.login.limits] spend_per_day: is the same for every purpose; "
-            "set it in [services.default.limits]",
+            (
+                "[services.default.purposes.login.limits] spend_per_day: is the same for every purpose; "
+                "set it in [services.default.limits]"
+            ),
         ),
         (
             "[services.default.purposes.login]\nname = 'Shop'",
@@ -271,7 +273,7 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ),
         (
             "[services.shop.purposes.login.limits]\nqueue_depth = 8",
-            "[services.shop.purposes.login.limits] queue_depth: unknown key",
+            "[services.shop.purposes.login.limits] queue_depth: is the same for every purpose; set it in [services.shop.limits]",
         ),
         ("[services.shop]\npurposes = 1", "[services.shop.purposes]: must be a table"),
         (
