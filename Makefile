@@ -16,7 +16,7 @@ demo: $(READY) ## Run the main job without any account, and keep serving
 	@$(BIN)/otp-gateway demo
 
 test: $(READY) ## Run all tests, PostgreSQL included
-	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=95
 
 test-browser: $(READY) ## Walk through the sandbox page in the system's Chromium, without a window
 	@$(BIN)/python -m pytest -q -m browser tests/browser

@@ -129,6 +129,8 @@ class Templates:
             locales.setdefault(file.locale, {})[file.part] = compiled[file.name]
         self._find = functools.lru_cache(maxsize=_CACHED)(self._look_up)
         self._fillable = frozenset(file.name for file in self.files if fillable(file.name, trees))
+        #: The members of a variable that any part names, once they were looked for: that reads every part.
+        self._members: dict[str, set[str]] = {}
         self._mark = secrets.token_hex(16)
         self._frame = functools.lru_cache(maxsize=_FRAMES)(self._render_frame)
 
@@ -165,7 +167,10 @@ class Templates:
 
     def members(self, variable: str) -> set[str]:
         """Return the members of ``variable`` that any part names: what ``params`` and ``bind`` a lint has to make up."""
-        return {name for file in self.files for name in members_named(self._sandbox.parse(file.text), variable)}
+        if variable not in self._members:
+            trees = (self._sandbox.parse(file.text) for file in self.files)
+            self._members[variable] = {name for tree in trees for name in members_named(tree, variable)}
+        return self._members[variable]
 
     def _compile(
         self, sources: Mapping[str, _Source], faults: list[Fault], trees: dict[str, nodes.Template]
