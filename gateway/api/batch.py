@@ -106,6 +106,9 @@ class BatchRoutes:
             return b"[" + b",".join(told) + b"]"
 
         told, replayed = await answers.once(service, source, fingerprint, create)
+        for item in prepared if replayed else ():
+            if isinstance(item, Prepared):
+                self._parts.verifications.dropped(item)
         for outcome in () if replayed else outcomes:
             if isinstance(outcome, Problem):
                 self._parts.metrics.refused(word_of(outcome))

@@ -69,7 +69,10 @@ class VerificationRoutes:
             return self._location(written.view.id), encode(telling.verification(written.view))
 
         answer, replayed = await once.carry_out(create)
-        if not replayed:
+        if replayed:
+            # The same request came twice at once: the other one's was written.
+            self._parts.verifications.dropped(prepared)
+        else:
             self._parts.verifications.started(written)
         return answer
 

@@ -136,7 +136,9 @@ class Taking:
             told, replayed = await self._parts.answers.once(service, source, _fingerprint(source), create)
         except Problem as problem:
             return problem
-        if not replayed:
+        if replayed:
+            self._parts.verifications.dropped(begun)
+        else:
             self._parts.verifications.started(written)
         return msgspec.json.decode(told, type=Accepted)
 

@@ -73,7 +73,7 @@ class Results:
             self._file.seek(0)
             self._read(self._file)
         except OSError as error:
-            raise ConfigError([f"{self._path}: {error.strerror}"]) from None
+            raise ConfigError([f"{self._path}: {error.strerror or error}"]) from None
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -122,10 +122,18 @@ class Results:
         if not raw.startswith(_HEAD):
             raise ConfigError([f"{self._path} is no results file; name another one with --results"])
         whole = raw[: raw.rfind(b"\n") + 1]
-        for row in csv.DictReader(io.StringIO(whole.decode(errors="replace"), newline="")):
-            if row["run"] != self._run or not row["line"].isdecimal():
-                told = f"{self._path} is of another list, or of other options"
-                raise ConfigError([f"{told}; move it away, or name another file with --results"])
-            if row["status"] not in _AGAIN:
-                self.finished[int(row["line"])] = row["status"]
+        try:
+            for row in csv.DictReader(io.StringIO(whole.decode(errors="replace"), newline="")):
+                self._take(row)
+        except (csv.Error, ValueError):
+            # A cell beyond what a line of ours can hold, or no number: changed by somebody, or never ours.
+            told = f"{self._path} is of another list, or of other options"
+            raise ConfigError([f"{told}; move it away, or name another file with --results"]) from None
         file.truncate(len(whole))
+
+    def _take(self, row: Mapping[str, str]) -> None:
+        """Remember what became of a line. Raises ``ValueError`` for what this run has not written."""
+        if row["run"] != self._run or not row["line"].isdecimal():
+            raise ValueError("not of this run")
+        if row["status"] not in _AGAIN:
+            self.finished[int(row["line"])] = row["status"]

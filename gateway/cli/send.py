@@ -30,6 +30,7 @@ from gateway.cli.trial import Trial, tried
 from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError, InvalidRequest
+from gateway.events.console import printable
 from gateway.value import Value
 
 #: The service whose codes are sent unless one is named.
@@ -197,7 +198,8 @@ async def _tried(people: People, takes: Taking, order: Order, path: Path, stoppi
     with shown("checking", total) as bar:
         trial = await tried(people, takes.foresight, order.service, moved=bar.moved, stopped=lambda: stopping.stopped)
     for fault in trial.faults:
-        typer.echo(f"{path}:{fault.line}: {fault.text}", err=True)
+        # A column's name stands in it as whoever made the list wrote it.
+        typer.echo(f"{path}:{fault.line}: {printable(fault.text)}", err=True)
     return trial
 
 

@@ -163,8 +163,8 @@ class Reverse:
             return Verdict.WRONG_PERSON
         took, status = (now - record["created_at"]) * 1000, VerificationStatus.APPROVED
         await ending.end(connection, self._queue, verification_id, record["service"], status, now, milliseconds=took)
-        hashes = [bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)]
-        await counting.approved_in_chat(connection, record, hashes, now)
+        proved = await self._proved(connection, record, chat_hash, phone_hash)
+        await counting.approved_in_chat(connection, record, proved, now)
         return Verdict.APPROVED
 
     async def decline(
@@ -221,6 +221,21 @@ class Reverse:
             if bool(found) is by_phone:
                 return False
         return True
+
+    async def _proved(
+        self, connection: Connection, record: Record, chat_hash: bytes, phone_hash: bytes | None
+    ) -> list[bytes]:
+        """Return the addresses asked for that this chat is known to be of.
+
+        A reference that nobody linked passes beside a proved phone, and is not among them: else whoever names somebody's
+        beside an own phone could have the guesses at it forgiven, as often as they like, and their device trusted.
+        """
+        proved = []
+        for hashed in (bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)):
+            values = {"service": record["service"], "hash": hashed, "chat_hash": chat_hash}
+            if hashed == phone_hash or await connection.fetch(sql.LINKED_HERE, **values):
+                proved.append(hashed)
+        return proved
 
     def _question(self, record: Record, phone_hash: bytes | None) -> Question | None:
         """Return what a chat is asked; ``None`` where nobody can tell what the answer would be for."""

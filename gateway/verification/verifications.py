@@ -144,6 +144,8 @@ class Verifications:
             self._disallow(service)
             raise
         draft = self._draft(service, asked, policy, to, steps, link)
+        if self._allowances is not None:
+            self._allowances.hold(draft.message)
         prepared = starting.prepared(draft, self._queue, self._sealer, self._hasher)
         return prepared if observed is None else starting.observed(prepared, observed)
 
@@ -156,7 +158,7 @@ class Verifications:
         try:
             written = await self._accepting.accept(prepared)
         except Exception:
-            self._disallow(prepared.service)
+            self._disallow(prepared.service, prepared.message)
             raise
         self.started(written)
         return written.view
@@ -174,8 +176,12 @@ class Verifications:
         try:
             return await self._accepting.accept_within(connection, prepared)
         except Exception:
-            self._disallow(prepared.service)
+            self._disallow(prepared.service, prepared.message)
             raise
+
+    def dropped(self, prepared: Prepared) -> None:
+        """Take back what was reckoned with for a verification that was prepared and is not to be written."""
+        self._disallow(prepared.service, prepared.message)
 
     def started(self, prepared: Prepared) -> None:
         """Hand a written verification's message over."""
@@ -230,10 +236,10 @@ class Verifications:
         price = 0.0 if step is None else self._allowances.cost(service, step.channel, step.address or "")
         return self._allowances.check(service, price)
 
-    def _disallow(self, service: str) -> None:
+    def _disallow(self, service: str, message: Message | None = None) -> None:
         """Count what was allowed no more: it came to nothing, and a refusal costs nothing."""
         if self._allowances is not None:
-            self._allowances.give_back(service)
+            self._allowances.give_back(service, message)
 
     async def _reaches(self, service: str, to: Mapping[str, Address]) -> dict[str, Reach]:
         """Ask how a bot reaches the person. Raises ``RecipientRefused`` where they have locked codes."""

@@ -67,3 +67,36 @@ async def test_another_services_verification_is_not_there_and_loses_no_check(wor
         assert (404, unknown.content) == (foreign.status_code, foreign.content)
         left = (await owner.get(f"{URL}/{made}")).json()
         assert (left["status"], left["checks_left"]) == ("pending", 5)
+
+
+async def test_one_key_for_a_request_and_for_batches_is_three_keys_and_for_another_batch_none(world):
+    second = {"to": "+4915112345679"}
+    async with world.client() as owner:
+        one = await owner.post(URL, json=BODY, headers=ONCE)
+        batch = await owner.post(f"{URL}/batch", json={"items": [second]}, headers=ONCE)
+        longer = await owner.post(f"{URL}/batch", json={"items": [second, second]}, headers=ONCE)
+        again = await owner.post(f"{URL}/batch", json={"items": [second]}, headers=ONCE)
+    assert [one.status_code, batch.json()["items"][0]["status"]] == [201, 201]
+    assert (longer.status_code, longer.json()["code"]) == (422, "idempotency_mismatch")
+    assert (again.headers["idempotent-replayed"], again.content) == ("true", batch.content)
+    assert len(await world.database.fetch("SELECT id FROM verification")) == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ttl": -1},
+        {"ttl": 10**30},
+        {"ttl": 1e308},
+        {"ttl": "\u0666\u0660"},
+        {"code": {"length": -6}},
+        {"code": {"length": 2**63}},
+        {"code": {"value": "\uff11\uff12\uff13\uff14\uff15\uff16"}},
+        {"client": {"ip": "1.2.3.4\n"}},
+    ],
+)
+async def test_no_figure_makes_it_fail_or_is_taken(world, more):
+    async with world.client() as owner:
+        answer = await owner.post(URL, json={**BODY, **more})
+    assert (answer.status_code in {400, 422}, answer.json()["code"]) == (True, "invalid_request")
+    assert await world.database.fetch("SELECT id FROM verification") == []

@@ -154,6 +154,13 @@ def test_a_faulty_line_is_named_and_nothing_is_sent(send, people, config):
     assert rows(config, "SELECT count(*) FROM verification") == [(0,)]
 
 
+def test_a_columns_name_does_not_tell_the_terminal_what_to_do(send, people):
+    people.write_text(f"to,\x1b[2Jx\na@example.org,{'y' * 201}\n", encoding="utf-8")
+    told = send("--from", str(people)).stderr
+    assert f"{people}:2: /params/\\x1b[2Jx: " in told
+    assert "\x1b" not in told
+
+
 def test_faulty_lines_can_be_left_out(send, people):
     people.write_text("to\na@example.org\nnobody\n", encoding="utf-8")
     result = send("--from", str(people), "--skip-faulty", "--json")

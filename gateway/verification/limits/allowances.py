@@ -153,6 +153,7 @@ class Account:
 
     def hold(self, message_id: str, price: float, until: float) -> None:
         """Reckon with the price of a message until it is accepted, at the latest until its code dies."""
+        self.let_go(message_id)
         self._held[message_id] = price, until
         self.held += price
 
@@ -205,18 +206,26 @@ class Allowances:
         _log.info("an allowance refused a request", extra={"service": service, "limit": limit})
         raise found
 
-    def give_back(self, service: str) -> None:
-        """Take back the request that ``check`` counted: it was refused for another reason."""
+    def give_back(self, service: str, message: Message | None = None) -> None:
+        """Take back the request that ``check`` counted, and its message: it was refused for another reason."""
         account = self._accounts[service]
+        if message is not None:
+            account.let_go(message.id)
         if account.bucket is not None:
             account.bucket.give_back()
 
+    def hold(self, message: Message) -> None:
+        """Reckon with the price of a message that is about to be written, for as long as its code would live.
+
+        Else the many that are prepared before the first of them is written would all find the same money.
+        """
+        if price := self.cost(message.service, message.channel, message.address):
+            self._accounts[message.service].hold(message.id, price, message.expires_at)
+
     def made(self, message: Message) -> None:
         """Note that a message was made on this node and is to be sent."""
-        account = self._accounts[message.service]
-        account.queued.made()
-        if price := self.cost(message.service, message.channel, message.address):
-            account.hold(message.id, price, message.expires_at)
+        self._accounts[message.service].queued.made()
+        self.hold(message)
 
     def sent(self, message: Message) -> None:
         """Note that a provider accepted a message, whichever node made it."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
+from gateway.config.services import LockoutSettings
 from gateway.errors import RateLimited, Refused
 from gateway.storage.unit import Fetch, Record
 from gateway.value import Value
@@ -105,7 +106,7 @@ def checks_left(claim: Claim, found: Found) -> int:
     lockout = claim.limits.lockout
     if lockout is None:
         return OFF
-    return lockout.after - _streak(claim, found.guess) - _held_back(found, claim.at)
+    return lockout.after - _streak(claim, found.guess, lockout) - _held_back(found, claim.at)
 
 
 def refusal(claim: Claim, found: Sequence[Reason]) -> Refused:
@@ -197,11 +198,18 @@ def _of_lockout(claim: Claim, found: Found) -> Iterator[Reason]:
         yield Reason(LOCKOUT, lockout.after, lockout.for_, min(ends, default=MOMENT))
 
 
-def _streak(claim: Claim, row: Record | None) -> int:
-    if row is None or (row["locked_until"] is not None and row["locked_until"] <= claim.at):
+def _streak(claim: Claim, row: Record | None, lockout: LockoutSettings) -> int:
+    """Return the wrong codes in a row that count towards the lock.
+
+    More of them than begin one, and none begun, were counted while nothing locked: one is left then, whose miss locks.
+    With none left nobody would be sent anything, and as nothing could be checked, that would have no end.
+    """
+    if row is None:
         return 0
     streak: int = row["streak"]
-    return streak
+    if row["locked_until"] is None:
+        return min(streak, lockout.after - 1)
+    return 0 if row["locked_until"] <= claim.at else streak
 
 
 def _of_block(claim: Claim, row: Record | None) -> Iterator[Reason]:

@@ -170,8 +170,11 @@ class Shadow:
             run.latest = None
         person = self._people.get(send.place.hash)
         if person is not None:
+            # After too many wrong codes in a row the day keeps what never left.
+            kept = DAY if person.wrong >= MOST_WRONG else None
             person.windows = [
-                window.given_back(send.at, length) for window, (_, length) in zip(person.windows, _SENDS, strict=True)
+                window if length == kept else window.given_back(send.at, length)
+                for window, (_, length) in zip(person.windows, _SENDS, strict=True)
             ]
         block = None if send.place.block is None else self._blocks.get(send.place.block)
         if block is not None:

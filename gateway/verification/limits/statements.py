@@ -13,6 +13,7 @@ from gateway.verification.limits.windows import (
     DAY,
     HOUR,
     LATEST_CODES,
+    MOST_WRONG,
     REST,
     TEN_MINUTES,
     one_less,
@@ -92,12 +93,13 @@ CLAIM_RECIPIENT = Statement(
 
 _AT: Final = {"hash": "bytea", "at": "double precision"}
 
-#: A send that was counted at ``at`` never left: it counts no more, where its windows still run.
+#: A send that was counted at ``at`` never left: it counts no more, where its windows still run. After too many wrong codes
+#: in a row the day keeps it: its code may have been guessed at before it could leave, and one a day is all there is then.
 SEND_BACK = Statement(
     "recipient.send_back",
     _AT,
     f"""UPDATE recipient SET {one_less("ten_minutes", "r.at", TEN_MINUTES)}, {one_less("hour", "r.at", HOUR)},
-        {one_less("day", "r.at", DAY)}
+        {one_less("day", "r.at", DAY, only=f"recipient.wrong < {MOST_WRONG}")}
     FROM r WHERE recipient.hash = r.hash""",  # noqa: S608 - only names of our own are put in, values are bound
 )
 

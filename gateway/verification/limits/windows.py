@@ -77,8 +77,8 @@ def one_more(window: str, now: str, length: float) -> str:
     return f"{running(window, now)} + 1, {begins}"
 
 
-def one_less(window: str, at: str, length: float) -> str:
-    """Return the SQL that takes from a window one that was counted at ``at``, if it is the window of then."""
-    then = f"{window} > 0 AND {window}_until > {at} AND {window}_until <= {at} + {length}"
+def one_less(window: str, at: str, length: float, *, only: str = "1 = 1") -> str:
+    """Return the SQL that takes from a window one that was counted at ``at``, if it is the window of then and ``only``."""
+    then = f"{only} AND {window} > 0 AND {window}_until > {at} AND {window}_until <= {at} + {length}"
     return f"""{window} = CASE WHEN {then} THEN {window} - 1 ELSE {window} END,
         {window}_until = CASE WHEN {then} AND {window} = 1 THEN {at} ELSE {window}_until END"""

@@ -191,6 +191,9 @@ def test_after_too_many_wrong_codes_in_a_row_there_is_one_creation_a_day():
     assert refused(report) == {"consecutive_wrong": 2}
     helped = past(end - 1, approved=True)
     assert refused(tried(policy(), *pasts[:-1], helped, past(end + 400))) == {}
+    at = DAY + 1
+    failed = past(at, sends=[Send(START + at, Cause.CREATE, "sms", place(), 0, returned_at=START + at + 10)])
+    assert refused(tried(policy(), *pasts, failed, past(at + 400))) == {"consecutive_wrong": 1}, "though it never left"
 
 
 def test_a_block_of_numbers_is_sent_so_many_that_nobody_approved():
