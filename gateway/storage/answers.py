@@ -48,8 +48,9 @@ _REWRITE = Statement(
     WHERE idempotent_answer.service = r.service AND idempotent_answer.key_hash = r.key_hash
         AND idempotent_answer.sealed = r.before""",
 )
-_PAGE = """SELECT service, key_hash, sealed FROM idempotent_answer WHERE (service, key_hash) > (:service, :key_hash)
-    ORDER BY service, key_hash LIMIT 100"""
+_PAGE = """SELECT service, key_hash, fingerprint, sealed FROM idempotent_answer
+    WHERE (service, key_hash) > (:service, :key_hash) ORDER BY service, key_hash
+    LIMIT 100"""
 _FORGET = """DELETE FROM idempotent_answer WHERE (service, key_hash) IN
     (SELECT service, key_hash FROM idempotent_answer WHERE created_at <= :oldest ORDER BY created_at
         LIMIT CAST(:number AS bigint))
@@ -95,9 +96,9 @@ class Answers:
         key_hash, now = _key_hash(source), self._clock.now()
 
         async def work(connection: Connection) -> tuple[bytes, bool]:
-            if await connection.apply(Move((_CLAIM, (service, key_hash, fingerprint, b"", now)))):
+            if await connection.apply(Move((_CLAIM, (service, key_hash, b"", b"", now)))):
                 answer = await create(connection)
-                sealed = self._sealer.seal(answer, _place(service, key_hash))
+                sealed = self._sealer.seal(_known(fingerprint) + answer, _place(service, key_hash))
                 await connection.apply(Move((_FILL, (service, key_hash, sealed))))
                 return answer, False
             found = await connection.fetch(_FIND, service=service, key_hash=key_hash, oldest=now - KEPT)
@@ -129,22 +130,39 @@ class Answers:
     def _rewritten(self, record: Record, change: Callable[[bytes], bytes | None]) -> Write | None:
         place = _place(record["service"], bytes(record["key_hash"]))
         try:
-            plain = change(self._sealer.open(record["sealed"], place))
+            whole = self._sealer.open(record["sealed"], place)
         except UnsealError:
             return None
-        if plain is None:
+        known, plain = _parted(record, whole)
+        changed = change(plain)
+        if changed is None:
             return None
-        return _REWRITE, (record["service"], record["key_hash"], record["sealed"], self._sealer.seal(plain, place))
+        # Of an older version, what it is recognised by stays where it was.
+        sealed = self._sealer.seal((b"" if record["fingerprint"] else known) + changed, place)
+        return _REWRITE, (record["service"], record["key_hash"], record["sealed"], sealed)
 
     def _opened(self, service: str, key_hash: bytes, record: Record, fingerprint: bytes) -> bytes:
-        if not hmac.compare_digest(record["fingerprint"], fingerprint):
+        known, answer = _parted(record, self._sealer.open(record["sealed"], _place(service, key_hash)))
+        if not hmac.compare_digest(known, _known(fingerprint)):
             raise IdempotencyMismatch("the first request with this key had another body; take a new key")
-        return self._sealer.open(record["sealed"], _place(service, key_hash))
+        return answer
 
 
 def _key_hash(source: Source) -> bytes:
     # No part can hold a NUL: HTTP allows none in a method, a path's characters or a header.
     return hashlib.sha256("\0".join(source).encode()).digest()
+
+
+def _known(fingerprint: bytes) -> bytes:
+    """Return what a request is recognised by, before its answer: 32 bytes, whatever the fingerprint's length."""
+    return hashlib.sha256(fingerprint).digest()
+
+
+def _parted(record: Record, whole: bytes) -> tuple[bytes, bytes]:
+    """Return what the request is recognised by, and its answer. Unsealed, the former would tell the address by trying."""
+    if record["fingerprint"]:  # of an older version, for a day
+        return _known(bytes(record["fingerprint"])), whole
+    return whole[:32], whole[32:]
 
 
 def _place(service: str, key_hash: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 import pytest
 
@@ -53,6 +54,30 @@ async def test_another_body_under_the_same_key_is_refused_and_changes_nothing(an
     with pytest.raises(IdempotencyMismatch):
         await answers.kept("shop", SOURCE, b"other")
     assert await rows(database) == 1
+
+
+async def test_a_body_cannot_be_tried_against_what_is_kept(answers, database):
+    """A hash that anybody can reckon tells a telephone number by trying them all."""
+    fingerprint = hashlib.sha256(b'{"to":"+4915112345678"}').digest()
+    await answers.once("shop", SOURCE, fingerprint, creates("a"))
+    [record] = await database.fetch("SELECT fingerprint, sealed FROM idempotent_answer")
+    plain = (fingerprint, hashlib.sha256(fingerprint).digest())
+    assert [part for part in plain if part in record["fingerprint"] + record["sealed"]] == []
+
+
+async def test_an_answer_of_an_older_version_is_told_again_for_its_day(answers, database, sealer, clock):
+    await answers.once("shop", SOURCE, b"body", creates("a"))
+    [record] = await database.fetch("SELECT service, key_hash FROM idempotent_answer")
+    sealed = sealer.seal(b"a", f"idempotent_answer.sealed/shop/{record['key_hash'].hex()}")
+
+    async def as_it_was(connection: Connection) -> None:
+        sql = "UPDATE idempotent_answer SET fingerprint = :old, sealed = :sealed RETURNING service"
+        await connection.fetch(sql, old=b"body", sealed=sealed)
+
+    await database.run(as_it_was)
+    assert await answers.once("shop", SOURCE, b"body", creates("b")) == (b"a", True)
+    with pytest.raises(IdempotencyMismatch):
+        await answers.once("shop", SOURCE, b"other", creates("b"))
 
 
 @pytest.mark.parametrize(

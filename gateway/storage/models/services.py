@@ -43,7 +43,8 @@ class IdempotentAnswer(SQLModel, table=True):
     service: str = key()
     #: SHA-256 of method, path and key.
     key_hash: bytes = hash_key()
-    #: SHA-256 of the body as parsed: spelling and order of keys do not matter.
+    #: Empty: it is sealed with the answer, for an address can be tried against a plain hash. Of an older version, for a
+    #: day, SHA-256 of the body as parsed: spelling and order of keys do not matter.
     fingerprint: bytes = blob()
     sealed: bytes = blob()
     created_at: float = time()
