@@ -15,6 +15,7 @@ from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.secret import index_key
 from gateway.storage.sqlite import SqliteEngine
+from gateway.storage.sqlite_beside import several_cores
 from gateway.storage.unit import Write
 from gateway.webhooks.rows import TOPIC
 
@@ -79,4 +80,4 @@ def several_nodes(settings: Settings) -> bool:
 
 
 def _engine(settings: DatabaseSettings) -> Engine:
-    return SqliteEngine(settings.path) if settings.path else PostgresqlEngine(settings.url)
+    return SqliteEngine(settings.path, beside=several_cores()) if settings.path else PostgresqlEngine(settings.url)

@@ -51,7 +51,7 @@ _REWRITE = Statement(
 _PAGE = """SELECT service, key_hash, fingerprint, sealed FROM idempotent_answer
     WHERE (service, key_hash) > (:service, :key_hash) ORDER BY service, key_hash
     LIMIT 100"""
-_FORGET = """DELETE FROM idempotent_answer WHERE (service, key_hash) IN
+_FORGET = """DELETE FROM idempotent_answer WHERE created_at <= :oldest AND (service, key_hash) IN
     (SELECT service, key_hash FROM idempotent_answer WHERE created_at <= :oldest ORDER BY created_at
         LIMIT CAST(:number AS bigint))
     RETURNING service"""

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 #: Units in one transaction at most: bounds the time a single commit can hold everybody up (measured 20 µs a row).
 MAX_BATCH = 500
+#: Units in one transaction at least, of as many that wait, where others are gathered while it is written elsewhere.
+PART = 8
 #: Seconds for trying the units of a failed batch one by one, before the rest fails too: each may wait for a lock.
 ALONE = 10.0
 #: Seconds after which a failed commit has kept everybody waiting long enough: who waits behind it fails with it.
@@ -60,6 +62,10 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Disconnect."""
+        ...
+
+    def splits(self, moves: int) -> bool:
+        """Whether so many moves of a batch are better committed by themselves than with its works."""
         ...
 
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
@@ -133,19 +139,25 @@ class Database:
 
     async def write(self, move: Move) -> bool:
         """Write a move durably and return whether its guards held. Raises ``StorageError``."""
+        return bool(await self.submit(move))
+
+    def submit(self, move: Move) -> asyncio.Future[Any]:
+        """Hand in a move for the next batch; what is returned is done once it is durable, and true if its guards held.
+
+        Raises ``StorageError`` while the database is closing; else the future does.
+        """
         if self._alongside is not None:
             move = self._accompanied(move)
-        return bool(await self._submit(move))
+        return self._submit(move)
 
     async def claim(self, move: Move) -> Record | None:
         """Write a move durably and return the row its last guard wrote; ``None`` where a guard did not hold.
 
+        A guard whose statement returns nothing but its key returns no row that can be read: it is true, and no more.
         Raises ``StorageError``.
         """
         assert move.guard is not None, "without a guard there is no row to return"
-        if self._alongside is not None:
-            move = self._accompanied(move)
-        row: Record | None = await self._submit(move)
+        row: Record | None = await self.submit(move)
         return row
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -194,14 +206,19 @@ class Database:
                 await asyncio.sleep(0)
             batch = self._gather()
             busy = len(batch) > 1
-            await self._write_batch(batch)
+            for part in self._parts(batch):
+                await self._write_batch(part)
 
     def _gather(self) -> list[_Waiting]:
         """Take what waits, less what would write a row of this batch twice: that is for the next."""
+        most = MAX_BATCH
+        if self._engine.splits(len(self._waiting)):
+            # Written beside this process: while one half is, the callers of the other are answered and ask again.
+            most = max(PART, (len(self._waiting) + 1) // 2)
         batch: list[_Waiting] = []
         later: list[_Waiting] = []
         seen: set[tuple[object, ...]] = set()
-        while self._waiting and len(batch) < MAX_BATCH:
+        while self._waiting and len(batch) < most:
             item = self._waiting.popleft()
             identities = item.unit.identities if isinstance(item.unit, Move) else ()
             if identities and not seen.isdisjoint(identities):
@@ -211,6 +228,13 @@ class Database:
             batch.append(item)
         self._waiting.extendleft(reversed(later))
         return batch
+
+    def _parts(self, batch: list[_Waiting]) -> list[list[_Waiting]]:
+        """Return a batch as what is committed together: all of it, or its moves and then its works."""
+        moves = [item for item in batch if isinstance(item.unit, Move)]
+        if len(moves) == len(batch) or not self._engine.splits(len(moves)):
+            return [batch]
+        return [moves, [item for item in batch if not isinstance(item.unit, Move)]]
 
     async def _write_batch(self, batch: list[_Waiting]) -> None:
         assert self._loop is not None

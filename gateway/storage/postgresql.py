@@ -82,6 +82,10 @@ class PostgresqlEngine:
             await asyncio.gather(self._writer.close(timeout=CLOSE_TIMEOUT), return_exceptions=True)
         await self._readers.close(CLOSE_TIMEOUT)
 
+    def splits(self, moves: int) -> bool:  # noqa: ARG002 - one connection writes all there is
+        """Whether so many moves are better written by themselves: never."""
+        return False
+
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
         try:

@@ -17,13 +17,15 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gateway.storage.database import Done
+from gateway.storage.sqlite_beside import Beside
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
-from gateway.storage.statement import Row, Statement
-from gateway.storage.unit import Connection, Guard, Move, Record, StorageError, Unit
+from gateway.storage.sqlite_moves import write_guards, write_moves
+from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
 from gateway.storage.wakes import Wakes
 
 __all__ = ["SqliteEngine", "connect"]
@@ -31,6 +33,7 @@ __all__ = ["SqliteEngine", "connect"]
 T = TypeVar("T")
 
 _BEGIN = "BEGIN IMMEDIATE"
+_SQL = attrgetter("sqlite")
 #: Reading threads: enough that a long list never holds up a look-up.
 READERS = 4
 #: What may go wrong between us and the file. SQLite's want of memory comes as Python's own.
@@ -38,11 +41,16 @@ _FAILURES = (sqlite3.Error, OSError, MemoryError)
 
 
 class SqliteEngine:
-    """The engine for one machine. ``busy_timeout`` is in seconds."""
+    """The engine for one machine. ``busy_timeout`` is in seconds.
 
-    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    ``beside``: long batches are written by a process of its own.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT, beside: bool = False) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        #: Who writes long batches, if anybody does.
+        self.beside = Beside(path, busy_timeout) if beside else None
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._reader = threading.local()
@@ -56,13 +64,22 @@ class SqliteEngine:
 
     async def close(self) -> None:
         """Disconnect, once everything under way has ended."""
+        if self.beside is not None:
+            await self.beside.close()
         for pool in (self._reader_threads, self._writer_thread):
             await asyncio.to_thread(pool.shutdown, wait=True)
         for connection in self._opened:
             connection.close()
 
+    def splits(self, moves: int) -> bool:
+        """Whether so many moves are better written by themselves: the other process can write nothing else."""
+        return self.beside is not None and self.beside.takes(moves)
+
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
+        moves = [unit for unit in units if isinstance(unit, Move)]
+        if self.beside is not None and len(moves) == len(units) and self.beside.takes(len(moves)):
+            return _done(moves, await self.beside.write(moves))
         if self._writer is None:
             self._writer = await self._in(self._writer_thread, self._new_writer)
         writer = self._writer
@@ -169,46 +186,17 @@ class SqliteEngine:
 
 
 def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:
-    outcomes: list[Done] = [Done()] * len(units)
-    follow: dict[Statement, list[Row]] = {}
-    for place, unit in enumerate(units):
-        if isinstance(unit, Move):
-            outcomes[place] = _write_move(writer, unit, follow)
-    for statement, rows in follow.items():
-        writer.executemany(statement.sqlite, rows)
-    for place, unit in enumerate(units):
-        if not isinstance(unit, Move):
-            outcomes[place] = _run_work(writer, unit)
-    return outcomes
+    moves = [unit for unit in units if isinstance(unit, Move)]
+    # Moves first: a work sees what they wrote.
+    written = iter(_done(moves, write_moves(writer, moves, _SQL)))
+    return [next(written) if isinstance(unit, Move) else _run_work(writer, unit) for unit in units]
 
 
-def _write_move(writer: sqlite3.Connection, move: Move, follow: dict[Statement, list[Row]]) -> Done:
-    held = _held(writer, move)
-    if not held:
-        return Done()
-    for statement, row in move.then:
-        follow.setdefault(statement, []).append(row)
-    return Done(value=held, notes=move.notes, wakes=move.wakes)
-
-
-def _held(writer: sqlite3.Connection, move: Move) -> Any:
-    """Write a move's guards; return the row of the last, ``True`` where there is none, ``None`` if one did not hold."""
-    if move.guard is None:
-        return True
-    for place, item in enumerate(move.first):
-        if not writer.execute(item.statement.sqlite, item.row).fetchall():
-            _undo(writer, move.first[:place])
-            return None
-    statement, row = move.guard
-    if found := writer.execute(statement.sqlite, row).fetchall():
-        return found[0]
-    _undo(writer, move.first)
-    return None
-
-
-def _undo(writer: sqlite3.Connection, held: Sequence[Guard]) -> None:
-    for item in reversed(held):
-        writer.execute(item.undo[0].sqlite, item.undo[1])
+def _done(moves: Sequence[Move], held: Sequence[Any]) -> list[Done]:
+    return [
+        Done(value=row, notes=move.notes, wakes=move.wakes) if row else Done()
+        for move, row in zip(moves, held, strict=True)
+    ]
 
 
 def _run_work(writer: sqlite3.Connection, work: Callable[[Connection], Awaitable[Any]]) -> Done:
@@ -254,7 +242,7 @@ class _SqliteConnection:
         return cast("Record | None", self._write(move))
 
     def _write(self, move: Move) -> Any:
-        held = _held(self._writer, move)
+        held = write_guards(self._writer, move, _SQL)
         if held:
             for statement, row in move.then:
                 self._writer.execute(statement.sqlite, row)

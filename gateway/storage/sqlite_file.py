@@ -17,6 +17,8 @@ CACHE = 16 * 1024
 CHECK_TIME = 0.5
 #: SQLite's steps between two looks at the time, some 0.1 ms.
 _CHECK_STEPS = 10_000
+#: What is set on every connection that writes, in whichever process.
+SETTINGS = ("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}")
 
 #: Errors of one statement, one row or one moment; after any other, a file may have been exchanged, remounted or made
 #: readable again, which only a new connection finds out. (sqlite.org/rescode.html)
@@ -49,8 +51,8 @@ def connect(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connectio
     try:
         connection.row_factory = sqlite3.Row
         _turn_to_wal(connection, busy_timeout)
-        for pragma in ("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}"):
-            connection.execute(f"PRAGMA {pragma}")
+        for setting in SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
     except BaseException:
         connection.close()
         raise
@@ -158,7 +160,7 @@ def translated(error: BaseException) -> StorageError:
         return StorageDamagedError(f"SQLite: {error}; {_REMEDY}")
     if isinstance(error, sqlite3.OperationalError | OSError | MemoryError) and _code(error) != sqlite3.SQLITE_ERROR:
         # Locked, full, read-only, I/O error: the machine's trouble, not the statement's.
-        return StorageUnavailableError(f"SQLite: {error or 'out of memory'}")
+        return StorageUnavailableError(f"SQLite: {str(error) or 'out of memory'}")
     return StorageError(f"SQLite: {error}")
 
 

@@ -1,7 +1,9 @@
 """Statements that run for one row or for a batch, on either engine, from one text.
 
 A set statement reads its rows from ``r``, a table of one row per write. On PostgreSQL ``r`` is ``unnest`` of one
-array per column, so a batch is one round trip; on SQLite, which has no round trip to save, it is one row at a time.
+array per column, so a batch is one round trip; on SQLite, which has no round trip to save, it is one row at a time, and
+that row's values stand where ``r`` was read: a table of one row would be made and dropped for each (a third of the
+statement's time), and so would be one for what ``RETURNING`` tells, where the number of changed rows tells as much.
 """
 
 from __future__ import annotations
@@ -19,6 +21,14 @@ Row = Sequence[Any]
 
 _ARRAY_TYPES: Mapping[type, str] = {Text: "text", BigInteger: "bigint", Float: "double precision", LargeBinary: "bytea"}
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
+_RETURNING = re.compile(r"\s+RETURNING\s+([\w\s,.]+)$")
+#: What reads ``r``: a list of its columns, one of them, and the table, which stands alone, first in a join, or first
+#: before a condition.
+_BARE = re.compile(r"\bSELECT ([a-z_][a-z0-9_]*(?:, [a-z_][a-z0-9_]*)*)(?=\s+FROM r\b)")
+_COLUMN = re.compile(r"\br\.(\w+)")
+_ORDERED = re.compile(r"\s+ORDER BY [\w\s,]+?(?=\s+ON CONFLICT)")
+_JOINED = re.compile(r"\bFROM r(?=\s+LEFT JOIN\b)")
+_ALONE = re.compile(r"\s+FROM r(?=\s+WHERE\b|\s*\))")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +43,33 @@ class Statement:
     body: str
     #: Where in a row the values stand that ``RETURNING`` gives back, for a guard; empty if nothing is returned.
     key: tuple[int, ...] = ()
+    #: For SQLite: its values by number. It begins with INSERT, UPDATE or DELETE, for then Python counts what it changed.
     sqlite: str = field(init=False, repr=False)
+    #: For PostgreSQL: its values as one array a column.
     postgresql: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = ", ".join(self.columns)
-        marks = ", ".join("?" * len(self.columns))
         arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.columns.values(), 1))
-        object.__setattr__(self, "sqlite", f"WITH r({names}) AS (VALUES ({marks})) {self.body}")
+        object.__setattr__(self, "sqlite", _of_one_row(self.body, self.columns, len(self.key)))
         object.__setattr__(
             self,
             "postgresql",
             f"WITH r AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS r({names})) {self.body}",  # noqa: S608 - only names of our own are put in, values are bound
         )
+
+
+def _of_one_row(body: str, columns: Mapping[str, str], key: int) -> str:
+    """Return a body for SQLite, with one row's values in it; ``key`` is how many columns name the row it returns."""
+    number = {name: f"?{place}" for place, name in enumerate(columns, 1)}
+    body = _BARE.sub(lambda found: f"SELECT {', '.join(number[name] for name in found[1].split(', '))}", body)
+    body = _COLUMN.sub(lambda found: number[found[1]], body)
+    body = _ALONE.sub("", _JOINED.sub("FROM (SELECT 1)", _ORDERED.sub("", body)))
+    returned = _RETURNING.search(body)
+    if returned is not None and returned[1].count(",") + 1 == key:
+        # It says that the row was written, and nothing else.
+        body = body[: returned.start()]
+    return body
 
 
 def insert_into(model: type[SQLModel], *, conflict: str = "", key: Sequence[str] = ()) -> Statement:

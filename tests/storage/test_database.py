@@ -187,6 +187,9 @@ class Failing:
     async def close(self) -> None:
         pass
 
+    def splits(self, moves: int) -> bool:
+        return False
+
     async def commit(self, units):
         self.commits.append(len(units))
         if self.poison in units:
@@ -251,6 +254,9 @@ class Flaky:
 
     async def close(self) -> None:
         pass
+
+    def splits(self, moves: int) -> bool:
+        return False
 
     async def commit(self, units):
         self.commits.append(len(units))

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from gateway.storage import migrations
@@ -159,9 +159,12 @@ async def behind(request, monkeypatch):
 
 
 def _to_the_one_before(connection: sa.Connection) -> None:
-    config = migrations._config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, f"{int(head()) - 1:04}")
+    migrations.migrate(connection, f"{int(head()) - 1:04}")
+
+
+def test_the_newest_migration_is_the_head_of_one_line():
+    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert script.get_heads() == [head()]
 
 
 async def test_a_migration_gives_way_to_whoever_uses_a_table_and_tries_again(behind):

@@ -76,7 +76,8 @@ class Message(SQLModel, table=True):
     followed_at: float | None = time_or_null()
     #: Keyed hash of the address it goes to.
     recipient_hash: bytes | None = blob_or_null()
-    #: 1 while it counts in its recipient's windows of sends; 0 once given back, ``NULL`` where it never did.
+    #: 1 while it counts in its recipient's windows of sends, 2 while in its block of numbers alone; 0 once given back,
+    #: ``NULL`` where it never did or no longer does.
     counted: int | None = number_or_null()
     #: Keyed hash of the block of phone numbers its address is in, where it has one.
     block_hash: bytes | None = blob_or_null()

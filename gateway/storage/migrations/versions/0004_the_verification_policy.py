@@ -19,9 +19,16 @@ def upgrade() -> None:
     It only adds, so nodes of the version before go on with it; what they send is not counted.
     """
     _columns()
-    _limits()
-    _proofs()
+    _recipients()
+    _guesses()
+    _trusted()
+    _blocks()
+    _visitors()
+    _tallies()
+    _signing_keys()
     _authenticators()
+    _recovery_codes()
+    _throttles()
 
 
 def _columns() -> None:
@@ -43,7 +50,7 @@ def _columns() -> None:
     )
 
 
-def _limits() -> None:
+def _recipients() -> None:
     op.create_table(
         "recipient",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -64,6 +71,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_recipient")),
     )
     op.create_index("ix_recipient_forget_at", "recipient", ["forget_at"], unique=False)
+
+
+def _guesses() -> None:
     op.create_table(
         "guess",
         sa.Column("service", sa.Text(), nullable=False),
@@ -80,6 +90,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("service", "purpose", "hash", "context", name=op.f("pk_guess")),
     )
     op.create_index("ix_guess_forget_at", "guess", ["forget_at"], unique=False)
+
+
+def _trusted() -> None:
     op.create_table(
         "trusted",
         sa.Column("service", sa.Text(), nullable=False),
@@ -89,6 +102,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("service", "hash", "context", name=op.f("pk_trusted")),
     )
     op.create_index("ix_trusted_until", "trusted", ["until"], unique=False)
+
+
+def _blocks() -> None:
     op.create_table(
         "block",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -100,6 +116,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_block")),
     )
     op.create_index("ix_block_forget_at", "block", ["forget_at"], unique=False)
+
+
+def _visitors() -> None:
     op.create_table(
         "visitor",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -108,6 +127,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_visitor")),
     )
     op.create_index("ix_visitor_until", "visitor", ["until"], unique=False)
+
+
+def _tallies() -> None:
     op.create_table(
         "tally",
         sa.Column("service", sa.Text(), nullable=False),
@@ -120,7 +142,7 @@ def _limits() -> None:
     op.create_index("ix_tally_window_at", "tally", ["window_at"], unique=False)
 
 
-def _proofs() -> None:
+def _signing_keys() -> None:
     op.create_table(
         "signing_key",
         sa.Column("id", sa.Text(), nullable=False),
@@ -156,6 +178,9 @@ def _authenticators() -> None:
         "ix_authenticator_service_reference_hash", "authenticator", ["service", "reference_hash"], unique=False
     )
     _index_where("ix_authenticator_pending_created_at", "authenticator", ["created_at"], "status = 'pending'")
+
+
+def _recovery_codes() -> None:
     op.create_table(
         "recovery_code",
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -163,6 +188,9 @@ def _authenticators() -> None:
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_recovery_code")),
     )
     op.create_index("ix_recovery_code_authenticator_id", "recovery_code", ["authenticator_id"], unique=False)
+
+
+def _throttles() -> None:
     op.create_table(
         "throttle",
         sa.Column("service", sa.Text(), nullable=False),

@@ -1,0 +1,287 @@
+"""A process of its own writes long batches as this one would, and nothing acknowledged is lost with it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.storage import models, sqlite_beside, sqlite_child
+from gateway.storage.database import Database
+from gateway.storage.sqlite import SqliteEngine
+from gateway.storage.sqlite_beside import ENOUGH, Beside, several_cores
+from gateway.storage.sqlite_child import Answer, Fault
+from gateway.storage.sqlite_file import translated
+from gateway.storage.statement import Statement, insert_into
+from gateway.storage.unit import Connection, Guard, Move, StorageDamagedError, StorageError, StorageUnavailableError
+
+ADD = insert_into(models.Lease)
+#: Takes one of what a name has left, and tells what remains.
+TAKE = Statement(
+    "lease.take_one",
+    {"name": "text"},
+    """UPDATE lease SET until = lease.until - 1 FROM r WHERE lease.name = r.name AND lease.until > 0
+    RETURNING name, until""",
+    key=(0,),
+)
+PUT_BACK = Statement(
+    "lease.put_back",
+    {"name": "text"},
+    "UPDATE lease SET until = lease.until + 1 FROM r WHERE lease.name = r.name",
+)
+ENCODE = msgspec.msgpack.encode
+
+
+def add(name: str, left: float = 0.0) -> Move:
+    return Move(None, [(ADD, (name, "", left))], notes=[name])
+
+
+def take(name: str, then: str) -> Move:
+    return Move((TAKE, (name,)), [(ADD, (then, "", 0.0))])
+
+
+async def names(database: Database) -> set[str]:
+    return {item["name"] for item in await database.fetch("SELECT name FROM lease")}
+
+
+@pytest.fixture
+def path(migrated_sqlite, tmp_path) -> Path:
+    return Path(shutil.copy(migrated_sqlite, tmp_path / "gateway.db"))
+
+
+@asynccontextmanager
+async def busy(path: Path, *, busy_timeout: float = 5.0, **more: Any) -> AsyncIterator[tuple[Database, Beside]]:
+    """Open a database beside which a process writes already."""
+    engine = SqliteEngine(path, busy_timeout=busy_timeout, beside=True)
+    async with Database(engine, **more) as database:
+        assert engine.beside is not None
+        await asyncio.gather(*(database.write(add(f"first {n}")) for n in range(ENOUGH)))
+        assert await engine.beside.started()
+        yield database, engine.beside
+
+
+async def write_many(database: Database, name: str) -> list[Any]:
+    return await asyncio.gather(*(database.write(add(f"{name} {n}")) for n in range(ENOUGH)), return_exceptions=True)
+
+
+async def test_a_long_batch_is_written_by_the_other_process_and_read_by_this_one(path):
+    told: list[object] = []
+    async with busy(path, on_commit=told.extend) as (database, beside):
+        before = beside.process
+        assert await write_many(database, "beside") == [True] * ENOUGH
+        assert {f"beside {n}" for n in range(ENOUGH)} <= await names(database)
+        assert told[-ENOUGH:] == [f"beside {n}" for n in range(ENOUGH)]
+        assert beside.process == before
+
+
+async def test_short_batches_start_no_process(path):
+    engine = SqliteEngine(path, beside=True)
+    async with Database(engine) as database:
+        await asyncio.gather(*(database.write(add(str(n))) for n in range(ENOUGH - 1)))
+        assert engine.beside is not None
+        assert not await engine.beside.started()
+
+
+async def test_guards_hold_and_fall_there_as_here(path):
+    async with busy(path) as (database, _):
+        await asyncio.gather(database.write(add("many", 99.0)), database.write(add("one", 1.0)))
+        undone = Move(
+            (TAKE, ("nobody",)), [(ADD, ("never", "", 0.0))], first=[Guard(TAKE, ("many",), (PUT_BACK, ("many",)))]
+        )
+        names_left = [*(f"first {n}" for n in range(ENOUGH)), "one"]
+        asked = [database.claim(undone), *(database.claim(take(name, f"after {name}")) for name in names_left)]
+        fallen, *others, one = await asyncio.gather(*asked)
+        assert (fallen, others) == (None, [None] * ENOUGH)
+        assert one is not None
+        assert (one["name"], one["until"]) == ("one", 0.0)
+        left = {item["name"]: item["until"] for item in await database.fetch("SELECT name, until FROM lease")}
+        assert (left["many"], left["after one"], "never" in left) == (99.0, 0.0, False)
+
+
+async def test_works_of_the_same_batch_are_done_here_after_it(path):
+    async def count(connection: Connection) -> int:
+        return int((await connection.fetch("SELECT count(*) AS number FROM lease"))[0]["number"])
+
+    async with busy(path) as (database, _):
+        more = [write_many(database, f"more {n}") for n in range(4)]
+        counted, *_ = await asyncio.gather(database.run(count), *more)
+        # 33 units wait: half of them are one batch, whose moves are written before its work.
+        assert counted == 3 * ENOUGH
+
+
+async def test_a_move_that_fails_there_fails_alone(path):
+    async with busy(path) as (database, beside):
+        twice = Move(None, [(ADD, ("first 0", "", 0.0))])
+        outcomes = await asyncio.gather(write_many(database, "good"), database.write(twice), return_exceptions=True)
+        assert outcomes[0] == [True] * ENOUGH
+        assert isinstance(outcomes[1], StorageError)
+        assert "UNIQUE" in str(outcomes[1])
+        assert beside.process is not None
+
+
+async def test_with_the_process_its_batch_fails_and_the_next_is_written_again(path):
+    async with busy(path) as (database, beside):
+        assert beside.process is not None
+        os.kill(beside.process, signal.SIGKILL)
+        outcomes = await write_many(database, "lost")
+        assert {type(outcome) for outcome in outcomes} == {StorageUnavailableError}
+        # A fault may last: for a second, no other process is started.
+        assert await write_many(database, "meanwhile") == [True] * ENOUGH
+        assert not await beside.started()
+        beside.pause, beside.patient_until = 0.0, 0.0
+        assert await write_many(database, "here") == [True] * ENOUGH
+        assert await beside.started()
+        assert await write_many(database, "there") == [True] * ENOUGH
+        assert len(await names(database)) == 4 * ENOUGH
+
+
+async def test_one_that_is_stopped_is_ended_and_keeps_no_lock(path):
+    async with busy(path) as (database, beside):
+        assert beside.process is not None
+        beside.timeout = 0.05
+        os.kill(beside.process, signal.SIGSTOP)
+        outcomes = await write_many(database, "stuck")
+        assert {str(outcome) for outcome in outcomes} == {sqlite_beside.ENDED}
+        assert await database.write(add("afterwards"))
+
+
+async def test_signals_to_the_group_do_not_end_it(path):
+    async with busy(path) as (database, beside):
+        assert beside.process is not None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(beside.process, number)
+        assert await write_many(database, "still") == [True] * ENOUGH
+
+
+async def test_it_ends_with_the_database(path):
+    async with busy(path) as (_, beside):
+        process = beside.process
+        assert process is not None
+    assert beside.process is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+async def test_it_waits_for_another_process_as_this_one_does(path):
+    other = sqlite3.connect(path, isolation_level=None)
+    async with busy(path, busy_timeout=0.05) as (database, beside):
+        other.execute("BEGIN IMMEDIATE")
+        outcomes = await write_many(database, "locked")
+        assert {str(outcome) for outcome in outcomes} == {"SQLite: database is locked"}
+        other.execute("COMMIT")
+        assert not await beside.started()
+        assert await write_many(database, "free") == [True] * ENOUGH
+    other.close()
+
+
+async def test_where_none_can_be_started_this_one_writes_and_says_so_once(path, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "executable", str(path.parent / "nowhere"))
+    engine = SqliteEngine(path, beside=True)
+    async with Database(engine) as database:
+        assert engine.beside is not None
+        for name in ("a", "b", "c"):
+            assert await write_many(database, name) == [True] * ENOUGH
+            assert not await engine.beside.started()
+    assert [item.levelname for item in caplog.records if "no process" in item.message] == ["WARNING"]
+
+
+async def test_a_file_it_cannot_open_is_told_and_no_process_stays(tmp_path, caplog):
+    beside = Beside(tmp_path / "no" / "such.db", 1.0)
+    assert not beside.takes(ENOUGH)
+    assert not await beside.started()
+    assert "unable to open database file" in caplog.text
+    await beside.close()
+
+
+def frame(value: object) -> bytes:
+    encoded = ENCODE(value)
+    return len(encoded).to_bytes(sqlite_child.HEADER, "big") + encoded
+
+
+def answers(*frames: bytes) -> list[Answer]:
+    """Return what the program answers, run in this process."""
+    sink = io.BytesIO()
+    sqlite_child.main(io.BytesIO(b"".join(frames)), sink)
+    told, found = sink.getvalue(), []
+    while told:
+        length = int.from_bytes(told[: sqlite_child.HEADER], "big")
+        found.append(msgspec.msgpack.decode(told[sqlite_child.HEADER :][:length], type=Answer))
+        told = told[sqlite_child.HEADER + length :]
+    return found
+
+
+def opening(path: Path) -> bytes:
+    return frame([str(path), 0.05, ["synchronous=FULL"]])
+
+
+def test_the_program_answers_each_frame_and_remembers_statements(path):
+    first = frame([[ADD.sqlite, TAKE.sqlite], [[[], None, [[0, ["a", "", 1.0]]]]]])
+    second = frame([[], [[[], [1, ["a"]], []], [[], [1, ["b"]], []]]])
+    assert answers(opening(path), first, second) == [
+        Answer([]),
+        Answer([True]),
+        Answer([{"name": "a", "until": 0.0}, None]),
+    ]
+
+
+def test_nothing_of_a_batch_that_fails_is_kept(path):
+    batch = [[ADD.sqlite], [[[], None, [[0, ["a", "", 1.0]]]], [[], None, [[0, ["a", "", 1.0]]]]]]
+    _, fallen = answers(opening(path), frame(batch))
+    assert fallen.fault == Fault(
+        "IntegrityError", "UNIQUE constraint failed: lease.name", sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
+    )
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM lease").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("torn", [b"", b"\0", b"\0\0\0\1", b"\0\0\0\5abc"])
+def test_a_torn_frame_is_the_end(path, torn):
+    assert answers(opening(path), torn) == [Answer([])]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "text"),
+    [
+        (Fault("OperationalError", "database or disk is full", sqlite3.SQLITE_FULL), StorageUnavailableError, "full"),
+        (Fault("OperationalError", "disk I/O error", sqlite3.SQLITE_IOERR), StorageUnavailableError, "disk I/O"),
+        (Fault("DatabaseError", "file is not a database", sqlite3.SQLITE_NOTADB), StorageDamagedError, "damaged|not a"),
+        (Fault("IntegrityError", "UNIQUE constraint failed", sqlite3.SQLITE_CONSTRAINT), StorageError, "UNIQUE"),
+        (Fault("OSError", "No space left on device", 28), StorageUnavailableError, "No space"),
+        (Fault("MemoryError", "", None), StorageUnavailableError, "out of memory"),
+        (Fault("InterfaceError", "bad parameter", None), StorageError, "bad parameter"),
+    ],
+)
+def test_a_fault_there_is_the_same_fault_here(fault, kind, text):
+    raised = translated(sqlite_beside.raised(fault))
+    assert type(raised) is kind
+    assert raised.args[0]
+    with pytest.raises(kind, match=text):
+        raise raised
+
+
+def test_an_error_of_the_system_is_told_in_its_words(path):
+    assert sqlite_child.fault_of(OSError(28, "No space left on device")) == Fault(
+        "OSError", "No space left on device", 28
+    )
+    assert sqlite_child.fault_of(MemoryError()) == Fault("MemoryError", "", None)
+    assert sqlite_child.fault_of(OverflowError("with a value")) == Fault("OverflowError", "", None)
+
+
+def test_there_must_be_a_core_to_write_on(monkeypatch):
+    for cores, several in (({0}, False), ({0, 1}, True)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+        assert several_cores() is several
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert not several_cores()
