@@ -157,33 +157,50 @@ class _Pool:
         self._settings = settings
         self._sender = sender
         self._tls = tls
+        self._max_idle, self._max_mails = settings.max_idle, settings.max_mails_per_connection
         self._idle: list[Connection] = []
         self._closed = False
-        self.slots = asyncio.Semaphore(settings.concurrency)
+        self._slots = asyncio.Semaphore(settings.concurrency)
 
     async def submit(self, letter: Letter, seconds: float) -> aiosmtplib.SMTPResponse:
         """Hand one message to the server within so many seconds, over a kept connection where there is one.
 
         Raises aiosmtplib's or the system's errors for what ``_breakdown`` reads, ``DeliveryError`` for what is clear.
         """
-        kept = self._take()
+        now = asyncio.get_running_loop().time()
+        ends_at = now + seconds
+        if self._slots.locked():
+            async with asyncio.timeout_at(ends_at):
+                await self._slots.acquire()
+        else:
+            # Returns at once: the deadline, which costs more than all of this, need not be watched.
+            await self._slots.acquire()
+        try:
+            return await self._submit(letter, now, seconds)
+        finally:
+            self._slots.release()
+
+    async def _submit(self, letter: Letter, now: float, seconds: float) -> aiosmtplib.SMTPResponse:
+        ends_at = now + seconds
+        kept = self._take(now)
         if kept is not None:
             try:
                 # One that answers nothing may be dead without a word: it gets half of the time, a new one the other.
-                return await self._use(kept, letter, seconds / 2)
+                return await self._use(kept, letter, now + seconds / 2, ends_at)
             except (aiosmtplib.SMTPException, OSError) as error:
                 # Where that says nothing of this message it is asked again, once, on a new one.
                 if letter.phase is Phase.CONTENT or (_is_answer(error) and not _is_sessions_end(letter, error)):
                     raise
         letter.phase = Phase.OURS
-        return await self._use(await self._connect(), letter, None)
+        async with asyncio.timeout_at(ends_at):
+            connection = await self._connect()
+        return await self._use(connection, letter, ends_at, ends_at)
 
-    async def _use(self, connection: Connection, letter: Letter, patience: float | None) -> aiosmtplib.SMTPResponse:
-        """Run a transaction; the server has ``patience`` seconds to let it come to the content."""
+    async def _use(
+        self, connection: Connection, letter: Letter, begin_by: float, end_by: float
+    ) -> aiosmtplib.SMTPResponse:
         try:
-            async with asyncio.timeout(patience):
-                await connection.begin(letter)
-            return await connection.finish(letter)
+            return await connection.submit(letter, begin_by=begin_by, end_by=end_by)
         except aiosmtplib.SMTPException as error:
             if _is_sessions_end(letter, error):
                 connection.discard()
@@ -219,25 +236,23 @@ class _Pool:
             client.close()
             raise
 
-    def _take(self) -> Connection | None:
+    def _take(self, now: float) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.ready and self._waited(connection) < self._settings.max_idle:
+            if connection.ready and now - connection.idle_since < self._max_idle:
                 return connection
             connection.discard()
         return None
 
     def _keep(self, connection: Connection) -> None:
-        while self._idle and self._waited(self._idle[0]) >= self._settings.max_idle:
+        now = asyncio.get_running_loop().time()
+        while self._idle and now - self._idle[0].idle_since >= self._max_idle:
             self._idle.pop(0).discard()
-        if self._closed or connection.mails >= self._settings.max_mails_per_connection:
+        if self._closed or connection.mails >= self._max_mails:
             connection.discard()
         else:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = now
             self._idle.append(connection)
-
-    def _waited(self, connection: Connection) -> float:
-        return asyncio.get_running_loop().time() - connection.idle_since
 
     async def close(self) -> None:
         """Close what waits, politely; what is under way closes when it is done."""
@@ -291,8 +306,7 @@ class EmailChannel(Channel):
             raise RuntimeError("the channel is not open")
         letter, seconds = self._letter(envelope), self.time_for(envelope)
         try:
-            async with asyncio.timeout(seconds), pool.slots:
-                response = await pool.submit(letter, seconds)
+            response = await pool.submit(letter, seconds)
         except (aiosmtplib.SMTPException, OSError) as error:
             # Without its cause: aiosmtplib's errors repeat the server's text, and servers repeat the address.
             raise _breakdown(letter, error) from None

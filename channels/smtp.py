@@ -8,10 +8,11 @@ server offers PIPELINING (RFC 2920).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, cast
+from math import inf
+from typing import Final, NoReturn, cast
 
 import aiosmtplib
 
@@ -53,6 +54,9 @@ _End = Callable[[], aiosmtplib.SMTPException]
 
 #: What MAIL, RCPT and DATA are about, and the first digit of the answer that lets the transaction go on.
 _OPENING: Final = ((Phase.OURS, 2), (Phase.RECIPIENT, 2), (Phase.DATA, 3))
+#: Those digits by the number of commands: one more where RSET comes first.
+_OPENINGS: Final = {3: [2, 2, 3], 4: [2, 2, 2, 3]}
+_RESET: Final = b"RSET\r\n"
 #: The codes that mean something after a command (RFC 5321 4.2.1).
 _CODES: Final = {b"%d" % code: code for code in range(200, 600)}
 #: The answer of a server that closes the connection, whatever it was asked (RFC 5321 3.8).
@@ -92,6 +96,12 @@ class Connection(asyncio.Protocol):
         self._owed = 0
         self._answers: list[_Answer] = []
         self._waiter: asyncio.Future[list[_Answer]] | None = None
+        # What is handed over once the server asks for it, and the first digits of the answers that do.
+        self._letter: Letter | None = None
+        self._opening: Sequence[int] = ()
+        # When whoever waits is told that the time is up, now and once the content is handed over, and what tells that.
+        self._until = self._end_by = inf
+        self._timer: asyncio.TimerHandle | None = None
         # The beginning of a line, the earlier lines of an answer, and the bytes of all lines since the last write.
         self._partial = b""
         self._lines: list[bytes] = []
@@ -110,29 +120,31 @@ class Connection(asyncio.Protocol):
 
     # -- a transaction
 
-    async def submit(self, letter: Letter) -> aiosmtplib.SMTPResponse:
-        """Run one mail transaction, ``begin`` and ``finish``, and return the server's last answer, an acceptance."""
-        await self.begin(letter)
-        return await self.finish(letter)
+    async def submit(self, letter: Letter, *, begin_by: float = inf, end_by: float = inf) -> aiosmtplib.SMTPResponse:
+        """Run one mail transaction and return the server's last answer, an acceptance.
 
-    async def begin(self, letter: Letter) -> None:
-        """Say what comes before the content; returns once the server waits for that. Nothing is accepted before.
+        The server has until ``begin_by`` to ask for the content and until ``end_by`` to take it, in the loop's seconds.
+        Nothing is accepted before ``letter.phase`` is ``CONTENT``.
 
         Raises ``SMTPResponseException`` with the first answer that is a refusal, which ``letter.phase`` says what it is
         about, or with the code ``MALFORMED``; ``SMTPServerDisconnected`` where the connection was lost;
-        ``PermanentError`` where the server cannot be told the address; ``ValueError`` where an address has line breaks.
+        ``TimeoutError``; ``PermanentError`` where the server cannot be told the address; ``ValueError`` where an address
+        has line breaks.
         """
         self.mails += 1
         commands = self._commands(letter)
         letter.phase = Phase.OURS
         self._settled = False
-        await self._open(letter, commands)
-
-    async def finish(self, letter: Letter) -> aiosmtplib.SMTPResponse:
-        """Hand over the content, after ``begin``. Raises what ``begin`` does, but for the last two."""
-        # From here on the server may take the mail, whatever becomes of its answer.
-        letter.phase = Phase.CONTENT
-        answers = await self._ask(dot_stuffed(letter.content) + b".\r\n", 1)
+        reset, self._reset_needed = self._reset_needed, True
+        if reset:
+            commands.insert(0, _RESET)
+        self._until, self._end_by = begin_by, end_by
+        if self._pipelining:
+            answers = await self._pipelined(letter, commands)
+        else:
+            answers = await self._one_by_one(letter, commands)
+        if letter.phase is not Phase.CONTENT:
+            await self._refused(letter, answers, reset=reset)
         if not answers:
             self._check()
         code, text = answers[0]
@@ -155,14 +167,37 @@ class Connection(asyncio.Protocol):
             # Headers alone come back, without the code (RFC 3461 4.3). Nobody asks for delays: a code is dead by then.
             mail += f" RET=HDRS ENVID={letter.envelope_id}"
             recipient += " NOTIFY=SUCCESS,FAILURE"
-        if any(sign in mail + recipient for sign in "\r\n"):
+        said = mail + recipient
+        if "\r" in said or "\n" in said:
             raise ValueError("an address holds line breaks")
         return [f"{mail}\r\n".encode(), f"{recipient}\r\n".encode(), b"DATA\r\n"]
 
-    async def _open(self, letter: Letter, commands: list[bytes]) -> None:
-        """Say what comes before the content. Returns once the server waits for it, raises where it does not."""
-        reset, self._reset_needed = self._reset_needed, True
-        answers = await self._exchange([b"RSET\r\n", *commands] if reset else commands)
+    def _pipelined(self, letter: Letter, commands: list[bytes]) -> asyncio.Future[list[_Answer]]:
+        """Say everything before the content in one write, and hand that over as soon as the server asks for it.
+
+        Returns the answer to the content, or where it was not handed over those to the commands.
+        """
+        answers = self._ask(b"".join(commands), len(commands))
+        self._letter, self._opening = letter, _OPENINGS[len(commands)]
+        return answers
+
+    async def _one_by_one(self, letter: Letter, commands: list[bytes]) -> list[_Answer]:
+        """Do the same with each command after the answer to the one before; none follows a refusal."""
+        answers: list[_Answer] = []
+        for command, expected in zip(commands, _OPENINGS[len(commands)], strict=True):
+            answers += await self._ask(command, 1)
+            if self._end is not None or answers[-1][0] // 100 != expected:
+                return answers
+        return await self._ask(self._content(letter), 1)
+
+    def _content(self, letter: Letter) -> bytes:
+        # From here on the server may take the mail, whatever becomes of its answer.
+        letter.phase = Phase.CONTENT
+        self._until = self._end_by
+        return dot_stuffed(letter.content) + b".\r\n"
+
+    async def _refused(self, letter: Letter, answers: list[_Answer], *, reset: bool) -> NoReturn:
+        """Raise what the answers to the commands before the content mean, which the server did not ask for."""
         if reset and (not answers or answers.pop(0)[0] // 100 != 2):
             # RSET cannot be refused (RFC 5321 4.1.1.5): something is wrong with the connection, not with this message.
             raise _lost()
@@ -173,21 +208,7 @@ class Connection(asyncio.Protocol):
                     await self._settle(answers)
                 raise _response_error(code, text)
         # An answer is missing, or there was one too many.
-        self._check()
-
-    async def _exchange(self, commands: list[bytes]) -> list[_Answer]:
-        """Return the answers to commands: all of them in one write, or each after the answer to the one before.
-
-        There are fewer where the connection ended, and none after a refusal where they are said one by one.
-        """
-        if self._pipelining:
-            return await self._ask(b"".join(commands), len(commands))
-        answers: list[_Answer] = []
-        for command in commands:
-            answers += await self._ask(command, 1)
-            if self._end is not None or answers[-1][0] // 100 != 2:
-                break
-        return answers
+        raise _lost() if self._end is None else self._end()
 
     async def _settle(self, answers: list[_Answer]) -> None:
         """After a refusal, get the server to await the next transaction, where that can be done."""
@@ -203,7 +224,7 @@ class Connection(asyncio.Protocol):
     async def quit(self, within: float) -> None:
         """Say goodbye (RFC 5321 4.1.1.10) and close, in at most ``within`` seconds."""
         if self.ready:
-            self._settled = False
+            self._settled, self._until = False, inf
             try:
                 async with asyncio.timeout(within):
                     await self._ask(b"QUIT\r\n", 1)
@@ -226,6 +247,7 @@ class Connection(asyncio.Protocol):
         self._owed, self._answers, self._size = answers, [], 0
         self._waiter = self._loop.create_future()
         self._transport.write(question)
+        self._watch()
         return self._waiter
 
     def data_received(self, data: bytes) -> None:
@@ -242,6 +264,25 @@ class Connection(asyncio.Protocol):
             self._break(_lost)
         elif len(self._partial) > _MAX_LINE or self._size + len(self._partial) > _MAX_ANSWERS:
             self._break(_malformed)
+        if self._letter is not None and not self._owed:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Hand over the content if every answer lets the transaction go on; else it is over."""
+        letter, self._letter = self._letter, None
+        assert letter is not None
+        assert self._waiter is not None
+        # Here and not in the waiting task: a turn of the loop and a future less for each mail.
+        if (
+            self._end is None
+            and not self._waiter.done()
+            and self._opening == [code // 100 for code, _ in self._answers]
+        ):
+            self._owed, self._answers, self._size = 1, [], 0
+            self._transport.write(self._content(letter))
+            self._watch()
+        else:
+            self._wake()
 
     def _hear(self, line: bytes) -> bool:
         """Take one line of an answer; tell whether it is one."""
@@ -261,9 +302,26 @@ class Connection(asyncio.Protocol):
         if code == LEAVING:
             # What was said along with this will not be answered.
             self._break(_lost)
-        elif not self._owed:
+        elif not self._owed and self._letter is None:
             self._wake()
         return True
+
+    def _watch(self) -> None:
+        """See to it that a timer ends the waiting in time. A later one is set when it comes: most are never needed."""
+        at = self._until
+        if at < (inf if self._timer is None else self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._time_up)
+
+    def _time_up(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._until:
+            self._watch()
+        else:
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         # A canceled delivery waits no more.
@@ -272,8 +330,11 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, end: _End) -> None:
         if self._end is None:
-            self._end, self._owed = end, 0
+            self._end, self._owed, self._letter = end, 0, None
             self._wake()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def _break(self, end: _End) -> None:
         self._finish(end)

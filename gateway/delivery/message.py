@@ -53,7 +53,7 @@ class Message(Value, frozen=True):
     unknowns: int = 0
     #: What its code is bound to, for its templates.
     bind: Mapping[str, str] = {}
-    #: Of a fresh message: the keyed hash of its address, whether it counts as a send to it (1; ``None``: no), and the
+    #: Of a fresh message: the keyed hash of its address, what it counts as (see ``sends``; ``None``: nothing), and the
     #: keyed hash of the block of numbers it counts in. A message that was claimed knows none of them.
     recipient_hash: bytes | None = None
     counted: int | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from channels.base import Reason, Receipt, Report
 from gateway.clock import Clock
 from gateway.delivery import statements as sql
+from gateway.delivery.births import Birth, attempt, under_way
 from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
 from gateway.delivery.message import LEASE as LEASE  # noqa: PLC0414 - who runs the queue renews its leases
 from gateway.delivery.message import Message, topic
@@ -19,12 +20,12 @@ from gateway.delivery.receipts import ConfirmWithin, Listeners, Observe, Receipt
 from gateway.delivery.retry import min_life
 from gateway.delivery.rows import opened, row_of
 from gateway.delivery.sends import Sends, Unlimited
+from gateway.delivery.standing import ended_as, rescued
 from gateway.delivery.succession import OnRouteEnd, Succession
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
-from gateway.randomness import random_bytes
 from gateway.storage.database import Database
-from gateway.storage.sealing import Sealer, UnsealError, token_hash
+from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.unit import Connection, Move, Record, Write
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,13 @@ class Queue:
         """
         return self._succession.born(message, now, leased=leased)
 
+    def born_under_way(self, message: Message, now: float) -> Birth:
+        """Return a fresh message with its first attempt, for the unit of work that makes it.
+
+        Only for a worker that waits for it: nothing but that unit's commit may lie between this and the provider.
+        """
+        return under_way(message, self.node, now, self._clock.monotonic())
+
     def hold_back(self, message: Message, now: float) -> tuple[Write, Event]:
         """Return the write and the event of a message whose recipient has yet to open the bot."""
         row = row_of(message, MessageStatus.WAITING, due_at=message.expires_at, lease="")
@@ -116,14 +124,14 @@ class Queue:
         Returns the message as it now is and the attempt's token, or ``None`` where it may not be sent: this
         node lost it, or its code is dead.
         """
-        now, number, token = self._clock.now(), message.attempts + 1, random_bytes(16).hex()
-        attempt = (message.id, number, message.verification_id, token_hash(token), self.node, now, *(None,) * 5)
+        now, number = self._clock.now(), message.attempts + 1
+        token, tried = attempt(message, number, self.node, now)
         move = recorded(
             (sql.BEGIN, (message.id, self.node, number, now, now + LEASE)),
-            [(sql.INSERT_ATTEMPT, attempt)],
+            [tried],
             [told(EventName.MESSAGE_SENDING, now, message, attempt=number)],
         )
-        if not await self._database.write(move):
+        if not await self._database.submit(move):
             return None
         started = now if message.started_at is None else message.started_at
         return replace(message, attempts=number, started_at=started), token
@@ -131,8 +139,25 @@ class Queue:
     async def accept(self, message: Message, receipt: Receipt, milliseconds: float) -> bool:
         """Settle an attempt that the provider accepted. Returns whether it was still this node's to settle."""
         now = self._clock.now()
+        accepted = bool(await self.accepting(message, receipt, milliseconds, now))
+        if accepted:
+            self.accepted(message, now)
+        return accepted
+
+    def accepted(self, message: Message, at: float) -> None:
+        """Tell who listens that a message was accepted, once that is durable."""
+        self._on_sent(message.channel, max(0.0, at - message.created_at))
+        self._on_accepted(message)
+
+    def accepting(self, message: Message, receipt: Receipt, milliseconds: float, now: float) -> asyncio.Future[Any]:
+        """Hand that in for the next batch: what is returned is done once it is durable, and true if it was this node's.
+
+        Raises ``StorageError`` while the database is closing; else the future does. ``accepted`` must follow.
+        """
         status = MessageStatus.DELIVERED if receipt.delivered else MessageStatus.SENT
-        end = (message.id, message.attempts, now, AttemptOutcome.SENT, None, receipt.provider_id, receipt.provider_code)
+        # Plain strings, in each row of this module: sqlite3 asks an enum's whether it adapts itself, 2 µs each.
+        outcome = AttemptOutcome.SENT.value
+        end = (message.id, message.attempts, now, outcome, None, receipt.provider_id, receipt.provider_code)
         event = told(
             ENDINGS[status],
             now,
@@ -143,18 +168,14 @@ class Queue:
             milliseconds=milliseconds,
         )
         confirm_by = None if receipt.delivered else self._receipts.confirm_by(message, now)
-        finish = (message.id, self.node, message.attempts, status, now, None, receipt.provider_id, confirm_by)
+        finish = (message.id, self.node, message.attempts, status.value, now, None, receipt.provider_id, confirm_by)
         guard: Write = (sql.FINISH, finish)
         then: list[Write] = [(sql.END_ATTEMPT, end)]
         if message.channel in self._revising and receipt.provider_id is not None:
             look_at = min(now + LOOK_AFTER, message.expires_at)
             older = (message.id, message.verification_id, now)
             guard, then = (sql.FINISH_REVISABLE, (*finish, look_at)), [*then, (sql.SUPERSEDE, older)]
-        accepted = await self._database.write(recorded(guard, then, [event]))
-        if accepted:
-            self._on_sent(message.channel, max(0.0, now - message.created_at))
-            self._on_accepted(message)
-        return accepted
+        return self._database.submit(recorded(guard, then, [event]))
 
     async def retry(self, message: Message, failure: Failure, due_at: float) -> bool:
         """Settle a failed attempt that another one follows at ``due_at`` on the same channel."""
@@ -194,7 +215,8 @@ class Queue:
         """
         now = self._clock.now()
         status = MessageStatus.FAILED if alive or failure.outcome is AttemptOutcome.PERMANENT else MessageStatus.EXPIRED
-        finish = (message.id, self.node, message.attempts, status, now, failure.reason, None, None)
+        reason = failure.reason.value
+        finish = (message.id, self.node, message.attempts, status.value, now, reason, None, None)
         move = recorded(
             (sql.FINISH, finish),
             [self._end_attempt(message, failure)],
@@ -222,9 +244,9 @@ class Queue:
         now = self._clock.now()
 
         async def work(connection: Connection) -> Message | None:
-            status = _ended_as(message, await connection.fetch(sql.STANDING, id=message.id), now)
+            status = ended_as(message, await connection.fetch(sql.STANDING, id=message.id), now)
             why = reason if status is MessageStatus.FAILED else None
-            row = (message.id, self.node, status, now, why)
+            row = (message.id, self.node, status.value, now, why and why.value)
             event = told(ENDINGS[status], now, message, reason=why)
             if not await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
                 return None
@@ -288,7 +310,7 @@ class Queue:
         """
         now = self._clock.now()
         lapsed = [record for record in await self._database.fetch(sql.LAPSED, now=now) if record["id"] not in held]
-        return sum(await asyncio.gather(*(self._database.write(_rescued(record, now)) for record in lapsed)))
+        return sum(await asyncio.gather(*(self._database.write(rescued(record, now)) for record in lapsed)))
 
     async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:
         """End every message of a verification that has not begun; called by what ended the verification.
@@ -332,7 +354,7 @@ class Queue:
         return await self._receipts.unconfirmed(leased=leased)
 
     async def _end_unreadable(self, record: Record, now: float) -> None:
-        row = (record["id"], self.node, MessageStatus.FAILED, now, Reason.MISCONFIGURED)
+        row = (record["id"], self.node, MessageStatus.FAILED.value, now, Reason.MISCONFIGURED.value)
         event = told_of(EventName.MESSAGE_FAILED, now, record, reason=Reason.MISCONFIGURED)
 
         async def work(connection: Connection) -> None:
@@ -347,7 +369,8 @@ class Queue:
 
     def _end_attempt(self, message: Message, failure: Failure) -> Write:
         now = self._clock.now()
-        row = (message.id, message.attempts, now, failure.outcome, failure.reason, None, failure.provider_code)
+        outcome, reason = failure.outcome.value, failure.reason.value
+        row = (message.id, message.attempts, now, outcome, reason, None, failure.provider_code)
         return sql.END_ATTEMPT, row
 
     def _failed(self, name: EventName, message: Message, failure: Failure) -> Event:
@@ -357,28 +380,3 @@ class Queue:
 def _age(record: Record) -> float:
     created_at: float = record["created_at"]
     return created_at
-
-
-def _rescued(record: Record, now: float) -> Move:
-    number: int = record["attempts"]
-    event = told_of(
-        EventName.MESSAGE_RESCUED, now, record, attempt=number, outcome=AttemptOutcome.UNKNOWN, reason=Reason.UNKNOWN
-    )
-    return recorded(
-        (sql.RESCUE, (record["id"], record["lease"], number, now)),
-        [(sql.ABANDON_ATTEMPT, (record["id"], number, now))],
-        [event],
-        wakes=(topic(record["channel"]),),
-    )
-
-
-def _ended_as(message: Message, standing: list[Record], now: float) -> MessageStatus:
-    if message.expires_at <= now:
-        return MessageStatus.EXPIRED
-    for record in standing:
-        if record["status"] == "expired":
-            return MessageStatus.EXPIRED
-        wanted = record["status"] == "pending" and record["generation"] == message.generation
-        if wanted and record["followed_at"] is None:
-            return MessageStatus.FAILED
-    return MessageStatus.CANCELED

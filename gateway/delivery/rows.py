@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route
+from gateway.delivery.sends import AS_SEND, IN_BLOCK
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.statement import Row
@@ -68,7 +69,9 @@ def opened(sealer: Sealer, record: Record) -> Message:
     )
 
 
-def following(sealer: Sealer, message: Message, record: Record, now: float, ahead: int = 1) -> Message:
+def following(
+    sealer: Sealer, message: Message, record: Record, now: float, ahead: int = 1, *, left: bool = False
+) -> Message:
     """Return the message for the channel so many steps ahead on the route that ``record`` holds.
 
     Raises ``UnsealError``.
@@ -76,8 +79,12 @@ def following(sealer: Sealer, message: Message, record: Record, now: float, ahea
     owner = Owner(message.verification_id, message.service, message.purpose)
     stops = route(sealer, owner, record)
     stop = stops[message.step + ahead]
-    # Whoever was sent to a moment ago is not counted again: it is the same send, by another channel.
-    elsewhere = stop.hash != stops[message.step].hash
+    # Whoever was sent to a moment ago is not counted again: it is the same send, by another channel. Their number's block
+    # is where that went to a chat: only now is the number itself sent to, which is paid for.
+    # What may have left already, and goes to the very same address again, is another send: carriers that report nothing, or
+    # "undelivered", would else have each send of theirs paid twice, and a person get twice as many.
+    elsewhere = stop.hash != stops[message.step].hash or (left and stop.address == stops[message.step].address)
+    paid = stop.block is not None and (elsewhere or stops[message.step].block is None)
     assert stop.address is not None, "a channel that waits for its subscriber is alone on its route"
     return replace(
         message,
@@ -93,8 +100,8 @@ def following(sealer: Sealer, message: Message, record: Record, now: float, ahea
         recipient=stop.recipient,
         address=stop.address,
         recipient_hash=bytes.fromhex(stop.hash),
-        counted=1 if elsewhere else None,
-        block_hash=bytes.fromhex(stop.block) if elsewhere and stop.block is not None else None,
+        counted=AS_SEND if elsewhere else IN_BLOCK if paid else None,
+        block_hash=bytes.fromhex(stop.block) if paid and stop.block is not None else None,
     )
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.delivery.message import Message
 from gateway.storage.unit import Connection
+
+#: What ``Message.counted`` says of a message: it counts as a send, to its recipient and in its block of numbers; or in its
+#: block alone, for it is the same send as the one before it and the first to go to the number itself.
+AS_SEND: Final = 1
+IN_BLOCK: Final = 2
 
 
 class Sends(Protocol):
     """The limits of sends, as the queue knows them."""
 
     def allow(self, connection: Connection, message: Message, now: float, /) -> Awaitable[str | None]:
-        """Count a message to an address that its verification's latest did not go to.
+        """Count a message to an address that its verification's latest did not go to, or ``IN_BLOCK`` alone.
 
         Returns the limit that refuses it, or ``None``: it is counted then, and may be sent.
         """

@@ -1,7 +1,8 @@
 """The SQL of the queue: every statement that writes a message's status, each guarded by the status it leaves.
 
-Only ``queue.py``, ``succession.py`` and ``receipts.py`` run them. A claim and a lease are one thing: ``due_at`` is when
-anybody may take the row, so a row that is held is simply due later, and a dead node's rows become due by themselves.
+Only ``queue.py``, ``births.py``, ``standing.py``, ``succession.py`` and ``receipts.py`` write by them. A claim and a lease
+are one thing: ``due_at`` is when anybody may take the row, so a row that is held is simply due later, and a dead node's
+rows become due by themselves.
 """
 
 from __future__ import annotations
@@ -11,7 +12,21 @@ from gateway.storage import models
 from gateway.storage.statement import Statement, insert_into
 
 INSERT_MESSAGE = insert_into(models.Message)
-INSERT_ATTEMPT = insert_into(models.Attempt)
+
+#: An attempt that begins. What only its end tells is left out: each NULL that is bound costs 0.3 µs.
+INSERT_ATTEMPT = Statement(
+    "attempt.insert",
+    {
+        "message_id": "text",
+        "number": "bigint",
+        "verification_id": "text",
+        "token_hash": "bytea",
+        "node": "text",
+        "started_at": "double precision",
+    },
+    """INSERT INTO attempt (message_id, number, verification_id, token_hash, node, started_at)
+    SELECT message_id, number, verification_id, token_hash, node, started_at FROM r WHERE true""",
+)
 
 #: Whether the code a message carries is still wanted.
 _WANTED = """EXISTS (SELECT 1 FROM verification v WHERE v.id = message.verification_id
@@ -270,6 +285,10 @@ REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
     (SELECT a.number FROM attempt a WHERE a.token_hash = :token_hash) AS number,
     (SELECT a.started_at FROM attempt a WHERE a.token_hash = :token_hash) AS begun_at
     FROM message WHERE id = (SELECT a.message_id FROM attempt a WHERE a.token_hash = :token_hash)"""  # noqa: S608 - only names of our own are put in, values are bound
+
+#: Whether anything of a message may have left.
+MAY_HAVE_LEFT = """SELECT 1 FROM attempt WHERE message_id = :id
+    AND (outcome IS NULL OR outcome IN ('sent', 'unknown')) LIMIT 1"""
 
 #: What was sent and has waited long enough for a report of its delivery.
 UNCONFIRMED = f"SELECT {_PAYLOAD} FROM message WHERE confirm_by <= :now ORDER BY confirm_by LIMIT 500"  # noqa: S608 - only names of our own are put in, values are bound

@@ -45,7 +45,9 @@ class Succession:
         row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
         return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
 
-    def next_of(self, message: Message, record: Record, now: float, ahead: int = 1) -> Message | None:
+    def next_of(
+        self, message: Message, record: Record, now: float, ahead: int = 1, *, left: bool = False
+    ) -> Message | None:
         """Return the message for the channel so many steps after this one's; ``None`` where none is, or can be opened.
 
         ``record`` holds the verification's ``route_sealed`` and ``locale``.
@@ -53,7 +55,7 @@ class Succession:
         if message.step + ahead >= message.steps:
             return None
         try:
-            return following(self._sealer, message, record, now, ahead)
+            return following(self._sealer, message, record, now, ahead, left=left)
         except UnsealError as error:
             # Its addresses were erased since, or its key has left the ring: nobody else could go on either.
             _log.error("a route cannot be opened: %s", error, extra={"message_id": message.id})
@@ -85,7 +87,8 @@ class Succession:
         Returns its message. ``None`` where none is left, each one's limits refuse it, or the move did not hold; then
         ``message`` was not followed.
         """
-        successor = self.next_of(message, record, now)
+        left = bool(await connection.fetch(sql.MAY_HAVE_LEFT, id=message.id))
+        successor = self.next_of(message, record, now, left=left)
         if successor is None or not await connection.apply(move):
             return None
         ahead = 1
@@ -96,7 +99,7 @@ class Succession:
                 await connection.apply(recorded(None, [write], [event], wakes=wakes))
                 return successor
             ahead += 1
-            successor = self.next_of(message, record, now, ahead)
+            successor = self.next_of(message, record, now, ahead, left=left)
         await connection.apply(Move(None, [(sql.UNFOLLOW, (message.id,))]))
         return None
 

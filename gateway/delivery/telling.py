@@ -9,6 +9,7 @@ from channels.base import Reason
 from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
 from gateway.delivery.message import Message
 from gateway.events.event import AttemptDetails, Event, EventName, event
+from gateway.storage.ids import new_id
 from gateway.storage.unit import Record
 from gateway.value import Value
 
@@ -35,10 +36,11 @@ class Failure(Value, frozen=True):
 
 
 def told(name: EventName, at: float, message: Message, **details: Unpack[AttemptDetails]) -> Event:
-    """Return an event of a message that is held."""
-    return event(
-        name,
+    """Return an event of a message that is held. Made here and not by ``event``: there are two of each message."""
+    return Event(
+        new_id("evt", at),
         at,
+        name,
         message.service,
         verification_id=message.verification_id,
         message_id=message.id,

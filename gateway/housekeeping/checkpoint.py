@@ -63,9 +63,6 @@ class Checkpoint:
                 await sleep(PAUSE)
             if not self._size() or await asyncio.to_thread(self._empty):
                 return True
-        _log.warning(
-            "SQLite's log could not be emptied: something reads it all the time; it is tried again each minute"
-        )
         return False
 
     def _empty(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -290,12 +291,19 @@ async def test_reports_of_an_address_beyond_ascii_are_asked_for_too():
 
 @both_ways
 async def test_nothing_of_the_content_is_said_before_it_is_asked_for(pipelining: bool):
-    wire = Wire(Script())
+    wire = Wire(Script(DATA=SILENCE))
     connection, letter = over(wire, pipelining=pipelining), Letter(ADDRESS, CONTENT)
-    await connection.begin(letter)
-    assert (letter.phase, wire.script.contents, connection.ready) == (Phase.OURS, [], False)
-    assert (await connection.finish(letter)).code == 250
-    assert (letter.phase, wire.script.contents, connection.ready) == (Phase.CONTENT, [CONTENT], True)
+    under_way = asyncio.create_task(connection.submit(letter))
+    while "DATA" not in wire.script.heard:  # noqa: ASYNC110 - a script has no event to wait for
+        await asyncio.sleep(0)
+    assert (letter.phase, len(wire.writes), connection.ready) == (Phase.OURS, 1 if pipelining else 3, False)
+    wire.say(b"354 go\r\n")
+    while letter.phase is Phase.OURS:  # noqa: ASYNC110 - the same
+        await asyncio.sleep(0)
+    assert wire.writes[-1] == CONTENT + b".\r\n"
+    wire.say(b"250 taken\r\n")
+    assert (await under_way).code == 250
+    assert connection.ready
 
 
 def test_a_letter_shows_neither_address_nor_content():
@@ -476,6 +484,63 @@ async def test_a_canceled_transaction_leaves_no_usable_connection(stage: str, pi
     wire.say(b"250 too late\r\n")
     connection.discard()
     assert wire.closed == "aborted"
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("silent", "begin_by", "end_by", "phase"),
+    [("MAIL", 0.0, math.inf, Phase.OURS), (".", math.inf, 0.0, Phase.CONTENT), (".", 0.0, 0.0, Phase.CONTENT)],
+    ids=["before the content", "after it", "after it, and late already"],
+)
+async def test_a_server_has_its_time_for_each_half(
+    silent: str, begin_by: float, end_by: float, phase: Phase, pipelining: bool
+):
+    wire = Wire(Script(**{silent: SILENCE}))
+    connection, letter = over(wire, pipelining=pipelining), Letter(ADDRESS, CONTENT)
+    now = asyncio.get_running_loop().time()
+    if phase is Phase.CONTENT:
+        # The script answers in the next turn of the loop: before any timer that is due rings.
+        begin_by = now + 60.0
+    with pytest.raises(TimeoutError):
+        await connection.submit(letter, begin_by=now + begin_by, end_by=now + end_by)
+    assert (letter.phase, connection.ready) == (phase, False)
+    connection.discard()
+
+
+def timer_of(connection: Connection) -> asyncio.TimerHandle:
+    assert connection._timer is not None
+    return connection._timer
+
+
+async def test_a_timer_is_left_for_the_next_mail_and_moved_for_one_in_a_hurry():
+    wire = Wire(Script())
+    connection = over(wire, pipelining=True)
+    now = asyncio.get_running_loop().time()
+    timers = []
+    for seconds in (60.0, 70.0, 50.0):
+        await connection.submit(Letter(ADDRESS, CONTENT), begin_by=now + seconds, end_by=now + 2 * seconds)
+        timers.append(timer_of(connection))
+    first, second, third = timers
+    assert first is second
+    assert (first.cancelled(), third.when(), third.cancelled()) == (True, now + 50.0, False)
+    connection.discard()
+    assert third.cancelled()
+
+
+async def test_a_timer_that_rings_early_is_set_anew_and_one_for_nobody_is_not():
+    wire = Wire(Script(**{".": SILENCE}))
+    connection = over(wire, pipelining=True)
+    now = asyncio.get_running_loop().time()
+    under_way = asyncio.create_task(connection.submit(Letter(ADDRESS, CONTENT), begin_by=now + 60.0, end_by=now + 70.0))
+    while len(wire.writes) < 2:  # noqa: ASYNC110 - a script has no event to wait for
+        await asyncio.sleep(0)
+    connection._time_up()
+    assert (under_way.done(), timer_of(connection).when()) == (False, now + 70.0)
+    wire.say(b"250 taken\r\n")
+    await under_way
+    timer_of(connection).cancel()
+    connection._time_up()
+    assert connection._timer is None
 
 
 async def test_a_server_that_went_while_it_was_greeted_is_no_connection():

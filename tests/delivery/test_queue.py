@@ -299,9 +299,9 @@ class Watched:
     def __getattr__(self, name):
         return getattr(self.database, name)
 
-    async def write(self, move):
+    def submit(self, move):
         self.moves.append([statement.name for statement, _ in (move.guard, *move.then)])
-        return await self.database.write(move)
+        return self.database.submit(move)
 
 
 async def test_a_channel_that_cannot_revise_pays_nothing_for_those_that_can(make_chatty, database):

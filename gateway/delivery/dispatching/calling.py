@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from channels.base import Channel, Envelope, Reason, TransientError
+from channels.base import Channel, Envelope, Reason, Receipt, TransientError
 from gateway.clock import Clock
+from gateway.delivery.dispatching.cutoff import Cutoff
 from gateway.delivery.dispatching.outcome import Accepted, Failed, failed
 from gateway.delivery.message import LEASE, Message
 from gateway.delivery.retry import CHANNEL_SHARE, attempt_time
@@ -28,6 +27,8 @@ class Caller:
     def __init__(self, render: Render, clock: Clock) -> None:
         self._render = render
         self._clock = clock
+        #: Those that nobody uses now: as many in all as there were calls at once.
+        self._cutoffs: list[Cutoff] = []
 
     async def call(self, channel: Channel, message: Message, token: str, begun: float) -> Accepted | Failed:
         """Send one message; ``begun`` is when its attempt was asked for, in monotonic seconds.
@@ -39,11 +40,11 @@ class Caller:
         try:
             rendered = self._render(message, channel, message.expires_at - self._clock.now())
             # Rendering takes its time: what is left is asked for last.
-            limit = self._limit(message, timeout, begun)
-            envelope = self._envelope(message, rendered, token, limit - VERDICT_TIME)
+            now = self._clock.now()
+            limit = self._limit(message, timeout, begun, now)
+            envelope = _envelope(message, rendered, token, limit - VERDICT_TIME, now)
             called = True
-            async with asyncio.timeout(limit):
-                receipt = await channel.deliver(envelope)
+            receipt = await self._bounded(channel, envelope, limit)
         except Lost:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter may fail in any way; every one is settled
@@ -51,9 +52,16 @@ class Caller:
             return failed(error, (self._clock.monotonic() - started) * 1000, called=heard, asked=called)
         return Accepted(receipt, (self._clock.monotonic() - started) * 1000)
 
-    def _limit(self, message: Message, timeout: float, begun: float) -> float:
+    async def _bounded(self, channel: Channel, envelope: Envelope, limit: float) -> Receipt:
+        cutoff = self._cutoffs.pop() if self._cutoffs else Cutoff()
+        try:
+            with cutoff.after(limit):
+                return await channel.deliver(envelope)
+        finally:
+            self._cutoffs.append(cutoff)
+
+    def _limit(self, message: Message, timeout: float, begun: float, now: float) -> float:
         """Return the seconds the call may take. Raises ``TransientError`` where there are none, and ``Lost``."""
-        now = self._clock.now()
         limit = attempt_time(
             timeout=timeout, now=now, expires_at=message.expires_at, share_ends_at=share_ends_at(message)
         )
@@ -65,19 +73,20 @@ class Caller:
             raise Lost
         return limit
 
-    def _envelope(self, message: Message, rendered: Rendered, token: str, deadline: float) -> Envelope:
-        return Envelope(
-            message_id=message.id,
-            attempt_token=token,
-            address=message.address,
-            parts=rendered.parts,
-            code=message.code,
-            brand=rendered.brand,
-            locale=message.locale,
-            lifetime=message.expires_at - self._clock.now(),
-            report=rendered.report,
-            deadline=deadline,
-        )
+
+def _envelope(message: Message, rendered: Rendered, token: str, deadline: float, now: float) -> Envelope:
+    return Envelope(
+        message_id=message.id,
+        attempt_token=token,
+        address=message.address,
+        parts=rendered.parts,
+        code=message.code,
+        brand=rendered.brand,
+        locale=message.locale,
+        lifetime=message.expires_at - now,
+        report=rendered.report,
+        deadline=deadline,
+    )
 
 
 def share_ends_at(message: Message) -> float | None:

@@ -11,10 +11,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TypeVar
 
 from channels.base import Channel, Reason
 from gateway.clock import Clock
+from gateway.delivery.births import Begun
+from gateway.delivery.dispatching.acceptances import Acceptances
 from gateway.delivery.dispatching.backlog import Backlog, Uncounted
 from gateway.delivery.dispatching.breaker import Entry, State
 from gateway.delivery.dispatching.calling import VERDICT_TIME, Caller, Lost
@@ -23,8 +24,9 @@ from gateway.delivery.dispatching.lane import Lane, woken
 from gateway.delivery.dispatching.outages import Outages, Write, unwritten
 from gateway.delivery.dispatching.outcome import Accepted, Failed, where
 from gateway.delivery.dispatching.pacing import REFRESH, Pacer, Sleep, pacers
+from gateway.delivery.dispatching.patience import patiently
 from gateway.delivery.dispatching.settling import Settling
-from gateway.delivery.dispatching.triage import Triage
+from gateway.delivery.dispatching.triage import Triage, free
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import LEASE, Message
 from gateway.delivery.queue import Queue
@@ -34,16 +36,12 @@ from gateway.delivery.writing.rendering import Render
 from gateway.rhythm import every
 from gateway.storage.unit import StorageError, StorageUnavailableError
 
-__all__ = ["GRACE", "POLL", "SETTLE_PAUSES", "VERDICT_TIME", "Dispatcher"]
-
-T = TypeVar("T")
+__all__ = ["GRACE", "POLL", "VERDICT_TIME", "Dispatcher"]
 
 _log = logging.getLogger(__name__)
 
 #: Seconds between looks for messages that nobody announced.
 POLL = 1.0
-#: Seconds between tries to write down an attempt while the database is away: within the lease, all in all.
-SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: Seconds that deliveries under way may take to end when the gateway stops.
 GRACE = 11.0
 #: Seconds it then takes at most to tell others what they would find out by themselves.
@@ -84,6 +82,7 @@ class Dispatcher:
         self._outages = Outages(write, clock)
         self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
         self._settling = Settling(queue, clock, self._outages, jitter, self._follow, self._leased)
+        self._acceptances = Acceptances(queue, clock, sleep)
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         self._busy: set[asyncio.Task[object]] = set()
@@ -110,8 +109,10 @@ class Dispatcher:
         idle = [worker for worker in self._workers if worker not in self._busy]
         await _cancel(idle)
         await self._release_buffered()
+        until = asyncio.get_running_loop().time() + self._grace
         if self._busy:
             await asyncio.wait(self._busy, timeout=self._grace)
+        await self._acceptances.stop(until)
         await _cancel([*self._workers, *renewal])
         # What followed from the last attempts.
         await self._release_buffered()
@@ -139,6 +140,14 @@ class Dispatcher:
     def hand_over(self, message: Message) -> None:
         """Take a message that this node has leased."""
         self._lanes[message.channel].put(message)
+
+    def reserve(self, channel: str) -> bool:
+        """Whether a fresh message of that channel may be born under way: a worker waits, whose place is kept for it."""
+        return not self._stopping and self._lanes[channel].promise()
+
+    def hand_over_begun(self, begun: Begun) -> None:
+        """Take a message that was born under way, right after the commit that made it."""
+        self._lanes[begun.message.channel].put_begun(begun)
 
     def announce(self, channel: str) -> None:
         """Say that a message of that channel has become due in the database."""
@@ -188,28 +197,51 @@ class Dispatcher:
     async def attempt(self, message: Message) -> None:
         """Make one attempt at a message this node holds, and settle it. Whatever goes wrong is logged."""
         lane = self._lanes[message.channel]
+        await self._guarded(lane, message, self._first(lane, message))
+        while (ending := self._acceptances.under_way.get(message.id)) is not None:
+            await asyncio.wait((ending,))
+
+    async def _guarded(self, lane: Lane, message: Message, attempt: Awaitable[bool]) -> None:
+        """Make an attempt, which says whether its end is being written down. Whatever goes wrong is logged."""
+        ends = True
         try:
-            entry = await self._triage.enter(lane, message)
-            if entry is not Entry.REFUSED:
-                await self._attempt(lane, message, probe=entry is Entry.PROBE)
+            ends = not await attempt
         except StorageError as error:
             # Nothing was settled: the lease lapses and the message is rescued, here or on another node.
             _log.warning("a message could not be settled", extra={"message_id": message.id, "error": str(error)})
         except Exception as error:  # noqa: BLE001 - a worker outlives any fault: its channel would stop without it
             _log.error("a message could not be settled: %s", where(error), extra={"message_id": message.id})
         finally:
-            lane.done(message)
+            if ends:
+                lane.done(message)
+
+    async def _first(self, lane: Lane, message: Message) -> bool:
+        """Make an attempt at a message that waited for it, if it may be sent by its channel now."""
+        entry = Entry.FREE if free(lane, message) else await self._triage.enter(lane, message)
+        return entry is not Entry.REFUSED and await self._attempt(lane, message, probe=entry is Entry.PROBE)
+
+    async def _go_on(self, lane: Lane, begun: Begun, since: float) -> bool:
+        """Make the attempt that a message was born with, unless what was true when it was written may be true no more."""
+        if self._stopping or not lane.fresh(since) or not free(lane, begun.message):
+            await self._queue.give_back(begun.message)
+            return False
+        outcome = await self._called(lane, begun)
+        return outcome is not None and await self._settled(lane, begun.message, outcome, probe=False)
 
     async def _work(self, lane: Lane) -> None:
         worker = asyncio.current_task()
         assert worker is not None
         await lane.ready.wait()
         while not self._stopping:
-            message = await lane.take()
+            begun = lane.take_begun()
+            message = begun[0].message if begun else lane.take_at_once() or await lane.take()
+            if message is None:
+                continue
+            attempt = self._go_on(lane, *begun) if begun else self._first(lane, message)
             # From here a stop waits: what is begun must be told how it ended.
             self._busy.add(worker)
             try:
-                await self.attempt(message)
+                await self._guarded(lane, message, attempt)
             finally:
                 self._busy.discard(worker)
 
@@ -237,8 +269,8 @@ class Dispatcher:
                 _log.warning("a channel's pace is not known: %s", where(error), extra={"channel": lane.channel.name})
             await woken(lane.told, REFRESH)
 
-    async def _attempt(self, lane: Lane, message: Message, *, probe: bool) -> None:
-        """Make an attempt and settle it. Raises ``StorageError``."""
+    async def _attempt(self, lane: Lane, message: Message, *, probe: bool) -> bool:
+        """Make an attempt and settle it; return whether that is still being written down. Raises ``StorageError``."""
         sent = None
         try:
             sent = await self._sent(lane, message)
@@ -246,18 +278,29 @@ class Dispatcher:
             if probe and sent is None:
                 # All others wait for it: the next message's attempt may be the probe.
                 lane.breaker.abandon(self._clock.monotonic())
-        if sent is None:
-            return
-        message, outcome = sent
+        return sent is not None and await self._settled(lane, *sent, probe=probe)
+
+    async def _settled(self, lane: Lane, message: Message, outcome: Accepted | Failed, *, probe: bool) -> bool:
+        """Settle an attempt; return whether that is still being written down. Raises ``StorageError``."""
         self._settling.hear(lane, outcome, probe=probe)
-        if isinstance(outcome, Failed):
-            await self._settling.slow_down(lane, message, outcome)
-        # The provider has answered: forgetting that would send the message twice.
-        await self._written(lambda: self._settling.settle(lane, message, outcome))
+        if isinstance(outcome, Accepted):
+            self._acceptances.write(lane, message, outcome)
+            return True
+        await self._settling.slow_down(lane, message, outcome)
+        try:
+            await self._settling.settle(lane, message, outcome)
+        except StorageUnavailableError:
+            # The provider has answered: forgetting that would send the message twice.
+            await patiently(lambda: self._settling.settle(lane, message, outcome), self._sleep)
+        return False
 
     async def _sent(self, lane: Lane, message: Message) -> tuple[Message, Accepted | Failed] | None:
         """Begin an attempt and call the channel; return the message as begun and its outcome, if that was done."""
-        asked, begun = await self._begun(message)
+        asked = self._clock.monotonic()
+        try:
+            begun = await self._queue.begin(message)
+        except StorageUnavailableError:
+            asked, begun = await self._begun(message)
         if begun is None:
             await self._triage.drop(message, Reason.UNKNOWN)
             return None
@@ -265,39 +308,35 @@ class Dispatcher:
         if self._stopping or lane.holds(message):
             await self._queue.give_back(message)
             return None
-        try:
-            return message, await self._called(lane, message, token, asked)
-        except Lost:
-            _log.warning("an attempt was given up: this node stood still", extra={"message_id": message.id})
-            await self._queue.give_back(message)
-            return None
+        outcome = await self._called(lane, Begun(message, token, asked))
+        return None if outcome is None else (message, outcome)
 
     async def _begun(self, message: Message) -> tuple[float, tuple[Message, str] | None]:
-        """Write an attempt down; return when that was asked for, in monotonic seconds, and what the queue said."""
+        """Write an attempt down once the database is back.
+
+        Returns when that was asked for, in monotonic seconds, and what the queue said.
+        """
 
         async def begin() -> tuple[float, tuple[Message, str] | None]:
             asked = self._clock.monotonic()
             return asked, await self._queue.begin(message)
 
-        return await self._written(begin)
+        return await patiently(begin, self._sleep)
 
-    async def _called(self, lane: Lane, message: Message, token: str, asked: float) -> Accepted | Failed:
+    async def _called(self, lane: Lane, begun: Begun) -> Accepted | Failed | None:
+        """Call the channel; return the outcome, or ``None`` where the message was given back instead."""
+        message = begun.message
         try:
-            return await self._caller.call(lane.channel, message, token, asked)
+            return await self._caller.call(lane.channel, message, begun.token, begun.asked)
+        except Lost:
+            _log.warning("an attempt was given up: this node stood still", extra={"message_id": message.id})
+            await self._queue.give_back(message)
+            return None
         except asyncio.CancelledError:
             # The stop waits no longer. Whether the request left is not known; who takes over need not wait for the lease.
             failure = Failure(AttemptOutcome.UNKNOWN, Reason.TIMEOUT)
             await self._queue.retry(message, failure, self._clock.now())
             raise
-
-    async def _written(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write something down, patiently: while the database is away, tries go on for most of a lease."""
-        for pause in SETTLE_PAUSES:
-            try:
-                return await write()
-            except StorageUnavailableError:
-                await self._sleep(pause)
-        return await write()
 
     def _leased(self) -> bool:
         # While stopping, the next channel's message is left to another node.
@@ -330,12 +369,13 @@ class Dispatcher:
             self._follow(following)
 
     async def _release_buffered(self) -> None:
-        left = [message for lane in self._lanes.values() for message in lane.drain()]
-        await asyncio.gather(*(self._released(message) for message in left))
+        left = [(message, self._queue.release) for lane in self._lanes.values() for message in lane.drain()]
+        begun = [(message, self._queue.give_back) for lane in self._lanes.values() for message in lane.drain_begun()]
+        await asyncio.gather(*(self._released(message, release) for message, release in [*left, *begun]))
 
-    async def _released(self, message: Message) -> None:
+    async def _released(self, message: Message, release: Callable[[Message], Awaitable[bool]]) -> None:
         try:
-            await self._queue.release(message)
+            await release(message)
         except StorageError as error:
             # Its lease lapses by itself within 20 s.
             _log.warning("a message could not be released", extra={"message_id": message.id, "error": str(error)})

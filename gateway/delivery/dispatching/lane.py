@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from channels.base import Channel
 from gateway.clock import Clock
+from gateway.delivery.births import Begun
 from gateway.delivery.dispatching.aside import Aside
 from gateway.delivery.dispatching.backlog import Backlog
 from gateway.delivery.dispatching.breaker import Breaker, State
@@ -34,6 +35,9 @@ TASTE = 5
 #: Seconds of a wait that a message spends in memory; a longer one it spends in the database, so that those behind it,
 #: which may have another channel to go to, are not held up.
 SHORT_PAUSE = 1.0
+#: Seconds for which a worker's place is kept for a message that is being written, and within which one that has begun must
+#: come to a worker: whether its code is wanted was asked when it was written.
+KEPT = 0.25
 
 
 class Lane:
@@ -51,7 +55,12 @@ class Lane:
         self._clock = clock
         self._sleep = sleep
         self._rounds = Rounds()
-        self._filled = asyncio.Event()
+        #: Workers that wait for a message, who has waited longest first. Each message wakes one: they were all woken for
+        #: each, and all but one for nothing.
+        self._idle: deque[asyncio.Future[None]] = deque()
+        #: Those that have begun already, and when they came; and when places of workers were promised to others.
+        self._begun: deque[tuple[Begun, float]] = deque()
+        self._promised: deque[float] = deque()
         #: Ids of what is buffered or under way: a message claimed twice by this node is held once.
         self._held: set[str] = set()
         #: What was claimed while an older copy of it was still held, which the queue may refuse: it had lost its lease.
@@ -152,16 +161,60 @@ class Lane:
             return
         self._held.add(message.id)
         self._rounds.put(message)
-        self._filled.set()
+        self._rouse()
         if self._rounds.total > self._slots and not self.throughput.measuring:
-            self.throughput.begin(self._clock.monotonic())
+            now = self._clock.monotonic()
+            if not self.shut(now):
+                # While nothing may start, nothing settled says nothing: codes would be refused for it.
+                self.throughput.begin(now)
 
-    async def take(self) -> Message:
-        """Wait for the next message that may start, or that cannot and should not wait here."""
+    def promise(self) -> bool:
+        """Whether a fresh message would start at once: then a worker's place is kept for it, for ``KEPT`` seconds."""
+        now = self._clock.monotonic()
+        while self._promised and self._promised[0] <= now - KEPT:
+            self._promised.popleft()
+        if len(self._idle) <= len(self._promised) + len(self._begun) or not self.idle:
+            return False
+        self._promised.append(now)
+        return True
+
+    def put_begun(self, begun: Begun) -> None:
+        """Have a worker go on with a message that is under way."""
+        if self._promised:
+            self._promised.popleft()
+        self._held.add(begun.message.id)
+        self._begun.append((begun, self._clock.monotonic()))
+        self._rouse()
+
+    def fresh(self, began_to_wait: float) -> bool:
+        """Whether what has waited since then came to a worker in time."""
+        return self._clock.monotonic() - began_to_wait <= KEPT
+
+    def drain_begun(self) -> list[Message]:
+        """Return the messages under way that no worker has taken up, and keep none."""
+        left = [begun.message for begun, _ in self._begun]
+        self._begun.clear()
+        self._held.difference_update(message.id for message in left)
+        return left
+
+    def take_begun(self) -> tuple[Begun, float] | None:
+        """Return what has begun already and since when it waits, if anything does: it goes first."""
+        return self._begun.popleft() if self._begun else None
+
+    def take_at_once(self) -> Message | None:
+        """Return the next message where one waits and nothing limits the channel, else ``None``."""
+        return self._next() if self._rounds.total and self.pacer.quiet and self.breaker.calm else None
+
+    async def take(self) -> Message | None:
+        """Wait for the next message that may start, or that cannot and should not wait here.
+
+        ``None`` where one came that has begun already.
+        """
         while True:
             while not self._rounds.total:
-                self._filled.clear()
-                await self._filled.wait()
+                await self._roused()
+                if self._begun:
+                    return None
             if self.pacer.quiet and self.breaker.calm:
                 return self._next()
             message = await self._in_turn()
@@ -266,7 +319,27 @@ class Lane:
 
     def _back(self, message: Message) -> None:
         self._rounds.put_first(message)
-        self._filled.set()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Wake the worker that has waited longest."""
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _roused(self) -> None:
+        """Wait to be woken."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._idle.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # A stop. What it was woken for is another's.
+            if waiter.done() and not waiter.cancelled():
+                self._rouse()
+            raise
 
 
 async def woken(wake: asyncio.Event, seconds: float) -> None:

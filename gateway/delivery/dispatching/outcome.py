@@ -84,7 +84,7 @@ def _verdict(kind: AttemptOutcome, reason: Reason) -> Verdict:
     return Verdict.REFUSED if reason is Reason.MISCONFIGURED else Verdict.WORKED
 
 
-def where(error: Exception) -> str:
+def where(error: BaseException) -> str:
     """Say what went wrong where, without the error's text: it may hold a value."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     return f"{type(error).__name__} at " + " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

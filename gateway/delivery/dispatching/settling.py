@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from channels.base import Reason
@@ -16,8 +15,6 @@ from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
 from gateway.delivery.retry import Budget
-
-_log = logging.getLogger(__name__)
 
 #: Seconds of a pause at least where a provider asks a whole channel to slow down and does not say for how long: as
 #: long as a message waits for its own next try.
@@ -65,12 +62,8 @@ class Settling:
         elif outcome.retry_after and outcome.failure.reason is Reason.RATE_LIMITED:
             await lane.pacer.pause_recipient(message.address, outcome.retry_after)
 
-    async def settle(self, lane: Lane, message: Message, outcome: Accepted | Failed) -> None:
-        """Write down how an attempt ended and what follows. Raises ``StorageError``."""
-        if isinstance(outcome, Accepted):
-            if not await self._queue.accept(message, outcome.receipt, outcome.milliseconds):
-                _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
-            return
+    async def settle(self, lane: Lane, message: Message, outcome: Failed) -> None:
+        """Write down how an attempt failed and what follows. Raises ``StorageError``."""
         failure = outcome.failure
         budget = Budget(
             now=self._clock.now(),

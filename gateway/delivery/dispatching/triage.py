@@ -21,6 +21,11 @@ GROUPS = 10
 PROBE_WAIT = 1.0
 
 
+def free(lane: Lane, message: Message) -> bool:
+    """Whether nothing is to be decided: the message has tries left, and nothing holds up its channel or recipient."""
+    return message.tries < MAX_TRIES and lane.breaker.calm and not lane.holds(message)
+
+
 class Triage:
     """Decides before an attempt. ``follow`` takes what follows from a message that goes to the next channel.
 

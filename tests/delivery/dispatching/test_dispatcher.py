@@ -458,12 +458,17 @@ class Away:
     def __getattr__(self, name):
         return getattr(self.database, name)
 
-    async def write(self, move):
+    def submit(self, move):
         self.before_write()
-        if self.failures:
-            self.failures -= 1
-            raise self.error
-        return await self.database.write(move)
+        if not self.failures:
+            return self.database.submit(move)
+        self.failures -= 1
+        failed = asyncio.get_running_loop().create_future()
+        failed.set_exception(self.error)
+        return failed
+
+    async def write(self, move):
+        return bool(await self.submit(move))
 
 
 @pytest.fixture
@@ -509,7 +514,7 @@ async def test_a_fault_of_ours_ends_the_attempt_and_not_the_worker(shaky, away, 
     await shaky.start()
     away.failures, away.error = 1, ZeroDivisionError(PHONE)
     await shaky.attempt()
-    assert "ZeroDivisionError at write" in caplog.text
+    assert "ZeroDivisionError at begin" in caplog.text
     assert PHONE not in caplog.text
 
 

@@ -11,11 +11,19 @@ import pytest
 from gateway.delivery.dispatching.backlog import Uncounted
 from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, Verdict
 from gateway.delivery.dispatching.lane import BUFFER, CLAIM, FLOOR, LOW, SHORT_PAUSE, TASTE, Lane, woken
+from gateway.delivery.message import Message
 from tests.conftest import HandClock
 from tests.delivery.messages import message
 from tests.world import Scripted
 
 ANN, BOB = "+4915112345678", "+4915112345679"
+
+
+async def taken(lane: Lane) -> Message:
+    """What is taken, where nothing has begun already."""
+    found = await lane.take()
+    assert found is not None
+    return found
 
 
 class Paced:
@@ -35,8 +43,7 @@ class Paced:
 
     async def take(self) -> tuple[str, float]:
         """What is taken, and when."""
-        taken = await self.lane.take()
-        return taken.id, self.elapsed
+        return (await taken(self.lane)).id, self.elapsed
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(round(seconds, 6))
@@ -55,7 +62,7 @@ def fail(lane: Lane, clock: HandClock) -> None:
 
 
 async def take_all(lane: Lane) -> list[str]:
-    return [(await lane.take()).id for _ in range(lane.waiting)]
+    return [(await taken(lane)).id for _ in range(lane.waiting)]
 
 
 # -- the buffer
@@ -89,6 +96,45 @@ async def test_of_two_takers_each_gets_one(lane):
     assert sorted([(await taker).id for taker in takers]) == ["a", "b"]
 
 
+async def test_a_message_wakes_one_taker_and_no_other(lane):
+    takers = [asyncio.ensure_future(lane.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    lane.put(message("a"))
+    assert len(lane._idle) == 2
+    assert (await takers[0]).id == "a"
+    for taker in takers:
+        taker.cancel()
+    await asyncio.gather(*takers, return_exceptions=True)
+
+
+async def test_what_a_taker_was_woken_for_is_anothers_when_it_is_stopped(lane):
+    first, second = [asyncio.ensure_future(lane.take()) for _ in range(2)]
+    await asyncio.sleep(0)
+    lane.put(message("a"))
+    first.cancel()
+    assert (await second).id == "a"
+    assert first.cancelled()
+
+
+async def test_a_taker_that_was_stopped_is_woken_for_nothing(lane):
+    first, second = [asyncio.ensure_future(lane.take()) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    lane.put(message("a"))
+    assert (await second).id == "a"
+
+
+async def test_a_message_is_taken_at_once_only_where_nothing_limits_the_channel(lane):
+    assert lane.take_at_once() is None
+    lane.put(message("a"))
+    lane.pacer.pause_for(1.0)
+    assert lane.take_at_once() is None
+    free = Lane(Scripted("pigeon", ["phone"]), lane._clock)
+    free.put(message("b"))
+    assert free.take_at_once() == message("b")
+
+
 def test_a_message_put_twice_is_held_once(lane):
     lane.put(message("a"))
     lane.put(message("a"))
@@ -97,19 +143,19 @@ def test_a_message_put_twice_is_held_once(lane):
 
 async def test_a_message_under_way_is_still_held_until_it_is_settled(lane):
     lane.put(message("a"))
-    taken = await lane.take()
+    found = await taken(lane)
     lane.put(message("a"))
     assert (lane.room("shop"), lane.held_ids, lane.waiting) == (BUFFER, {"a"}, 0)
-    lane.done(taken)
+    lane.done(found)
     # Claimed anew meanwhile: if the copy under way had lost its lease, this one has it.
     assert (lane.held_ids, lane.waiting) == ({"a"}, 1)
-    lane.done(await lane.take())
+    lane.done(await taken(lane))
     assert lane.held == 0
 
 
 async def test_what_was_claimed_anew_is_given_back_at_a_stop(lane):
     lane.put(message("a"))
-    await lane.take()
+    await taken(lane)
     lane.put(message("a"))
     assert [item.id for item in lane.drain()] == ["a"]
     assert lane.held_ids == {"a"}
@@ -119,7 +165,7 @@ async def test_what_was_claimed_anew_is_given_back_at_a_stop(lane):
 async def test_a_drain_empties_the_buffer_and_leaves_what_is_under_way(lane):
     lane.put(message("a"))
     lane.put(message("b"))
-    await lane.take()
+    await taken(lane)
     assert [item.id for item in lane.drain()] == ["b"]
     assert lane.held_ids == {"a"}
     assert lane.drain() == []
@@ -180,9 +226,9 @@ async def test_a_service_of_which_there_is_more_is_looked_for_before_it_runs_out
     lane.behind["shop"] = 5
     for number in range(LOW + 2):
         lane.put(message(str(number)))
-    await lane.take()
+    await taken(lane)
     assert (lane.wake.is_set(), lane.wants_more) == (False, False)
-    await lane.take()
+    await taken(lane)
     assert (lane.wake.is_set(), lane.wants_more) == (True, True)
 
 
@@ -369,22 +415,22 @@ async def test_a_channel_that_comes_back_uses_a_part_of_its_slots(clock):
     ramp(paced.lane, clock)
     for number in range(5):
         paced.lane.put(message(str(number)))
-    taken = [await paced.lane.take(), await paced.lane.take()]
-    third = asyncio.ensure_future(paced.lane.take())
+    both = [await taken(paced.lane), await taken(paced.lane)]
+    third = asyncio.ensure_future(taken(paced.lane))
     for _ in range(9):
         await asyncio.sleep(0)
     assert not third.done()
-    paced.lane.done(taken[0])
+    paced.lane.done(both[0])
     assert (await third).id == "2"
     clock.advance(1.1)
-    assert [(await paced.lane.take()).id, (await paced.lane.take()).id] == ["3", "4"]
+    assert [(await taken(paced.lane)).id, (await taken(paced.lane)).id] == ["3", "4"]
 
 
 async def test_a_channel_with_one_slot_comes_back_with_that(clock):
     paced = Paced(clock, concurrency=1)
     ramp(paced.lane, clock)
     paced.lane.put(message("a"))
-    assert (await paced.lane.take()).id == "a"
+    assert (await taken(paced.lane)).id == "a"
 
 
 async def test_a_channel_that_comes_back_uses_a_part_of_its_rate(clock):
@@ -480,7 +526,7 @@ async def test_a_lane_is_idle_while_a_message_would_start_at_once(lane, clock):
     told = [lane.idle]
     lane.put(message("a"))
     told.append(lane.idle)
-    await lane.take()
+    await taken(lane)
     told.append(lane.idle)
     lane.behind["shop"] = 1
     told.append(lane.idle)

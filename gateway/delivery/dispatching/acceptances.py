@@ -1,0 +1,97 @@
+"""Acceptances: what a provider took is written down while its worker goes on with the next message.
+
+So that the end of one message and the begin of the next are in the same batch: half the commits of a busy channel. What
+could not be written because the database is away is written once that is back; a provider's answer is not forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from gateway.clock import Clock
+from gateway.delivery.dispatching.lane import Lane
+from gateway.delivery.dispatching.outcome import Accepted, where
+from gateway.delivery.dispatching.pacing import Sleep
+from gateway.delivery.dispatching.patience import patiently
+from gateway.delivery.message import Message
+from gateway.delivery.queue import Queue
+from gateway.storage.unit import StorageError, StorageUnavailableError
+
+_log = logging.getLogger(__name__)
+
+
+class Acceptances:
+    """Those of one dispatcher."""
+
+    def __init__(self, queue: Queue, clock: Clock, sleep: Sleep) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._sleep = sleep
+        #: What is being written, by message.
+        self.under_way: dict[str, asyncio.Future[bool]] = {}
+
+    def write(self, lane: Lane, message: Message, accepted: Accepted) -> None:
+        """Have an acceptance written down; the lane lets go of the message when it is."""
+        now = self._clock.now()
+        try:
+            written = self._queue.accepting(message, accepted.receipt, accepted.milliseconds, now)
+        except StorageUnavailableError:
+            self._again(lane, message, accepted)
+            return
+        self.under_way[message.id] = written
+        written.add_done_callback(partial(self._written, lane, message, accepted, now))
+
+    async def stop(self, until: float) -> None:
+        """Wait for what is being written, till then in the loop's seconds, and give up what is still tried anew."""
+        loop = asyncio.get_running_loop()
+        while self.under_way and (left := until - loop.time()) > 0:
+            await asyncio.wait(self.under_way.values(), timeout=left)
+        for trying in self.under_way.values():
+            if isinstance(trying, asyncio.Task):
+                trying.cancel()
+
+    def _written(
+        self, lane: Lane, message: Message, accepted: Accepted, now: float, written: asyncio.Future[bool]
+    ) -> None:
+        error = None if written.cancelled() else written.exception()
+        if isinstance(error, StorageUnavailableError):
+            self._again(lane, message, accepted)
+            return
+        del self.under_way[message.id]
+        lane.done(message)
+        if error is not None:
+            _told(message, error)
+        elif not written.cancelled() and written.result():
+            self._queue.accepted(message, now)
+        else:
+            _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
+
+    def _again(self, lane: Lane, message: Message, accepted: Accepted) -> None:
+        self.under_way[message.id] = asyncio.create_task(
+            self._write_patiently(lane, message, accepted), name="acceptance"
+        )
+
+    async def _write_patiently(self, lane: Lane, message: Message, accepted: Accepted) -> bool:
+        try:
+            return await patiently(lambda: self._accept(message, accepted), self._sleep)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this: what goes wrong is told here
+            _told(message, error)
+            return False
+        finally:
+            del self.under_way[message.id]
+            lane.done(message)
+
+    async def _accept(self, message: Message, accepted: Accepted) -> bool:
+        if await self._queue.accept(message, accepted.receipt, accepted.milliseconds):
+            return True
+        _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
+        return False
+
+
+def _told(message: Message, error: BaseException) -> None:
+    # The lease lapses and the message is rescued, here or on another node. Of a fault of ours its place is told: its text
+    # may hold a value.
+    text = str(error) if isinstance(error, StorageError) else where(error)
+    _log.warning("a message could not be settled", extra={"message_id": message.id, "error": text})

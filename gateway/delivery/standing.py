@@ -1,0 +1,40 @@
+"""Standing: what became of a message that is not held any more, or may not be sent, as the database shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from channels.base import Reason
+from gateway.delivery import statements as sql
+from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
+from gateway.delivery.message import Message, topic
+from gateway.delivery.telling import told_of
+from gateway.events.event import EventName, recorded
+from gateway.storage.unit import Move, Record
+
+
+def rescued(record: Record, now: float) -> Move:
+    """Return the move that gives an attempt whose node died back to the queue, as unknown."""
+    number: int = record["attempts"]
+    event = told_of(
+        EventName.MESSAGE_RESCUED, now, record, attempt=number, outcome=AttemptOutcome.UNKNOWN, reason=Reason.UNKNOWN
+    )
+    return recorded(
+        (sql.RESCUE, (record["id"], record["lease"], number, now)),
+        [(sql.ABANDON_ATTEMPT, (record["id"], number, now))],
+        [event],
+        wakes=(topic(record["channel"]),),
+    )
+
+
+def ended_as(message: Message, standing: Sequence[Record], now: float) -> MessageStatus:
+    """Return how a message that may not be sent has ended; ``standing`` is what ``sql.STANDING`` finds of it."""
+    if message.expires_at <= now:
+        return MessageStatus.EXPIRED
+    for record in standing:
+        if record["status"] == "expired":
+            return MessageStatus.EXPIRED
+        wanted = record["status"] == "pending" and record["generation"] == message.generation
+        if wanted and record["followed_at"] is None:
+            return MessageStatus.FAILED
+    return MessageStatus.CANCELED
