@@ -89,7 +89,7 @@ class Accepting:
             if another is None or not refusals.repeats(claim, found):
                 break
             message = replace(message, code=another())
-            claim = replace(claim, code=claims.code_hash(self._hasher, claim.hash, message.code))
+            claim = replace(claim, code=claims.code_hash(self._hasher, claim.service, claim.hash, message.code))
         first, guard = claims.guards(claim)
         if await connection.apply(recorded(guard, [], events, first=first)):
             return message
@@ -103,8 +103,10 @@ class Accepting:
         if claim.observes:
             return
         claim = await self._with_context(self._database.fetch, claim, asked)
-        if found := refusals.reasons(claim, await refusals.look(self._database.fetch, claim)):
-            raise refusals.refusal(claim, found)
+        found = await refusals.look(self._database.fetch, claim)
+        claim = _bounded(claim, found)
+        if in_the_way := refusals.reasons(claim, found):
+            raise refusals.refusal(claim, in_the_way)
 
     def visited(self, prepared: Prepared, asked: Asked, limits: LimitSettings) -> Prepared:
         """Return a reverse verification with what it claims: nothing is sent, so who asks is all that is counted."""
@@ -132,15 +134,22 @@ class Accepting:
             if in_the_way := [] if claim.observes else refusals.reasons(claim, found):
                 raise refusals.refusal(claim, in_the_way)
             if draft is not None:
-                return self._recoded(draft) if refusals.repeats(claim, found) else prepared
+                return self._another_draft(prepared, draft, found)
         # One in 25 thousand million for each that lives: there is no other way for a reverse verification to fail.
         raise Unavailable("the challenge is somebody else's already; ask for another", retry_after=refusals.MOMENT)
+
+    def _another_draft(self, prepared: Prepared, draft: Draft, found: refusals.Found) -> Prepared:
+        """Return what to try next: another code, fewer checks, or the same once more."""
+        if refusals.repeats(draft.claim, found):
+            return self._recoded(draft)
+        claim = refusals.bounded(draft.claim, found)
+        return prepared if claim is draft.claim else self._prepared(replace(draft, max_checks=claim.need, claim=claim))
 
     def _recoded(self, draft: Draft) -> Prepared:
         if draft.another is None:
             raise InvalidRequest.field("/code/value", "one of the latest codes of this recipient")
         message = replace(draft.message, code=draft.another())
-        code = claims.code_hash(self._hasher, draft.claim.hash, message.code)
+        code = claims.code_hash(self._hasher, draft.claim.service, draft.claim.hash, message.code)
         return self._prepared(replace(draft, message=message, claim=replace(draft.claim, code=code)))
 
     async def _looked_at(self, connection: Connection, prepared: Prepared) -> Prepared:
@@ -157,14 +166,9 @@ class Accepting:
         if claim.observes:
             events = await self._observed(connection, claim, draft.message.channel, draft.message.recipient)
             return self._prepared(replace(draft, claim=claim, told=(*draft.told, *events)))
-        most = draft.max_checks
         if claim.limits.lockout is not None:
-            found = await refusals.look(connection.fetch, claim)
-            in_the_way = refusals.reasons(claim, found)
-            if any(reason.limit == "lockout" for reason in in_the_way):
-                raise refusals.refusal(claim, in_the_way)
-            most = min(most, refusals.checks_left(claim, found))
-        return self._prepared(replace(draft, max_checks=most, claim=replace(claim, need=most)))
+            claim = _bounded(claim, await refusals.look(connection.fetch, claim))
+        return self._prepared(replace(draft, max_checks=claim.need, claim=claim))
 
     async def _observed(self, connection: Connection, claim: Claim, channel: str, recipient: str) -> list[Event]:
         """Return the events that tell which limits would have refused a claim."""
@@ -178,6 +182,14 @@ class Accepting:
 
     def _prepared(self, draft: Draft) -> Prepared:
         return starting.prepared(draft, self._queue, self._sealer, self._hasher)
+
+
+def _bounded(claim: Claim, found: refusals.Found) -> Claim:
+    """Return the claim with the checks that a lock-out leaves it. Raises ``RateLimited`` where it leaves none."""
+    in_the_way = refusals.reasons(claim, found)
+    if any(reason.limit == refusals.LOCKOUT for reason in in_the_way):
+        raise refusals.refusal(claim, in_the_way)
+    return refusals.bounded(claim, found)
 
 
 def _needs_a_look(prepared: Prepared) -> bool:

@@ -65,9 +65,11 @@ class Checking:
         except codes.MalformedCodeError as error:
             raise InvalidRequest.field("/code", str(error)) from None
         # First: who is approved and gets no proof of it cannot be approved again.
-        pen, now = await self._proofs.pen(), self._clock.now()
+        pen = await self._proofs.pen()
 
         async def work(connection: Connection) -> _Verdict:
+            # Read here: a check that waited behind a create would else live in a past whose held back checks are given away.
+            now = self._clock.now()
             return await self._compare(connection, service, verification_id, code, bind, now)
 
         verdict = await self._database.run(work)

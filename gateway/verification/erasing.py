@@ -71,6 +71,9 @@ class Erased(Value, frozen=True):
     answers: int
     #: Verifications with an attempt that had not ended in time: erase again.
     under_way: int
+    #: Whether the database's own files still hold what was erased, because something reads them at an older state. It
+    #: leaves them by itself once that ends.
+    still_readable: bool = False
 
 
 class _Found(Value, frozen=True):
@@ -120,7 +123,10 @@ def whom(
 
 
 class Erasing:
-    """Erases recipients. ``empty_log`` makes what was erased leave the database's own files, where that is possible."""
+    """Erases recipients.
+
+    ``empty_log`` makes what was erased leave the database's own files, and returns whether that came about.
+    """
 
     def __init__(
         self,
@@ -135,7 +141,7 @@ class Erasing:
         cancel: Cancel,
         expire_overdue: Callable[[], Awaitable[int]],
         forget: Forget,
-        empty_log: Callable[[], Awaitable[object]],
+        empty_log: Callable[[], Awaitable[bool]],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._database = database
@@ -177,7 +183,7 @@ class Erasing:
         webhooks += await self._wipe([item for item in found if item.young])
         answers = await self._forget_answers(found, leaving, devices)
         await self._tell(person, by)
-        await self._empty_log()
+        left_the_files = await self._empty_log()
         return Erased(
             verifications=len(found),
             canceled=canceled,
@@ -187,6 +193,7 @@ class Erasing:
             webhooks=webhooks,
             answers=answers,
             under_way=under_way,
+            still_readable=not left_the_files,
         )
 
     async def _verifications(self, person: Whom) -> list[_Found]:

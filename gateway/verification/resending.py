@@ -165,8 +165,6 @@ class Resending:
         # What is still queued would only double this message, and is given back.
         await self._queue.close(connection, message.verification_id, MessageStatus.CANCELED, now)
         message = await self._accepting.again(connection, claim, message, self._another(record, message))
-        if record["context"] and not claim.context:
-            await connection.fetch(limits_sql.DISTRUST, id=message.verification_id)
         resent = event(
             EventName.VERIFICATION_RESENT,
             now,
@@ -201,9 +199,7 @@ class Resending:
         assert address_hash is not None, "it was made a moment ago, for somebody"
         anew = message.generation != record["generation"]
         known = await connection.fetch(limits_sql.ADDRESSED, id=message.verification_id, hash=address_hash)
-        context = record["context"] or ""
-        if not known:
-            context = await trust.still_trusted(connection.fetch, message.service, address_hash, context, now)
+        context = await trust.budget(connection.fetch, message.service, address_hash, record)
         return Claim(
             verification_id=message.verification_id,
             service=message.service,
@@ -214,7 +210,7 @@ class Resending:
             # Its checks are held back already, for whom it was sent to before.
             need=0 if known else record["max_checks"] - record["checks"],
             cooldown=cooldown.length(limits.cooldown, record["sends"] + 1),
-            code=claims.code_hash(self._hasher, address_hash, message.code) if anew else None,
+            code=claims.code_hash(self._hasher, message.service, address_hash, message.code) if anew else None,
             block=message.block_hash,
             context=context,
         )

@@ -9,6 +9,7 @@ import orjson
 from msgspec.structs import replace
 
 from channels.base import Address
+from gateway.delivery.births import Begun
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
@@ -16,7 +17,7 @@ from gateway.delivery.queue import Queue
 from gateway.events.event import Event, EventName, event, recorded
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.statement import Row
-from gateway.storage.unit import Move, Record
+from gateway.storage.unit import Move, Record, Write
 from gateway.value import Value
 from gateway.verification import binding
 from gateway.verification import statements as sql
@@ -29,7 +30,7 @@ from gateway.verification.view import MessageView, VerificationView
 class Prepared(Value, frozen=True):
     """A verification ready to be written."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"message"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"message", "begun"})
 
     view: VerificationView
     move: Move
@@ -42,6 +43,8 @@ class Prepared(Value, frozen=True):
     claim: Claim | None = None
     #: What it was made from; ``None`` where nothing is sent.
     draft: Draft | None = None
+    #: Its first attempt, where that is written along with it.
+    begun: Begun | None = None
 
 
 class Draft(Value, frozen=True):
@@ -66,6 +69,8 @@ class Draft(Value, frozen=True):
     link: str | None
     #: Whether the message is born in this node's hands.
     leased: bool
+    #: Whether a worker waits for it, so that its first attempt is written along with it.
+    begins: bool
     #: What its first message claims of the limits.
     claim: Claim
     #: The alphabet of its code.
@@ -78,8 +83,11 @@ class Draft(Value, frozen=True):
 
 def prepared(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Prepared:
     """Return the verification ready to be written."""
-    move = _move(draft, queue, sealer, hasher)
-    return Prepared(_view(draft), move, draft.message, draft.owner.service, draft.leased, draft.claim, draft)
+    # Told first, and so made first: events are in the order of their ids.
+    created = _created(draft)
+    writes, told, begun = _born(draft, queue)
+    move = _move(draft, writes, [created, *told, *draft.told], sealer, hasher)
+    return Prepared(_view(draft), move, draft.message, draft.owner.service, draft.leased, draft.claim, draft, begun)
 
 
 def counted(written: Prepared, row: Record) -> Prepared:
@@ -110,29 +118,42 @@ def observed(prepared: Prepared, limit: str) -> Prepared:
     return replace(prepared, move=with_events(prepared.move, [told]), draft=draft)
 
 
-def _move(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Move:
-    owner, message, now = draft.owner, draft.message, draft.message.created_at
-    created = event(
+def _born(draft: Draft, queue: Queue) -> tuple[Sequence[Write], Sequence[Event], Begun | None]:
+    """Return what to write and tell of its first message, and its attempt where that is among it."""
+    message, now = draft.message, draft.message.created_at
+    if draft.begins:
+        birth = queue.born_under_way(message, now)
+        return birth.writes, birth.events, birth.begun
+    if draft.link is None:
+        write, told = queue.enqueue(message, now, leased=draft.leased)
+    else:
+        write, told = queue.hold_back(message, now)
+    return (write,), (told,), None
+
+
+def _created(draft: Draft) -> Event:
+    owner, message = draft.owner, draft.message
+    return event(
         EventName.VERIFICATION_CREATED,
-        now,
+        message.created_at,
         owner.service,
         verification_id=owner.id,
         channel=message.channel,
         recipient=message.recipient,
     )
-    if draft.link is None:
-        queued, told = queue.enqueue(message, now, leased=draft.leased)
-    else:
-        queued, told = queue.hold_back(message, now)
+
+
+def _move(draft: Draft, writes: Sequence[Write], told: Sequence[Event], sealer: Sealer, hasher: Hasher) -> Move:
+    owner = draft.owner
     then = [
         (sql.INSERT_VERIFICATION, _row(draft, sealer, hasher)),
         *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted({*draft.hashes.values()})),
-        queued,
+        *writes,
     ]
     first, guard = guards(draft.claim)
     # Left in the database, it is due at once, here or on another node.
-    wakes = () if draft.leased or draft.link is not None else (topic(message.channel),)
-    return recorded(guard, then, [created, told, *draft.told], wakes=wakes, first=first)
+    wakes = () if draft.leased or draft.link is not None else (topic(draft.message.channel),)
+    return recorded(guard, then, told, wakes=wakes, first=first)
 
 
 def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:

@@ -114,7 +114,7 @@ LINKED_HERE = (
 )
 
 #: Challenges whose time is over, in small bites.
-FORGET_CHALLENGES = """DELETE FROM challenge WHERE hash IN
+FORGET_CHALLENGES = """DELETE FROM challenge WHERE expires_at <= :now AND hash IN
     (SELECT hash FROM challenge WHERE expires_at <= :now LIMIT 500) RETURNING hash"""
 
 #: A pending verification whose time is not over, its row locked until what follows is written: of two messages that end
@@ -134,5 +134,5 @@ ANYTHING_UNKNOWN = """SELECT 1 FROM attempt WHERE verification_id = :id AND (out
 ANYTHING_ACCEPTED = """SELECT 1 FROM attempt WHERE verification_id = :id AND outcome = 'sent' LIMIT 1"""
 
 #: Cooldowns that are over, in small bites.
-FORGET_COOLDOWNS = """DELETE FROM cooldown WHERE (service, hash) IN
+FORGET_COOLDOWNS = """DELETE FROM cooldown WHERE until <= :before AND (service, hash) IN
     (SELECT service, hash FROM cooldown WHERE until <= :before LIMIT 500) RETURNING hash"""

@@ -11,6 +11,7 @@ from channels.base import Address, Channel, Normalize
 from gateway.clock import Clock
 from gateway.config import LimitSettings, ServiceSettings
 from gateway.delivery import routing
+from gateway.delivery.births import NOBODY, Workers
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, Stop, open_route, seal_route
 from gateway.delivery.person import IsTheirs, Locked, Reach, Resolve
@@ -51,9 +52,9 @@ class Verifications:
     """Takes requests for codes.
 
     ``hand_over`` gives a fresh message to this node's dispatcher, ``has_room`` says whether it would take one of a
-    channel and service, ``admission`` refuses what would wait too long, ``allowances`` what is more than the service
-    may have, ``resolve``, ``locked``, ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they
-    answer there.
+    channel and service, and ``workers`` take it with its first attempt where one of them waits for it. ``admission``
+    refuses what would wait too long, ``allowances`` what is more than the service may have. ``resolve``, ``locked``,
+    ``is_theirs`` and ``invite`` know the people who opened the bot, ``reverse`` starts what they answer there.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Verifications:
         kinds: Mapping[str, Normalize],
         hand_over: Callable[[Message], None],
         has_room: Callable[[str, str], bool],
+        workers: Workers = NOBODY,
         resolve: Resolve,
         locked: Locked,
         is_theirs: IsTheirs,
@@ -89,6 +91,7 @@ class Verifications:
         self._kinds = kinds
         self._hand_over = hand_over
         self._has_room = has_room
+        self._workers = workers
         self._resolve = resolve
         self._invite = invite
         self._reverse = reverse
@@ -171,13 +174,10 @@ class Verifications:
         """Write a verification in a transaction of the caller's, who then calls ``started`` with what is returned.
 
         That is the verification as it was written: its limits may have allowed fewer checks, or taken another code.
-        Raises what ``start`` does; then nothing was written.
+        Raises what ``start`` does; then nothing was written, and the caller calls ``dropped`` in place of ``started``. Not
+        here: a transaction may run twice, and what was reckoned with is taken back once.
         """
-        try:
-            return await self._accepting.accept_within(connection, prepared)
-        except Exception:
-            self._disallow(prepared.service, prepared.message)
-            raise
+        return await self._accepting.accept_within(connection, prepared)
 
     def dropped(self, prepared: Prepared) -> None:
         """Take back what was reckoned with for a verification that was prepared and is not to be written."""
@@ -189,7 +189,9 @@ class Verifications:
             return
         if self._allowances is not None:
             self._allowances.made(prepared.message)
-        if prepared.leased:
+        if prepared.begun is not None:
+            self._workers.hand_over_begun(prepared.begun)
+        elif prepared.leased:
             self._hand_over(prepared.message)
 
     async def resend(self, service: str, verification_id: str, channel: str | None) -> None:
@@ -322,6 +324,7 @@ class Verifications:
             block_hash=None if stops[0].block is None else bytes.fromhex(stops[0].block),
         )
         claim = self._claim(owner, asked, hashes[first.kind], policy.max_checks, now, message)
+        begins = link is None and self._workers.reserve(message.channel)
         return Draft(
             owner=owner,
             asked=asked,
@@ -333,7 +336,8 @@ class Verifications:
             max_checks=policy.max_checks,
             resend_at=now + cooldown.length(settings.limits.cooldown, sends=1),
             link=link,
-            leased=link is None and self._has_room(message.channel, service),
+            leased=link is None and (begins or self._has_room(message.channel, service)),
+            begins=begins,
             claim=claim,
             alphabet=policy.alphabet,
             another=None if policy.value else another,
@@ -376,7 +380,9 @@ class Verifications:
             need=max_checks,
             starts=True,
             cooldown=cooldown.length(limits.cooldown, sends=1),
-            code=None if message is None else claims.code_hash(self._hasher, address_hash, message.code),
+            code=None
+            if message is None
+            else claims.code_hash(self._hasher, message.service, address_hash, message.code),
             block=None if message is None else message.block_hash,
             visitor=claims.visitor_hash(self._hasher, asked.client_ip),
         )

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, WrongCode
+from gateway.storage.database import Database
 from gateway.verification.authenticators.otp import LOOK_AHEAD, RESYNC
 from gateway.verification.authenticators.parts import built
+from gateway.verification.authenticators.unlocking import unlock
 from tests.verification.authenticators.conftest import BRANDS, Enrolled
 
 
@@ -80,3 +82,20 @@ async def test_what_only_looks_like_digits_is_no_code_and_no_failure(enrolled, c
     app = await enrolled.active()
     assert await enrolled.outcome(app, code) == "invalid_request"
     assert await enrolled.database.fetch("SELECT * FROM throttle WHERE failures > 0") == []
+
+
+async def test_an_unlock_amid_a_storm_gives_five_more_tries_and_no_more(make_engine, sealer, hasher, clock):
+    async with Database(make_engine()) as one, Database(make_engine()) as other:
+        known = {"sealer": sealer, "hasher": hasher, "clock": clock, "brands": BRANDS}
+        nodes = [Enrolled(built(database=database, **known), clock, database) for database in (one, other)]
+        apps = [await nodes[0].active() for _ in range(2)]
+
+        async def check(number: int) -> None:
+            app = apps[number % 3 == 0]
+            await nodes[number % 2].check(app, app.wrong())
+
+        checks = [check(number) for number in range(24)]
+        unlocking = unlock(one, sealer, apps[0].id, clock.now())
+        jobs = [*checks[:12], unlocking, *checks[12:]]
+        found = await asyncio.gather(*jobs, return_exceptions=True)
+        assert sum(isinstance(item, WrongCode) for item in found) <= 10

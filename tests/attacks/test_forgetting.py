@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from channels.base import Address
-from gateway.config import CodeSettings, ServiceSettings
+from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.delivery.person import Reach, Verdict
 from gateway.errors import RateLimited, WrongCode
-from gateway.verification.limits.windows import DAY
-from tests.verification.limits.test_limits import guess, sent
-from tests.world import PHONE, Talker, World
+from gateway.verification.limits.counting import Forgetting
+from gateway.verification.limits.windows import DAY, TRUSTED_FOR
+from tests.verification.limits.test_limits import approve, guess, sent
+from tests.world import PHONE, Scripted, Talker, World
 
 CHAT = b"c" * 32
 #: No limit but the one of a hundred wrong codes in a row, and the sends.
@@ -74,3 +75,31 @@ async def test_somebody_elses_reference_beside_an_own_phone_is_neither_forgiven_
     assert await database.run(answered) is Verdict.APPROVED
     assert [item["hour"] for item in await database.fetch("SELECT hour FROM guess")] == [5]
     assert [bytes(item["hash"]) for item in await database.fetch("SELECT hash FROM trusted")] == [mine]
+
+
+async def test_a_context_whose_trust_ends_while_its_verification_is_pending_pays_with_its_own_budget(
+    make_world, clock, database
+):
+    world = make_world(cooldown=1)
+    await approve(world, await sent(world, client_reference="mine"))
+    clock.advance(TRUSTED_FOR - 5)
+    view = await sent(world, client_reference="mine")
+    clock.advance(view.expires_at - clock.now() - 1)
+    await Forgetting(database, clock).trusted()
+    await guess(world, view, 1)
+    assert [item["context"] for item in await database.fetch("SELECT context FROM guess")] == ["reference:mine"]
+
+
+async def test_nobody_is_refused_an_invitation_for_checks_that_the_write_would_take_over(
+    database, clock, sealer, hasher
+):
+    async def invite(*_: object) -> str:
+        return "https://t.me/bot?start=token"
+
+    limits = LimitSettings.model_validate({"cooldown": 0, "lockout": {"after": 3, "for": 600}, "guesses_per_hour": 5})
+    service = ServiceSettings(name="Shop", channels=("chat",), limits=limits, code=CodeSettings(max_checks=3))
+    bot = {"chat": Scripted("chat", ["telegram"], needs_subscriber=True)}
+    world = World(database, clock, sealer, hasher, bot, service=service, invite=invite)
+    assert [(await world.start({"telegram": "user-42"})).checks_left for _ in range(3)] == [3, 2, 1]
+    with pytest.raises(RateLimited):
+        await world.start({"telegram": "user-42"})

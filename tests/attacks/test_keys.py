@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from gateway.api.keys import Wanted
 from gateway.api.scopes import Scope
 
 URL = "/v1/verifications"
-BODY = {"to": "+4915112345678"}
+PHONE = "+4915112345678"
+BODY = {"to": PHONE}
 ONCE = {"Idempotency-Key": "k-1"}
 
 
@@ -100,3 +103,36 @@ async def test_no_figure_makes_it_fail_or_is_taken(world, more):
         answer = await owner.post(URL, json={**BODY, **more})
     assert (answer.status_code in {400, 422}, answer.json()["code"]) == (True, "invalid_request")
     assert await world.database.fetch("SELECT id FROM verification") == []
+
+
+async def test_a_key_as_a_name_or_beside_another_value_is_told_back_nowhere(world, database, caplog):
+    caplog.set_level(logging.DEBUG, "gateway")
+    key, part = world.key, world.key[14:30]
+    queries = (f"cursor={key}&cursor=x", f"x={key}&x=1", f"{key}=1", key, f"a;b={key}")
+    told = {"to": PHONE}
+    bodies = (
+        {**told, key: 1},
+        {"to": {key: "x"}},
+        {"to": key},
+        {**told, "params": {key: "x"}},
+        {**told, "client": {"reference": key}},
+        {**told, "purpose": key},
+        {**told, "channels": [key]},
+    )
+    async with world.client() as client:
+        answers = [await client.get(f"{URL}?{query}") for query in queries]
+        answers += [await client.post(URL, json=body) for body in bodies]
+        for answer in answers:
+            assert (answer.status_code, "Authorization header" in answer.text, part in answer.text) == (
+                400,
+                True,
+                False,
+            )
+        batch = await client.post(f"{URL}/batch", json={"items": [{**told, key: 1}, BODY]})
+        assert [item["status"] for item in batch.json()["items"]] == [400, 201]
+        assert part not in batch.text
+        for path in (f"{URL}/{key}", f"/{key}"):
+            assert part not in (await client.get(path)).text
+    assert part not in caplog.text
+    for table in ("event", "verification"):
+        assert part not in repr([dict(row) for row in await database.fetch(f"SELECT * FROM {table}")])

@@ -73,9 +73,33 @@ async def test_a_services_own_codes_tell_it_nothing_while_a_limit_refuses_it(mak
     assert told[0][0] is RateLimited
 
 
+async def test_a_services_own_codes_tell_it_nothing_of_anothers(make_world, clock):
+    owner = make_world(name="bank", cooldown=0)
+    await owner.start()
+    await owner.attempt()
+    thief = make_world(code=CodeSettings(custom=True), cooldown=0)
+    assert (await thief.start(value=owner.code)).status == "pending"
+    assert (await thief.start(value=wrong(owner.code))).status == "pending"
+    with pytest.raises(InvalidRequest):
+        await thief.start(value=owner.code)
+
+
 async def test_an_approval_of_one_purpose_forgives_no_other(make_world, database, clock):
     world = make_world(cooldown=0)
     await guess(world, await sent(world, purpose="payment"), 5)
     clock.advance(1)
     await approve(world, await sent(world, purpose="login"))
     assert [item["purpose"] for item in await database.fetch("SELECT purpose FROM guess")] == ["payment"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alphabet"), [("ABCDEFGH", "abcdefgh", "upper"), ("123456", "123-456", "digits")]
+)
+async def test_an_own_code_that_was_sent_already_is_not_another_by_its_spelling(
+    make_world, clock, first, second, alphabet
+):
+    world = make_world(code=CodeSettings(custom=True, alphabet=alphabet))
+    await sent(world, value=first)
+    clock.advance(31)
+    with pytest.raises(InvalidRequest):
+        await sent(world, value=second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.prices import Prices
 from gateway.verification.limits.tallies import Tallies
 from gateway.verification.request import Asked
+from tests.api.conftest import build
 from tests.world import PHONE, Scripted, World
 
 PEOPLE = [f"+49151123456{number:02d}" for number in range(10, 30)]
@@ -56,3 +58,38 @@ async def test_what_is_refused_or_dropped_gives_its_money_back(world):
     for item in await prepared(world, PEOPLE[:4]):
         world.verifications.dropped(item)
     assert len(await prepared(world, PEOPLE)) == 4
+
+
+async def test_what_runs_twice_and_is_refused_gives_its_place_back_once(database, clock, sealer, hasher):
+    settings = ServiceSettings(name="Shop", channels=("sms",), limits=LimitSettings(requests_per_second=3))
+    allowances = Allowances({"shop": settings}, clock, Tallies(database, "a", {}, alone=True), lambda *_: 0.0)
+    channels = {"sms": Scripted("sms", ["phone"])}
+    world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+    await world.start({"phone": PHONE})
+    [again] = await prepared(world, [PHONE])
+    for _ in range(2):
+        with pytest.raises(Cooldown):
+            await database.run(lambda connection: world.verifications.start_within(connection, again))
+    world.verifications.dropped(again)
+    assert len(await prepared(world, PEOPLE)) == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/verifications", "/v1/verifications/batch"])
+async def test_of_two_bodies_under_one_key_at_once_the_refused_one_gives_its_place_back(
+    database, sealer, hasher, clock, path
+):
+    settings = ServiceSettings(channels=("email",), limits=LimitSettings(requests_per_second=3))
+    api = await build(database, sealer, hasher, clock)
+    allowances = Allowances({"default": settings}, clock, Tallies(database, "a", {}, alone=True), lambda *_: 0.0)
+    api.parts.verifications._allowances = allowances
+
+    async def post(client: Any, number: int, key: str) -> int:
+        item = {"to": f"p{number}@example.org"}
+        body: object = {"items": [item]} if path.endswith("batch") else item
+        answer = await client.post(path, json=body, headers={"Idempotency-Key": key})
+        return int(answer.json()["items"][0]["status"] if answer.status_code == 207 else answer.status_code)
+
+    async with api.client() as client:
+        together = await asyncio.gather(*(post(client, number, "same") for number in range(3)))
+        assert sorted(together) == [201, 422, 422]
+        assert [await post(client, number, f"key {number}") for number in range(4, 7)] == [201, 201, 429]

@@ -81,10 +81,19 @@ LOCK = """UPDATE throttle SET locked_until = :until
 RESET = """DELETE FROM throttle WHERE service = :service AND reference_hash = :hash AND authenticator_id IN (:id, '')
     RETURNING failures"""
 
+#: Whose an authenticator is, whichever service's.
+OWNER = "SELECT id, service, reference_hash, person_sealed FROM authenticator WHERE id = :id"
+#: An operator lifts a person's lock, then what counts towards it. In this order: the first waits for a check under way,
+#: and so the second sees what that counted.
+LIFT_LOCK = """DELETE FROM throttle WHERE service = :service AND reference_hash = :hash AND authenticator_id = ''
+    RETURNING locked_until"""
+LIFT_FAILURES = """DELETE FROM throttle WHERE service = :service AND reference_hash = :hash
+    RETURNING failures, forget_at"""
+
 #: Authenticators that nobody activated in time, and failures that count no more, in small bites.
 OVERDUE = """SELECT id, service FROM authenticator WHERE status = 'pending' AND created_at <= :before
     ORDER BY created_at LIMIT 100"""
 DELETE_OVERDUE = """DELETE FROM authenticator WHERE id = :id AND status = 'pending' RETURNING person_sealed"""
-FORGET_THROTTLES = """DELETE FROM throttle WHERE (service, reference_hash, authenticator_id) IN
+FORGET_THROTTLES = """DELETE FROM throttle WHERE forget_at <= :now AND (service, reference_hash, authenticator_id) IN
     (SELECT service, reference_hash, authenticator_id FROM throttle WHERE forget_at <= :now LIMIT 500)
     RETURNING failures"""

@@ -7,7 +7,7 @@ same claim what was in its way.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from channels.base import Address
@@ -51,6 +51,13 @@ class Claim(Value, frozen=True):
     visitor: bytes | None = None
     #: The trusted context whose budget of guesses is asked; ``""``: everybody else's.
     context: str = ""
+    #: Checks it takes over from pending verifications, by their ids.
+    takes: Sequence[tuple[str, int]] = ()
+
+    @property
+    def adds(self) -> int:
+        """How many more checks are held back with it: what it needs less what it takes over."""
+        return self.need - sum(checks for _, checks in self.takes)
 
     @property
     def observes(self) -> bool:
@@ -88,7 +95,8 @@ def guards(claim: Claim) -> tuple[list[Guard], Write]:
     """Return what is asked first, and last, for a claim to be written.
 
     The cooldown's row goes first: of two claims for one service and recipient the second waits for it, and then sees
-    what the first has committed. The recipient goes last: nothing is asked after it, so it is never undone.
+    what the first has committed. Checks are taken over before the recipient is asked, who counts those held back. The
+    recipient goes last: nothing is asked after it, so it is never undone.
     """
     limits, force, first = claim.limits, claim.observes, []
     if claim.cools:
@@ -96,15 +104,22 @@ def guards(claim: Claim) -> tuple[list[Guard], Write]:
     if claim.visitor is not None and claim.starts and limits.ip_per_hour:
         first.append(visitor_guard(claim.visitor, claim.at, OFF if force else limits.ip_per_hour))
     if claim.block is not None and limits.prefix_per_hour:
-        most, back = OFF if force else limits.prefix_per_hour, (sql.BLOCK_BACK, (claim.block, claim.at))
-        statement = sql.FORCE_BLOCK if force else sql.CLAIM_BLOCK
-        first.append(Guard(statement, (claim.block, claim.at, most), back))
+        first.append(block_guard(claim, claim.block))
+    first += [Guard(sql.TAKE_CHECKS, taken, (sql.RETURN_CHECKS, taken)) for taken in claim.takes]
     return first, (sql.CLAIM_RECIPIENT, _recipient(claim))
 
 
 def visitor_guard(visitor: bytes, at: float, most: int) -> Guard:
     """Return the guard that counts a request of a visitor's, of at most so many in an hour."""
     return Guard(sql.CLAIM_VISITOR, (visitor, at, most), (sql.VISITOR_BACK, (visitor, at)))
+
+
+def block_guard(claim: Claim, block: bytes) -> Guard:
+    """Return the guard that counts a send to a block of numbers."""
+    counted: Write = (sql.CLAIM_BLOCK, (block, claim.at, claim.limits.prefix_per_hour))
+    if claim.observes:
+        counted = (sql.FORCE_BLOCK, (block, claim.at))
+    return Guard(*counted, (sql.BLOCK_BACK, (block, claim.at)))
 
 
 def _cooldown(claim: Claim) -> Guard:
@@ -149,9 +164,12 @@ def sends_left(limits: LimitSettings, counted: Record | None) -> int | None:
     return max(0, min(left)) if left else None
 
 
-def code_hash(hasher: Hasher, recipient: bytes, code: str) -> bytes:
-    """Return what a recipient's code is remembered by."""
-    return hasher.hash("code", f"{recipient.hex()}/{code}")
+def code_hash(hasher: Hasher, service: str, recipient: bytes, code: str) -> bytes:
+    """Return what a service's code of a recipient is remembered by.
+
+    Each service's differ: one that brings its own codes would else be told, by a refusal, which are another's.
+    """
+    return hasher.hash("code", f"{service}/{recipient.hex()}/{code}")
 
 
 def block_hash(hasher: Hasher, address: Address) -> bytes | None:

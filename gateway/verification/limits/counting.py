@@ -14,9 +14,10 @@ from gateway.config import LimitSettings, ServiceSettings
 from gateway.config.services import LockoutSettings
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message
+from gateway.delivery.sends import IN_BLOCK
 from gateway.events.event import Event, EventName, event, recorded
 from gateway.storage.database import Database
-from gateway.storage.unit import Connection, Move, Write
+from gateway.storage.unit import Connection, Guard, Move, Write
 from gateway.verification.limits import claims, refusals, trust
 from gateway.verification.limits import statements as sql
 from gateway.verification.limits.claims import Claim
@@ -36,14 +37,16 @@ async def wrong(
 ) -> None:
     """Count a wrong code against everybody the verification's messages were made for.
 
-    ``record`` has the verification's ``purpose`` and ``context``: the budget its checks are held back in.
+    ``record`` has the verification's ``purpose``, ``context`` and ``created_at``: they tell the budget of each in which
+    its checks are held back.
     """
     await connection.fetch(
         sql.COUNT_WRONG,
         id=verification_id,
         service=service,
         purpose=record["purpose"],
-        context=record["context"] or "",
+        context=record["context"],
+        created_at=record["created_at"],
         at=now,
         after=None if lockout is None else lockout.after,
         locked=None if lockout is None else now + lockout.for_,
@@ -59,9 +62,11 @@ async def approved(connection: Connection, verification_id: str, record: Any, se
     purpose, contexts = record["purpose"], trust.contexts_of(record["client_reference"], record["client_ip"])
     values = {"service": service, "purpose": purpose, "generation": record["generation"]}
     found = await connection.fetch(sql.COUNTED, id=verification_id, **values)
-    sent = [item for item in found if item["counted"] == 1 and item["block_hash"] is not None]
+    proved = _proved(found)
+    # As with guesses: who has the code in an own mailbox has not shown that anybody reads what a rented number is sent.
+    sent = [item for item in found if item["counted"] and item["block_hash"] is not None and item["hash"] in proved]
     writes: list[Write] = [(sql.BLOCK_APPROVED, (item["block_hash"], item["created_at"])) for item in sent]
-    for address_hash in _proved(found):
+    for address_hash in proved:
         theirs = [item for item in found if item["hash"] == address_hash]
         if any(item["wrong"] for item in theirs):
             writes.append((sql.FORGIVE_RECIPIENT, (address_hash,)))
@@ -122,19 +127,17 @@ class LimitedSends:
         self._services = services
 
     async def allow(self, connection: Connection, message: Message, now: float, /) -> str | None:
-        """Count a message to an address that its verification's latest did not go to, or return what refuses it."""
+        """Count a message, or return what refuses it."""
         found = await connection.fetch(sql.CHECKS, id=message.verification_id)
         claim = await self._claim(connection, message, found[0], now)
         await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=now)
-        in_the_way = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
+        in_the_way = await _in_the_way(connection, claim, message)
         if claim.observes or not in_the_way:
             events = observed(claim, in_the_way, message.channel, message.recipient)
-            first, guard = claims.guards(claim)
+            first, guard = _guards(claim, message)
             if await connection.apply(recorded(guard, [], events, first=first)):
-                if found[0]["context"] and not claim.context:
-                    await connection.fetch(sql.DISTRUST, id=message.verification_id)
                 return None
-            in_the_way = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
+            in_the_way = await _in_the_way(connection, claim, message)
         limit = str(refusals.refusal(claim, in_the_way).extra["limit"])
         refused = event(
             EventName.LIMIT_REFUSED,
@@ -154,16 +157,16 @@ class LimitedSends:
         blocks = [item for item in found if item["block_hash"] is not None]
         # In the order in which a send claims them, so that neither waits for the other crosswise.
         writes: list[Write] = [(sql.BLOCK_BACK, (item["block_hash"], item["created_at"])) for item in blocks]
-        writes += [(sql.SEND_BACK, (item["recipient_hash"], item["created_at"])) for item in found]
+        sends = [item for item in found if item["counted"] is not None]
+        writes += [(sql.SEND_BACK, (item["recipient_hash"], item["created_at"])) for item in sends]
         if writes:
             await connection.apply(Move(None, writes))
 
     async def _claim(self, connection: Connection, message: Message, record: Any, now: float) -> Claim:
         assert message.recipient_hash is not None, "what is not counted is not asked for"
-        service, context, address_hash = message.service, record["context"] or "", message.recipient_hash
+        service, address_hash = message.service, message.recipient_hash
         addressed = await connection.fetch(sql.ADDRESSED, id=message.verification_id, hash=address_hash)
-        if not addressed:
-            context = await trust.still_trusted(connection.fetch, service, address_hash, context, now)
+        context = await trust.budget(connection.fetch, service, address_hash, record)
         return Claim(
             verification_id=message.verification_id,
             service=service,
@@ -180,6 +183,20 @@ class LimitedSends:
         # What was queued for a service may outlive it in the configuration; then the defaults hold.
         found = self._services.get(service)
         return LimitSettings() if found is None else found.for_purpose(purpose).limits
+
+
+async def _in_the_way(connection: Connection, claim: Claim, message: Message) -> list[refusals.Reason]:
+    """Return what is in the way of a message: where it counts in its block alone, of what is counted there alone."""
+    found = await refusals.look(connection.fetch, claim)
+    return [*refusals.of_block(claim, found.block)] if message.counted == IN_BLOCK else refusals.reasons(claim, found)
+
+
+def _guards(claim: Claim, message: Message) -> tuple[Sequence[Guard], Write]:
+    """Return what is asked for a message to be counted, first and last."""
+    if message.counted != IN_BLOCK or claim.block is None:
+        return claims.guards(claim)
+    block = claims.block_guard(claim, claim.block)
+    return (), (block.statement, block.row)
 
 
 class Forgetting:
@@ -202,7 +219,7 @@ class Forgetting:
 
     async def trusted(self) -> int:
         """Forget contexts that were approved 30 days ago."""
-        return await self._forget(sql.FORGET_TRUSTED)
+        return await self._forget(sql.FORGET_TRUSTED, self._clock.now() - claims.LOOK_BACK)
 
     async def blocks(self) -> int:
         """Forget blocks of numbers whose hour is over."""
@@ -212,7 +229,7 @@ class Forgetting:
         """Forget visitors whose hour is over."""
         return await self._forget(sql.FORGET_VISITORS)
 
-    async def _forget(self, statement: str) -> int:
-        now = self._clock.now()
+    async def _forget(self, statement: str, before: float | None = None) -> int:
+        now = self._clock.now() if before is None else before
         found: Sequence[Any] = await self._database.run(lambda connection: connection.fetch(statement, now=now))
         return len(found)

@@ -60,7 +60,7 @@ class History:
         self._sealer = sealer
         self._hasher = hasher
         self._kinds = kinds
-        self._places: dict[str, Place] = {}
+        self._places: dict[tuple[str, str | None], Place] = {}
         #: Verifications whose addresses nobody can open: they were erased, or their key has left the ring.
         self.unreadable = 0
 
@@ -106,11 +106,13 @@ class History:
         return [self._place(stop) for stop in stops]
 
     def _place(self, stop: Stop) -> Place:
-        known = self._places.get(stop.hash)
+        # Whoever is known by their number may be sent to in a chat, which is in no block of numbers.
+        key = stop.hash, stop.address
+        known = self._places.get(key)
         if known is None:
             if len(self._places) >= REMEMBERED:
                 self._places.clear()
-            known = self._places[stop.hash] = self._read(stop)
+            known = self._places[key] = self._read(stop)
         return known
 
     def _read(self, stop: Stop) -> Place:

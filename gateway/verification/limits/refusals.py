@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
+
 from gateway.config.services import LockoutSettings
 from gateway.errors import RateLimited, Refused
 from gateway.storage.unit import Fetch, Record
@@ -23,7 +25,6 @@ from gateway.verification.limits.windows import (
     HOUR,
     LATEST_CODES,
     MOST_WRONG,
-    OFF,
     TEN_MINUTES,
     Window,
 )
@@ -59,8 +60,10 @@ class Found(Value, frozen=True):
 
     recipient: Record | None = None
     guess: Record | None = None
-    #: Checks that are held back by verifications, and when those end at the latest.
+    #: Checks that are held back by verifications, their ids and when they end at the latest; the oldest first.
     reserved: Sequence[Record] = ()
+    #: The same, whichever service's they are; not looked for where no code was wrong.
+    pending: Sequence[Record] = ()
     block: Record | None = None
     visitor: Record | None = None
     cooldown: Record | None = None
@@ -70,9 +73,13 @@ async def look(fetch: Fetch, claim: Claim) -> Found:
     """Read what is counted against a claim, within a transaction or beside one."""
     hashed = {"service": claim.service, "hash": claim.hash}
     guesses = {**hashed, "purpose": claim.purpose, "context": claim.context}
-    reserved = await fetch(sql.RESERVED, **guesses, since=claim.since, at=claim.at)
+    lately = {"since": claim.since, "at": claim.at}
+    reserved = await fetch(sql.RESERVED, **guesses, **lately)
+    recipient = _one(await fetch(sql.RECIPIENT, hash=claim.hash))
+    wrong = recipient is not None and recipient["wrong"] and claim.brings_checks
     return Found(
-        recipient=_one(await fetch(sql.RECIPIENT, hash=claim.hash)),
+        recipient=recipient,
+        pending=await fetch(sql.RESERVED_BY_ANY, hash=claim.hash, **lately) if wrong else (),
         guess=_one(await fetch(sql.GUESS, **guesses)),
         reserved=reserved,
         block=None if claim.block is None else _one(await fetch(sql.BLOCK, hash=claim.block)),
@@ -86,9 +93,10 @@ def reasons(claim: Claim, found: Found) -> list[Reason]:
     return [
         *_of_cooldown(claim, found.cooldown),
         *_of_sends(claim, found.recipient),
+        *_of_wrong(claim, found),
         *_of_guesses(claim, found),
         *_of_lockout(claim, found),
-        *_of_block(claim, found.block),
+        *of_block(claim, found.block),
         *_of_visitor(claim, found.visitor),
     ]
 
@@ -101,12 +109,22 @@ def repeats(claim: Claim, found: Found) -> bool:
     return claim.code in [latest[f"code_{place}"] for place in range(1, LATEST_CODES + 1)]
 
 
-def checks_left(claim: Claim, found: Found) -> int:
-    """Return the wrong codes in a row that a new verification may add before its service locks the recipient out."""
+def bounded(claim: Claim, found: Found) -> Claim:
+    """Return the claim of a new verification with no more checks than are left before its service locks the recipient out.
+
+    Pending ones hold those back that they have. What they have beyond one each it takes over, the oldest's first: else a
+    person who asks once more, for the first code never came, would be locked out by nobody's wrong code.
+    """
     lockout = claim.limits.lockout
-    if lockout is None:
-        return OFF
-    return lockout.after - _streak(claim, found.guess, lockout) - _held_back(found, claim.at)
+    if lockout is None or claim.observes:
+        return claim
+    free = _left(claim, found, lockout)
+    need, takes = min(claim.need, free + _spare(found)), []
+    for row in found.reserved:
+        if (taken := min(row["checks"] - 1, need - free)) > 0:
+            takes.append((row["id"], taken))
+            free += taken
+    return replace(claim, need=need, takes=takes)
 
 
 def refusal(claim: Claim, found: Sequence[Reason]) -> Refused:
@@ -156,9 +174,18 @@ def _of_sends(claim: Claim, row: Record | None) -> Iterator[Reason]:
         window = _window(row, name)
         if most and window.at(claim.at) >= most:
             yield Reason(key, most, length, window.until - claim.at)
-    day = _window(row, "day")
-    if row is not None and claim.brings_checks and row["wrong"] >= MOST_WRONG and day.at(claim.at):
-        yield Reason(CONSECUTIVE_WRONG, 1, DAY, day.until - claim.at)
+
+
+def _of_wrong(claim: Claim, found: Found) -> Iterator[Reason]:
+    """Yield the limit of wrong codes in a row: those that were, and those that may be once all checks are used up."""
+    row, day = found.recipient, _window(found.recipient, "day")
+    if row is None or not row["wrong"] or not claim.brings_checks or not day.at(claim.at):
+        return
+    room = MOST_WRONG - row["wrong"] - claim.adds
+    if _held_back(found.pending, claim.at) > room:
+        ends = sorted(item["expires_at"] for item in found.pending if item["expires_at"] > claim.at)
+        free = next((end for end in ends if _held_back(found.pending, end) <= room), day.until)
+        yield Reason(CONSECUTIVE_WRONG, 1, DAY, min(free, day.until) - claim.at)
 
 
 def _of_guesses(claim: Claim, found: Found) -> Iterator[Reason]:
@@ -168,7 +195,7 @@ def _of_guesses(claim: Claim, found: Found) -> Iterator[Reason]:
         ("guesses_per_day", "day", claim.guesses_per_day, DAY),
     ):
         window = _window(found.guess, name)
-        if window.at(claim.at) + _held_back(found, claim.at) + claim.need > most:
+        if window.at(claim.at) + _held_back(found.reserved, claim.at) + claim.adds > most:
             yield Reason(key, most, length, _frees(claim, found, window, most, length))
 
 
@@ -176,13 +203,13 @@ def _frees(claim: Claim, found: Found, window: Window, most: int, length: float)
     """Return the seconds until enough checks are free: a window ends, or verifications that hold some back do."""
     ends = {window.until, *(row["expires_at"] for row in found.reserved)}
     for at in sorted(end for end in ends if end > claim.at):
-        if window.at(at) + _held_back(found, at) + claim.need <= most:
+        if window.at(at) + _held_back(found.reserved, at) + claim.adds <= most:
             return float(at - claim.at)
     return length
 
 
-def _held_back(found: Found, now: float) -> int:
-    return sum(row["checks"] for row in found.reserved if row["expires_at"] > now)
+def _held_back(reserved: Sequence[Record], now: float) -> int:
+    return sum(row["checks"] for row in reserved if row["expires_at"] > now)
 
 
 def _of_lockout(claim: Claim, found: Found) -> Iterator[Reason]:
@@ -192,10 +219,26 @@ def _of_lockout(claim: Claim, found: Found) -> Iterator[Reason]:
     until = 0.0 if row is None else row["locked_until"] or 0.0
     if until > claim.at:
         yield Reason(LOCKOUT, lockout.after, lockout.for_, until - claim.at)
-    # A new verification takes as few checks as are left; one that turns to somebody else has all of its own.
-    elif claim.brings_checks and checks_left(claim, found) < (1 if claim.starts else claim.need):
+    elif claim.brings_checks and _locks(claim, found, lockout):
         ends = [held["expires_at"] - claim.at for held in found.reserved if held["expires_at"] > claim.at]
         yield Reason(LOCKOUT, lockout.after, lockout.for_, min(ends, default=MOMENT))
+
+
+def _locks(claim: Claim, found: Found, lockout: LockoutSettings) -> bool:
+    """Whether a claim's checks could be more wrong codes in a row than are left."""
+    left = _left(claim, found, lockout)
+    # A new verification makes do with one and may take it over; one that turns to somebody else has all of its own.
+    return left + _spare(found) < 1 if claim.starts else left < claim.need
+
+
+def _left(claim: Claim, found: Found, lockout: LockoutSettings) -> int:
+    """Return how many wrong codes in a row neither were given nor may be by pending verifications."""
+    return lockout.after - _streak(claim, found.guess, lockout) - _held_back(found.reserved, claim.at)
+
+
+def _spare(found: Found) -> int:
+    """Return the checks that pending verifications have beyond one each."""
+    return sum(row["checks"] - 1 for row in found.reserved if row["checks"] > 1)
 
 
 def _streak(claim: Claim, row: Record | None, lockout: LockoutSettings) -> int:
@@ -212,7 +255,8 @@ def _streak(claim: Claim, row: Record | None, lockout: LockoutSettings) -> int:
     return 0 if row["locked_until"] <= claim.at else streak
 
 
-def _of_block(claim: Claim, row: Record | None) -> Iterator[Reason]:
+def of_block(claim: Claim, row: Record | None) -> Iterator[Reason]:
+    """Yield the limit of a block of numbers, where it is in the way of a claim."""
     most = claim.limits.prefix_per_hour
     if row is None or not most:
         return

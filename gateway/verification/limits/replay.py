@@ -16,7 +16,8 @@ from gateway.config import ServiceSettings
 from gateway.verification.limits.allowances import DAY, REQUESTS, SPEND, Bucket
 from gateway.verification.limits.past import Cause, Past, Send
 from gateway.verification.limits.replayed import Report
-from gateway.verification.limits.shadow import Run, Shadow
+from gateway.verification.limits.run import Run
+from gateway.verification.limits.shadow import Shadow
 from gateway.verification.request import COSTLY
 
 #: Returns what a message by a channel to a country costs.
@@ -111,9 +112,11 @@ class Replay:
         limit = self._refusal(run, send)
         if limit is None:
             run.held_up = False
-            if self._counts(run, send):
+            if run.counts(send):
                 self._shadow.claim(run, send)
-            run.latest = send.place.hash
+            elif run.counts_in_block(send):
+                self._shadow.claim_in_block(run, send)
+            run.latest = send
             self._spend(run.past.service, send)
             return
         run.absent, run.held_up = send.cause is Cause.CREATE, send.cause is Cause.RESEND
@@ -134,11 +137,9 @@ class Replay:
             found = _place_refusal(run) or self._allowance_refusal(run, send)
             if found is not None:
                 return found
-        return self._shadow.refusal(run, send) if self._counts(run, send) else None
-
-    def _counts(self, run: Run, send: Send) -> bool:
-        """Whether a send counts: a fallback to the address before it does not."""
-        return send.cause is not Cause.FALLBACK or run.latest != send.place.hash
+        if run.counts(send):
+            return self._shadow.refusal(run, send)
+        return self._shadow.block_refusal(run, send) if run.counts_in_block(send) else None
 
     def _allowance_refusal(self, run: Run, send: Send) -> str | None:
         service, now, limits = run.past.service, send.at, run.allowed

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 
-from gateway.config import LimitSettings, ServiceSettings
 from gateway.verification import cooldown
-from gateway.verification.limits.past import Cause, Past, Place, Send
+from gateway.verification.limits.past import Cause, Place, Send
 from gateway.verification.limits.refusals import CONSECUTIVE_WRONG, MOMENT
+from gateway.verification.limits.run import Guessed, Run
 from gateway.verification.limits.windows import (
     DAY,
     HOUR,
@@ -25,9 +25,6 @@ from gateway.verification.limits.windows import (
     rests,
 )
 
-#: A service, a purpose and the keyed hash of an address.
-Guessed = tuple[str, str, bytes]
-
 #: The key of a limit that refuses, and the seconds for which it does.
 _Reason = tuple[str, float]
 
@@ -40,52 +37,7 @@ _SENDS: Final = (("sends_per_10m", TEN_MINUTES), ("sends_per_hour", HOUR), ("sen
 _GUESSES: Final = (("guesses_per_hour", HOUR), ("guesses_per_day", DAY))
 _NEVER: Final = Window()
 
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A verification as it goes under the policy that is tried."""
-
-    past: Past
-    #: What holds for its purpose, and the limits of its service.
-    policy: ServiceSettings
-    allowed: LimitSettings
-    #: Wrong codes it stands.
-    max_checks: int
-    #: Whether it does not exist, for its creation was refused.
-    absent: bool = False
-    #: Whether nothing is sent until somebody asks again, for a resend was refused.
-    held_up: bool = False
-    ended: bool = False
-    checks: int = 0
-    #: Sends asked for; a fallback is not one.
-    sends: int = 0
-    #: The trusted context whose guesses it is counted with, else ``""``.
-    context: str = ""
-    #: What counts as sent.
-    claimed: list[Send] = field(default_factory=list)
-    #: Whom it was sent to, counted or not, by the hash; and the latest of them.
-    places: dict[bytes, Place] = field(default_factory=dict)
-    latest: bytes | None = None
-    #: The keys of the limits that refused some of it, with what they refused.
-    blamed: list[tuple[str, Send]] = field(default_factory=list)
-
-    @property
-    def limits(self) -> LimitSettings:
-        """The limits that hold for its purpose."""
-        return self.policy.limits
-
-    @property
-    def reserved(self) -> int:
-        """The checks it may still take."""
-        return 0 if self.ended else max(0, self.max_checks - self.checks)
-
-    def brings_checks(self, send: Send) -> bool:
-        """Whether there are more guesses at the recipient with a send."""
-        return send.cause is Cause.CREATE or send.place.hash not in self.places
-
-    def guessed(self, place: Place) -> Guessed:
-        """Return the key by which guesses at it are counted."""
-        return self.past.service, self.past.purpose, place.hash
+_K = TypeVar("_K")
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +79,8 @@ class Shadow:
         #: By what was guessed at, and the context.
         self._guesses: dict[Guessed, dict[str, _Guesses]] = {}
         self._pending: dict[Guessed, dict[str, Run]] = {}
+        #: What is pending for each recipient, whichever service's and purpose's.
+        self._alive: dict[bytes, dict[str, Run]] = {}
         self._blocks: dict[str, _Block] = {}
         self._visitors: dict[str, Window] = {}
         self._cooldowns: dict[tuple[str, bytes], tuple[float, str]] = {}
@@ -136,10 +90,21 @@ class Shadow:
         """Return the key of the limit that refuses a send, of several the longest; nothing is counted."""
         if send.cause is Cause.CREATE:
             run.context = self._context(run, send)
-        elif run.brings_checks(send) and not self._trusts(run, send, run.context):
-            run.context = ""
+        if run.brings_checks(send):
+            run.budgets[send.place.hash] = run.context if self._trusts(run, send, run.context) else ""
         found = [*self._reasons(run, send)]
         return max(found, key=itemgetter(1))[0] if found else None
+
+    def block_refusal(self, run: Run, send: Send) -> str | None:
+        """Return the key of the limit that refuses a send which counts in its block of numbers alone."""
+        return next((key for key, _ in self._of_block(run, send)), None)
+
+    def claim_in_block(self, run: Run, send: Send) -> None:
+        """Count a send in its block of numbers alone."""
+        if send.place.block is not None:
+            run.in_block.append(send)
+            run.places[send.place.hash] = send.place
+            self._claim_block(send.place.block, send.at)
 
     def claim(self, run: Run, send: Send) -> None:
         """Count a send."""
@@ -152,7 +117,11 @@ class Shadow:
         ]
         if place.block is not None:
             self._claim_block(place.block, at)
+        for other, checks in run.takes:
+            other.max_checks -= checks
+        run.takes = []
         self._pending.setdefault(run.guessed(place), {})[run.past.id] = run
+        self._alive.setdefault(place.hash, {})[run.past.id] = run
         if send.cause is Cause.CREATE and run.past.visitor is not None:
             self._visitors[run.past.visitor] = self._visitors.get(run.past.visitor, _NEVER).claimed(at, HOUR)
         if send.cause is not Cause.FALLBACK:
@@ -162,12 +131,22 @@ class Shadow:
 
     def give_back(self, run: Run, send: Send) -> None:
         """Count a send no longer, for nothing of it left."""
-        if send not in run.claimed:
+        if send in run.in_block:
+            run.in_block.remove(send)
+        elif send in run.claimed:
+            run.claimed.remove(send)
+            if run.latest is not None and run.latest.place.hash == send.place.hash:
+                # The channel that takes over to the same address counts in its place.
+                run.latest = None
+            self._give_back_to(send)
+        else:
             return
-        run.claimed.remove(send)
-        if run.latest == send.place.hash:
-            # The channel that takes over to the same address counts in its place.
-            run.latest = None
+        block = None if send.place.block is None else self._blocks.get(send.place.block)
+        if block is not None:
+            block.sends = block.sends.given_back(send.at, HOUR)
+            block.approved = min(block.approved, block.sends.count)
+
+    def _give_back_to(self, send: Send) -> None:
         person = self._people.get(send.place.hash)
         if person is not None:
             # After too many wrong codes in a row the day keeps what never left.
@@ -176,9 +155,6 @@ class Shadow:
                 window if length == kept else window.given_back(send.at, length)
                 for window, (_, length) in zip(person.windows, _SENDS, strict=True)
             ]
-        block = None if send.place.block is None else self._blocks.get(send.place.block)
-        if block is not None:
-            block.sends = block.sends.given_back(send.at, HOUR)
 
     def wrong(self, run: Run, now: float) -> None:
         """Count a wrong code against everybody it was sent to."""
@@ -187,7 +163,7 @@ class Shadow:
             person = self._people.setdefault(place.hash, _Person())
             person.wrong = person.wrong + 1 if person.wrong_until > now else 1
             person.wrong_until = now + WRONG_KEPT
-            row = self._guesses.setdefault(run.guessed(place), {}).setdefault(run.context, _Guesses())
+            row = self._guesses.setdefault(run.guessed(place), {}).setdefault(run.budgets[place.hash], _Guesses())
             row.windows = [
                 window.claimed(now, length) for window, (_, length) in zip(row.windows, _GUESSES, strict=True)
             ]
@@ -201,10 +177,8 @@ class Shadow:
         """End a verification; an approval resets what was counted against its recipients."""
         run.ended = True
         for place in run.places.values():
-            pending = self._pending.get(run.guessed(place), {})
-            pending.pop(run.past.id, None)
-            if not pending:
-                self._pending.pop(run.guessed(place), None)
+            _end_among(self._pending, run.guessed(place), run.past.id)
+            _end_among(self._alive, place.hash, run.past.id)
             if run.past.approved:
                 self._approve(run, place, now)
             key = run.past.service, place.hash
@@ -243,15 +217,20 @@ class Shadow:
             yield "cooldown", until - at
         yield from self._of_person(run, send)
         yield from self._of_guesses(run, send)
-        block = None if send.place.block is None else self._blocks.get(send.place.block)
-        if block is not None and limits.prefix_per_hour:
-            if block.rests_until > at:
-                yield "prefix_per_hour", block.rests_until - at
-            elif block.sends.at(at) - block.approved >= limits.prefix_per_hour:
-                yield "prefix_per_hour", block.sends.until - at
+        yield from self._of_wrong(run, send)
+        yield from self._of_block(run, send)
         visitor = self._visitors.get(run.past.visitor or "", _NEVER)
         if send.cause is Cause.CREATE and visitor.at(at) >= quota(limits.ip_per_hour):
             yield "ip_per_hour", visitor.until - at
+
+    def _of_block(self, run: Run, send: Send) -> Iterator[_Reason]:
+        at, most = send.at, run.limits.prefix_per_hour
+        block = None if send.place.block is None else self._blocks.get(send.place.block)
+        if block is not None and most:
+            if block.rests_until > at:
+                yield "prefix_per_hour", block.rests_until - at
+            elif block.sends.at(at) - block.approved >= most:
+                yield "prefix_per_hour", block.sends.until - at
 
     def _claim_block(self, name: str, at: float) -> None:
         block = self._blocks.setdefault(name, _Block())
@@ -267,36 +246,47 @@ class Shadow:
         for window, (key, _) in zip(person.windows, _SENDS, strict=True):
             if window.at(send.at) >= quota(getattr(run.limits, key)):
                 yield key, window.until - send.at
-        far_gone = person.wrong >= MOST_WRONG and person.wrong_until > send.at
-        if run.brings_checks(send) and far_gone and person.windows[-1].at(send.at):
-            yield CONSECUTIVE_WRONG, person.windows[-1].until - send.at
+
+    def _of_wrong(self, run: Run, send: Send) -> Iterator[_Reason]:
+        person, at = self._people.get(send.place.hash, _Person()), send.at
+        day, wrong = person.windows[-1], person.wrong if person.wrong_until > send.at else 0
+        if not wrong or not run.brings_checks(send) or not day.at(at):
+            return
+        others = [other for other in self._alive.get(send.place.hash, {}).values() if other is not run]
+        room = MOST_WRONG - wrong - _wanted(run, send)
+        held = [(other.past.expires_at, other.reserved) for other in others]
+        if _guesses_at(at, _NEVER, held) > room:
+            free = (end for end in sorted(end for end, _ in held) if _guesses_at(end, _NEVER, held) <= room)
+            yield CONSECUTIVE_WRONG, min(next(free, day.until), day.until) - at
 
     def _of_guesses(self, run: Run, send: Send) -> Iterator[_Reason]:
-        key, at = run.guessed(send.place), send.at
-        row = self._guesses.get(key, {}).get(run.context, _Guesses())
-        held = [
-            (other.past.expires_at, other.reserved)
+        key, at, context = run.guessed(send.place), send.at, run.budgets[send.place.hash]
+        row = self._guesses.get(key, {}).get(context, _Guesses())
+        others = [
+            other
             for other in self._pending.get(key, {}).values()
-            if other is not run and other.context == run.context and other.reserved
+            if other is not run and other.budgets[send.place.hash] == context and other.reserved
         ]
-        yield from _of_lockout(run, send, row, held)
-        wanted = max(0, run.max_checks if send.cause is Cause.CREATE else run.reserved)
+        yield from _of_lockout(run, send, row, others)
+        held = [(other.past.expires_at, other.reserved) for other in others]
+        wanted = _wanted(run, send)
         for window, (name, length) in zip(row.windows, _GUESSES, strict=True):
-            limit, most = _budget(run, name)
+            limit, most = _budget(run, name, context)
             if _guesses_at(at, window, held) + wanted > most:
                 ends = sorted(end for end in {window.until, *(end for end, _ in held)} if end > at)
                 free = (end for end in ends if _guesses_at(end, window, held) + wanted <= most)
                 yield limit, next(free, at + length) - at
 
     def _approve(self, run: Run, place: Place, now: float) -> None:
-        # Of a code that several had, nobody knows whose it was.
-        if {send.place.hash for send in run.claimed} <= {place.hash}:
-            self._forgive(run, place, now)
+        if not {send.place.hash for send in run.claimed} <= {place.hash}:
+            # Of a code that several had, nobody knows whose it was.
+            return
+        self._forgive(run, place, now)
         block = None if place.block is None else self._blocks.get(place.block)
         if block is not None:
             block.approved += sum(
                 send.place.block == place.block and block.sends.until - HOUR <= send.at < block.sends.until
-                for send in run.claimed
+                for send in (*run.claimed, *run.in_block)
             )
             if not rests(block.sends.count, block.approved):
                 block.rests_until = 0.0
@@ -311,24 +301,53 @@ class Shadow:
             self._trusted[run.past.service, place.hash, context] = now + TRUSTED_FOR
 
 
-def _of_lockout(run: Run, send: Send, row: _Guesses, held: Sequence[_Held]) -> Iterator[_Reason]:
-    """Yield the lock-out that refuses a send; a new verification takes no more checks than are left before one."""
+def _end_among(pending: dict[_K, dict[str, Run]], key: _K, verification_id: str) -> None:
+    runs = pending.get(key, {})
+    runs.pop(verification_id, None)
+    if not runs:
+        pending.pop(key, None)
+
+
+def _wanted(run: Run, send: Send) -> int:
+    """Return the checks that are held back with a send beyond those that are already."""
+    wanted = max(0, run.max_checks if send.cause is Cause.CREATE else run.reserved)
+    return wanted - sum(checks for _, checks in run.takes)
+
+
+def _of_lockout(run: Run, send: Send, row: _Guesses, others: Sequence[Run]) -> Iterator[_Reason]:
+    """Yield the lock-out that refuses a send; a new verification takes no more checks than are left before one.
+
+    What the pending ones have beyond one each, it takes over.
+    """
     lockout, at = run.limits.lockout, send.at
     if lockout is None:
         return
     if row.locked_until > at:
         yield "lockout", row.locked_until - at
         return
-    left = lockout.after - row.streak_at(at) - sum(checks for _, checks in held)
+    left = lockout.after - row.streak_at(at) - sum(other.reserved for other in others)
+    wanted = run.reserved
     if send.cause is Cause.CREATE:
-        run.max_checks = min(run.max_checks, left)
-    if run.brings_checks(send) and left < (1 if send.cause is Cause.CREATE else run.reserved):
-        yield "lockout", min((end - at for end, _ in held), default=MOMENT)
+        run.max_checks = min(run.max_checks, left + sum(other.reserved - 1 for other in others))
+        wanted, run.takes = 1, _taken(others, run.max_checks - left)
+        left += sum(checks for _, checks in run.takes)
+    if run.brings_checks(send) and left < wanted:
+        yield "lockout", min((other.past.expires_at - at for other in others), default=MOMENT)
 
 
-def _budget(run: Run, name: str) -> tuple[str, int]:
+def _taken(others: Sequence[Run], missing: int) -> list[tuple[Run, int]]:
+    """Return what so many checks are taken over from: the oldest first, each of which keeps one."""
+    found = []
+    for other in others:
+        if (checks := min(other.reserved - 1, missing)) > 0:
+            found.append((other, checks))
+            missing -= checks
+    return found
+
+
+def _budget(run: Run, name: str, context: str) -> tuple[str, int]:
     """Return the key and the number of a limit of guesses: a trusted context has one of its own, for the hour alone."""
-    if not run.context:
+    if not context:
         return name, quota(getattr(run.limits, name))
     return ("context_per_hour", quota(run.limits.context_per_hour)) if name == "guesses_per_hour" else (name, OFF)
 

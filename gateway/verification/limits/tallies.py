@@ -46,7 +46,7 @@ _QUEUED: Final = """WITH c(channel) AS (VALUES {channels}), s(service) AS (VALUE
         LIMIT CAST(:most AS bigint)) few) AS number
     FROM s CROSS JOIN c"""
 
-_FORGET: Final = """DELETE FROM tally WHERE (service, node, kind) IN
+_FORGET: Final = """DELETE FROM tally WHERE window_at <= :before AND (service, node, kind) IN
     (SELECT service, node, kind FROM tally WHERE window_at <= :before LIMIT CAST(:number AS bigint)) RETURNING service"""
 
 

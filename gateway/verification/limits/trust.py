@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.storage.unit import Fetch, Write
+from gateway.storage.unit import Fetch, Record, Write
 from gateway.verification.limits import statements as sql
 from gateway.verification.limits.claims import visitor_of
 from gateway.verification.limits.windows import TRUSTED_FOR
@@ -22,9 +22,14 @@ async def trusted(fetch: Fetch, service: str, address_hash: bytes, contexts: lis
     return next((context for context in contexts if context in known), "")
 
 
-async def still_trusted(fetch: Fetch, service: str, address_hash: bytes, context: str, now: float) -> str:
-    """Return a verification's ``context`` where the recipient it turns to trusts it too, else ``""``."""
-    return await trusted(fetch, service, address_hash, [context] if context else [], now)
+async def budget(fetch: Fetch, service: str, address_hash: bytes, record: Record) -> str:
+    """Return whose budget of guesses a verification asks of a recipient: its context's if they trust it, else ``""``.
+
+    ``record`` has its ``context`` and ``created_at``. They trusted it, or not, when it began: so do the statements say
+    that hold back its checks and count its wrong codes.
+    """
+    contexts = [record["context"]] if record["context"] else []
+    return await trusted(fetch, service, address_hash, contexts, record["created_at"])
 
 
 def trust(service: str, address_hash: bytes, contexts: list[str], now: float) -> list[Write]:

@@ -24,6 +24,8 @@ MOST_WRONG: Final = 100
 #: Sends to a block of numbers from which on its approvals are looked at, and the part of them below which it rests.
 BLOCK_SENDS: Final = 20
 BLOCK_PART: Final = 10
+#: Seconds after its end for which a verification still holds its checks back: nodes' clocks may differ by as much.
+APART: Final = 2.0
 #: Seconds a block of numbers rests.
 REST: Final = HOUR
 #: Latest codes of a recipient that a new one must differ from, and the seconds they are remembered for.

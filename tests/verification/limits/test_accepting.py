@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from gateway.config import LimitSettings
 from gateway.delivery.person import Reach, Verdict
 from gateway.errors import Cooldown, RateLimited, Unavailable
 from gateway.verification.limits import refusals
 from gateway.verification.limits.refusals import Found, Reason
+from gateway.verification.request import Asked
 from tests.verification.limits.test_claims import claim
 from tests.world import PHONE, Talker, World
 
@@ -117,6 +122,43 @@ async def test_a_yes_in_the_chat_wipes_wrong_codes_and_trusts_the_device(make_bo
     assert await database.fetch("SELECT hash FROM guess") == []
     trusted = await database.fetch("SELECT hash, context FROM trusted")
     assert [(bytes(row["hash"]), row["context"]) for row in trusted] == [(hashed, "reference:device-7")]
+
+
+async def test_checks_that_were_used_since_the_look_are_not_taken_over(make_world, database, clock):
+    world = make_world(lockout=(3, 600), cooldown=0)
+    first = await world.start()
+    prepared = await world.verifications.prepare("shop", Asked(to={"phone": PHONE}))
+    # As it was looked at before three checks of the first one became two.
+    late = replace(prepared.claim, need=3, takes=[(first.id, 3)])
+    draft = replace(prepared.draft, claim=late, max_checks=3)
+    accepting = world.verifications._accepting
+    stale = accepting._prepared(draft)
+    written = await accepting._written(database.claim, database.fetch, stale)
+    assert (written.view.checks_left, (await world.look(first)).checks_left) == (2, 1)
+
+
+@given(
+    after=st.integers(1, 8),
+    streak=st.integers(0, 7),
+    held=st.lists(st.integers(1, 5), max_size=5),
+    wanted=st.integers(1, 8),
+)
+def test_with_what_it_takes_over_a_verification_brings_no_more_checks_than_are_left(after, streak, held, wanted):
+    limits = LimitSettings.model_validate({"lockout": {"after": after, "for": 600}})
+    asked = replace(claim(need=wanted), limits=limits, starts=True)
+    reserved = [{"id": f"ver_{n}", "checks": checks, "expires_at": 2000.0} for n, checks in enumerate(held)]
+    row = dict.fromkeys(("hour", "hour_until", "day", "day_until"), 0) | {"streak": streak, "locked_until": None}
+    found = Found(guess=row, reserved=reserved)
+    if any(reason.limit == "lockout" for reason in refusals.reasons(asked, found)):
+        assert min(streak, after - 1) + len(held) >= after
+        return
+    claimed = refusals.bounded(asked, found)
+    taken = dict(claimed.takes)
+    kept = [row["checks"] - taken.get(row["id"], 0) for row in reserved]
+    assert 1 <= claimed.need <= wanted
+    assert min(kept, default=1) >= 1
+    assert min(streak, after - 1) + sum(kept) + claimed.need <= after
+    assert claimed.adds == claimed.need - sum(taken.values())
 
 
 def test_what_is_gone_before_it_is_looked_for_is_asked_for_again_in_a_moment():

@@ -365,6 +365,7 @@ async def test_what_the_write_refuses_costs_no_request_in_a_transaction_of_the_c
     prepared = await world.verifications.prepare("shop", Asked(to={"phone": PHONE}))
     with pytest.raises(Cooldown):
         await world.database.run(lambda connection: world.verifications.start_within(connection, prepared))
+    world.verifications.dropped(prepared)
     assert (await world.start({"phone": "+4915112345679"})).status == "pending"
 
 

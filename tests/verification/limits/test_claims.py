@@ -46,8 +46,11 @@ def test_neighbouring_numbers_are_one_block_and_other_kinds_are_in_none(hasher):
     assert "1511234" not in repr(one)
 
 
-def test_a_code_is_remembered_by_recipient(hasher):
-    assert claims.code_hash(hasher, b"a", "123456") != claims.code_hash(hasher, b"b", "123456")
+def test_a_code_is_remembered_by_service_and_recipient(hasher):
+    known = claims.code_hash(hasher, "shop", b"a", "123456")
+    assert known == claims.code_hash(hasher, "shop", b"a", "123456")
+    assert known != claims.code_hash(hasher, "shop", b"b", "123456")
+    assert known != claims.code_hash(hasher, "bank", b"a", "123456")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from channels.base import Reason
 from gateway.config import CodeSettings
 from gateway.errors import Cooldown, InvalidRequest, RateLimited, WrongCode
+from gateway.verification.limits.claims import LOOK_BACK
 from gateway.verification.limits.windows import DAY, HOUR
 from tests.rows import put, row
 from tests.world import EMAIL, PHONE, Scripted, World, refused, two_channels
@@ -151,7 +152,7 @@ async def test_twenty_wrong_codes_an_hour_with_what_pending_ones_hold_back(make_
     clock.advance(31)
     # 15 wrong and 5 held back are 20, until the fourth ends.
     found = await refusal(world)
-    assert (found.extra["limit"], found.headers["Retry-After"]) == ("guesses_per_hour", str(300 - 31))
+    assert (found.extra["limit"], found.headers["Retry-After"]) == ("guesses_per_hour", str(302 - 31))
     await world.checking.cancel("shop", fourth.id)
     assert (await sent(world)).checks_left == 5
 
@@ -369,8 +370,9 @@ async def test_three_wrong_codes_lock_for_ten_minutes_and_it_opens_by_itself(mak
     view = await sent(world)
     assert view.checks_left == 1
     clock.advance(31)
+    # What is pending keeps the one check it has.
     found = await refusal(world)
-    assert (found.extra["limit"], found.headers["Retry-After"]) == ("lockout", str(300 - 31))
+    assert (found.extra["limit"], found.headers["Retry-After"]) == ("lockout", str(302 - 31))
     await guess(world, view, 1)
     found = await refusal(world)
     assert (found.extra["limit"], found.headers["Retry-After"]) == ("lockout", "600")
@@ -391,6 +393,38 @@ async def test_a_resend_is_refused_while_locked_and_an_approval_unlocks(make_wor
     assert (caught.value.extra["limit"], caught.value.headers["Retry-After"]) == ("lockout", "598")
     await approve(world, view)
     assert (await sent(world, purpose="login")).checks_left == 2
+
+
+async def test_who_asks_once_more_takes_over_the_checks_of_a_code_that_never_came(make_world, clock):
+    world = make_world(lockout=(3, 600), code=CodeSettings(max_checks=3))
+    views = []
+    for left in (3, 2, 1):
+        views.append(await sent(world))
+        assert views[-1].checks_left == left
+        clock.advance(31)
+    assert [(await world.look(view)).checks_left for view in views] == [1, 1, 1]
+    found = await refusal(world)
+    assert (found.extra["limit"], found.headers["Retry-After"]) == ("lockout", str(302 - 93))
+    assert {(await world.look(view)).status for view in views} == {"pending"}
+    await approve(world, views[-1])
+    assert (await sent(world)).checks_left == 1
+
+
+async def test_no_more_is_taken_over_than_is_needed_and_the_oldest_gives_first(make_world, clock):
+    world = make_world(lockout=(6, 600), code=CodeSettings(max_checks=3))
+    views = []
+    for _ in range(3):
+        views.append(await sent(world))
+        clock.advance(31)
+    assert [(await world.look(view)).checks_left for view in views] == [1, 2, 3]
+
+
+async def test_a_create_that_another_limit_refuses_takes_nothing_over(make_world, clock):
+    world = make_world(lockout=(3, 600), sends_per_10m=1, code=CodeSettings(max_checks=3))
+    view = await sent(world)
+    clock.advance(31)
+    assert (await refusal(world)).extra["limit"] == "sends_per_10m"
+    assert (await world.look(view)).checks_left == 3
 
 
 async def test_the_longest_of_several_waits_is_told(make_world, clock):
@@ -581,8 +615,9 @@ async def test_what_counts_no_more_is_forgotten(make_world, database, clock):
     for model in tables:
         for n, at in enumerate((clock.now(), clock.now() + 1)):
             await put(database, model, row(model, hash=bytes([n]), forget_at=at))
-    for model in (models.Trusted, models.Visitor):
-        for n, at in enumerate((clock.now(), clock.now() + 1)):
+    # What was asked for while a context was trusted may be pending for as long as is looked back.
+    for model, over in ((models.Trusted, clock.now() - LOOK_BACK), (models.Visitor, clock.now())):
+        for n, at in enumerate((over, over + 1)):
             await put(database, model, row(model, hash=bytes([n]), until=at))
     forgetting = Forgetting(database, clock)
     duties = (forgetting.recipients, forgetting.guesses, forgetting.trusted, forgetting.blocks, forgetting.visitors)

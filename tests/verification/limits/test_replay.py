@@ -129,12 +129,14 @@ def test_what_follows_a_refused_creation_is_saved_with_it():
     assert report.refused == Counts(1, 0, 4, near(4 * COST))
 
 
-def test_a_fallback_counts_where_it_goes_to_another_address():
+def test_a_fallback_counts_where_it_goes_to_another_address_or_to_the_very_same_once_more():
     other = place(2)
     to_other = [*resent(), Send(START + 5, Cause.FALLBACK, "email", other, 1)]
     service = policy(sends_per_hour=1)
     assert refused(tried(service, past(0, sends=to_other), past(400, to=other))) == {"sends_per_hour": 1}
-    assert refused(tried(service, past(0, sends=resent(5, cause=Cause.FALLBACK)))) == {}
+    assert refused(tried(service, past(0, sends=resent(5, cause=Cause.FALLBACK)))) == {"sends_per_hour": 1}
+    never_left = [Send(START, Cause.CREATE, "sms", other, 0, START + 5), Send(START + 5, Cause.FALLBACK, "x", other, 1)]
+    assert refused(tried(service, past(0, sends=never_left))) == {}
     assert refused(tried(service, past(-100, to=other), past(0, sends=to_other))) == {"sends_per_hour": 1}
 
 
@@ -181,7 +183,24 @@ def test_a_lock_out_is_over_by_itself():
 
 def test_wrong_codes_left_before_a_lock_out_are_held_back():
     service = policy(lockout=LockoutSettings.model_validate({"after": 5, "for": 600}))
-    assert refused(tried(service, past(0, wrong=[1]), past(2), past(400, wrong=[401]))) == {"lockout": 1}
+    pasts = [past(float(at)) for at in (2, 3, 4)]
+    assert refused(tried(service, past(0, wrong=[1]), *pasts, past(400, wrong=[401]))) == {}
+    assert refused(tried(service, past(0, wrong=[1]), *pasts, past(5), past(400, wrong=[401]))) == {"lockout": 1}
+
+
+def test_a_number_that_is_sent_to_after_its_chat_counts_in_its_block_alone():
+    service = policy(prefix_per_hour=1, sends_per_10m=2)
+    number = place()
+    chat = Place(number.hash, number.masked)
+    pasts = [
+        past(at, sends=[Send(START + at, Cause.CREATE, "bot", chat, 1), Send(START + at + 8, Cause.FALLBACK, "sms", number, 1)])
+        for at in (0.0, 400.0)
+    ]  # fmt: skip
+    assert refused(tried(service, *pasts)) == {"prefix_per_hour": 1}
+    approved = [past(0.0, sends=pasts[0].sends, approved=True), pasts[1]]
+    assert refused(tried(service, *approved)) == {}
+    failed = [Send(START, Cause.CREATE, "bot", chat, 1), Send(START + 8, Cause.FALLBACK, "sms", number, 0, START + 9)]
+    assert refused(tried(service, past(0.0, sends=failed), pasts[1])) == {}
 
 
 def test_after_too_many_wrong_codes_in_a_row_there_is_one_creation_a_day():
@@ -202,6 +221,24 @@ def test_a_block_of_numbers_is_sent_so_many_that_nobody_approved():
     assert refused(tried(service, *pasts, past(100, to=place(1, block=1)))) == {"prefix_per_hour": 2}
     assert refused(tried(service, *(past(30 * at, to=place(at), approved=True) for at in range(20)))) == {}
     assert refused(tried(service, *pasts, past(3600, to=place(9)))) == {"prefix_per_hour": 2}
+
+
+def test_an_approval_of_a_code_that_another_address_had_too_counts_for_no_block():
+    pasts = []
+    for at in range(4):
+        number, mailbox = place(at), Place(bytes([90 + at]) * 32, "m•••")
+        sends = [Send(START + 30 * at, Cause.CREATE, "sms", number, 1)]
+        sends.append(Send(START + 30 * at + 5, Cause.RESEND, "email", mailbox, 1))
+        pasts.append(past(30 * at, to=number, sends=sends, places=[number, mailbox], approved=True))
+    assert refused(tried(policy(prefix_per_hour=3), *pasts)) == {"prefix_per_hour": 1}
+
+
+def test_checks_that_may_still_be_wrong_count_to_those_that_were_in_a_row():
+    guessed = [past(400.0 * at, wrong=[400.0 * at + more for more in range(1, 6)]) for at in range(MOST_WRONG // 5 - 1)]
+    end = 400.0 * len(guessed)
+    pending, ended = past(end, ended=end + 200), past(end + 201)
+    other = past(end + 199)
+    assert refused(tried(policy(), *guessed, pending, other, ended)) == {"consecutive_wrong": 1}
 
 
 def test_a_block_that_nobody_approves_rests_for_an_hour():
