@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -117,13 +118,14 @@ class Child:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds used so far, user and system, all threads."""
-        return cpu_seconds(Path(f"/proc/{self.pid}/stat").read_text())
+        """CPU seconds used so far, user and system, all threads, by it and the processes it started that still run."""
+        return sum(cpu_seconds(text) for text in texts(self.pid, "stat"))
 
     @property
     def memory(self) -> Memory:
-        """What it holds."""
-        return memory(Path(f"/proc/{self.pid}/status").read_text())
+        """What it and the processes it started hold together; what they share is counted for each."""
+        held = [memory(text) for text in texts(self.pid, "status")]
+        return Memory(sum(one.resident for one in held), sum(one.peak for one in held))
 
     def stop(self, grace: float = GRACE) -> None:
         """End it: asked first, killed after ``grace`` seconds."""
@@ -146,6 +148,17 @@ class Child:
 def program(module: str, *arguments: object) -> list[str]:
     """Return the command that runs one of our programs by this interpreter."""
     return [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+
+
+def texts(pid: int, name: str) -> Iterator[str]:
+    """Yield ``/proc/<pid>/<name>`` of a process and of all that come from it, without those that end meanwhile."""
+    home = Path("/proc", str(pid))
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        yield (home / name).read_text()
+        # By thread, as proc(5) has it: whichever of them started a process.
+        started = [child for path in home.glob("task/*/children") for child in path.read_text().split()]
+        for child in started:
+            yield from texts(int(child), name)
 
 
 def cpu_seconds(stat: str) -> float:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 
-from benchmarks.figures import quantile
-from benchmarks.rounds import Sample, rotated
+from benchmarks.figures import Target, across, again, quantile, spread
+from benchmarks.parts import EVERY, Arm, Part, Scale, Shown, Stage
+from benchmarks.plots import Axis, Line, plot
+from benchmarks.report import Picture, Row, Section, compared, floor_of
+from benchmarks.rounds import Sample, Samples, column
 from benchmarks.served import at_database
 from benchmarks.waiting import chunks
 from gateway.clock import SystemClock
@@ -34,6 +38,8 @@ SIZES, FULL_SIZES = (1_000, 10_000, 100_000), (1_000, 10_000, 100_000, 1_000_000
 #: Claims in a row before what they took is given back: the smallest table has 10 to give.
 _IN_A_ROW = 8
 _CHANNEL, _NODE = "email", "node"
+#: The dearest of a round's claims over the cheapest, by engine.
+TARGETS = {"SQLite": Target(1.3, at_least=False, aim=1.15), "PostgreSQL": Target(1.6, at_least=False, aim=1.3)}
 _GIVE_BACK = "UPDATE message SET lease = '', due_at = :now WHERE lease = :node RETURNING 1"
 
 
@@ -46,12 +52,13 @@ class Table:
     database: Database
     clock: SystemClock
     #: What the engine's own housekeeping would do by and by.
-    tidy: Callable[[], object]
+    tidy: Callable[[], Awaitable[None]]
 
 
 def names(sizes: Sequence[int]) -> dict[str, int]:
     """Return the tables' names and sizes, the yardstick first and once more at the end."""
-    return {**{f"{size:,} queued": size for size in sizes}, f"{sizes[0]:,} queued, again": sizes[0]}
+    found = {f"{size:,} queued": size for size in sizes}
+    return {**found, again(next(iter(found))): sizes[0]}
 
 
 @asynccontextmanager
@@ -74,18 +81,25 @@ async def tables(folder: Path, url: str | None, sizes: Sequence[int]) -> AsyncIt
         yield opened
 
 
-async def measure_round(opened: Mapping[str, Table], number: int, repeats: int) -> dict[str, Sample]:
-    """Claim from every table, in turns, and return the median seconds of a claim of each."""
-    taken: dict[str, list[float]] = {name: [] for name in opened}
-    for table in opened.values():
-        tidied = table.tidy()
-        if asyncio.iscoroutine(tidied):
-            await tidied
-    for repeat in range(repeats):
-        for table in rotated(list(opened.values()), number + repeat):
-            taken[table.name] += [await _claim(table) for _ in range(_IN_A_ROW)]
-            await _give_back(table)
-    return {name: {"median": quantile(seconds, 0.5)} for name, seconds in taken.items()}
+def arms(
+    runner: asyncio.Runner, engine: str, opened: Mapping[str, Table], repeats: int
+) -> Mapping[str, Callable[[], Sample]]:
+    """Return the arms of an engine's tables, by engine and table; all run on the one loop that opened them."""
+    return {f"{engine}, {name}": partial(_run, runner, table, repeats) for name, table in opened.items()}
+
+
+def _run(runner: asyncio.Runner, table: Table, repeats: int) -> Sample:
+    return runner.run(measured(table, repeats))
+
+
+async def measured(table: Table, repeats: int) -> Sample:
+    """Return the median seconds of a claim, of as many turns of eight; what they took is given back after each."""
+    await table.tidy()
+    taken: list[float] = []
+    for _ in range(repeats):
+        taken += [await _claim(table) for _ in range(_IN_A_ROW)]
+        await _give_back(table)
+    return {"median": quantile(taken, 0.5)}
 
 
 async def _claim(table: Table) -> float:
@@ -110,10 +124,16 @@ async def _nothing_follows(_connection: Connection, _verification_id: str, _now:
 # --- Filling -------------------------------------------------------------------------------------------------
 
 
-async def _sqlite(path: Path, sealer: Sealer, clock: SystemClock, size: int) -> tuple[Engine, Callable[[], object]]:
+async def _sqlite(
+    path: Path, sealer: Sealer, clock: SystemClock, size: int
+) -> tuple[Engine, Callable[[], Awaitable[None]]]:
     await Store(path=path).upgrade()
     await asyncio.to_thread(_fill_sqlite, path, sealer, clock.now(), size)
-    return SqliteEngine(path), lambda: None
+    return SqliteEngine(path), _leave
+
+
+async def _leave() -> None:
+    """SQLite tidies as it writes."""
 
 
 def _fill_sqlite(path: Path, sealer: Sealer, now: float, size: int) -> None:
@@ -128,7 +148,7 @@ def _fill_sqlite(path: Path, sealer: Sealer, now: float, size: int) -> None:
 
 async def _postgresql(
     url: str, name: str, sealer: Sealer, clock: SystemClock, size: int
-) -> tuple[Engine, Callable[[], object]]:
+) -> tuple[Engine, Callable[[], Awaitable[None]]]:
     await _execute(url, f"CREATE DATABASE {name}")
     own = at_database(url, name)
     await Store(url=own).upgrade()
@@ -149,3 +169,74 @@ async def _execute(url: str, sql: str) -> None:
         await connection.execute(sql)
     finally:
         await connection.close()
+
+
+# --- The part ------------------------------------------------------------------------------------------------
+
+
+def section(engine: str, samples: Samples, sizes: Sequence[int]) -> Section:
+    """Return what a claim costs on an engine."""
+    mine = {name.removeprefix(f"{engine}, "): taken for name, taken in samples.items() if name.startswith(engine)}
+    yardstick, *_ = distinct = list(names(sizes))[: len(sizes)]
+    rows = compared(mine, "median", yardstick, {}, scale=1000.0)
+    factors = spread(across([column(mine[name], "median") for name in distinct]))
+    floor = floor_of(mine, "median", yardstick)
+    rows.append(Row("dearest over cheapest", factors, factors, TARGETS[engine], floor=floor))
+    return Section(
+        f"Claims on {engine}",
+        f"`Queue.claim` of {CLAIM} messages, rows opened, from tables with that many messages due. The yardstick "
+        "is the smallest table.",
+        "ms",
+        rows,
+    )
+
+
+def _arms(stage: Stage) -> Mapping[str, Arm]:
+    runner = stage.stack.enter_context(asyncio.Runner())
+    found: dict[str, Arm] = {}
+    for engine, url in (("SQLite", None), ("PostgreSQL", stage.url)):
+        if engine == "SQLite" or url is not None:
+            opened = _entered(runner, stage.stack, tables(stage.folder, url, stage.scale.sizes))
+            found |= arms(runner, engine, opened, stage.scale.repeats)
+    return found
+
+
+def _entered(
+    runner: asyncio.Runner, stack: ExitStack, context: AbstractAsyncContextManager[dict[str, Table]]
+) -> Mapping[str, Table]:
+    """Enter what is asynchronous on a loop that outlives the call, and leave it there when the stack is closed."""
+    opened = runner.run(context.__aenter__())
+    stack.callback(lambda: runner.run(context.__aexit__(None, None, None)))
+    return opened
+
+
+def _sections(samples: Samples, scale: Scale) -> Sequence[Section]:
+    engines = [engine for engine in TARGETS if any(name.startswith(engine) for name in samples)]
+    first, *others = (section(engine, samples, scale.sizes) for engine in engines)
+    picture = Picture(
+        "claims-over-length.svg",
+        f"Milliseconds of a claim of {CLAIM} messages over the length of the queue, by engine",
+        drawn(samples, engines, scale.sizes),
+    )
+    # One picture of both engines, where the first is told of.
+    return [replace(first, pictures=(picture,)), *others]
+
+
+def drawn(samples: Samples, engines: Sequence[str], sizes: Sequence[int]) -> str:
+    """Return the plot of a claim's cost over the length of the queue."""
+    lines = [
+        Line(
+            engine,
+            [
+                (size, spread(column(samples[f"{engine}, {name}"], "median")).median * 1000)
+                for name, size in zip(names(sizes), sizes, strict=False)
+            ],
+            colour=colour,
+        )
+        for colour, engine in enumerate(engines)
+    ]
+    x, y = Axis("queued messages", logarithmic=True), Axis(f"a claim of {CLAIM} (ms)")
+    return plot("What a claim costs over the length of the queue", x, y, lines)
+
+
+PART = Part("claims", _arms, _sections, weight=75, shown=Shown("median", " ms", 1000.0), extents=EVERY)

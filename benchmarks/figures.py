@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,17 @@ class Spread:
     high: float
 
 
+class Verdict(StrEnum):
+    """What a figure is to its target."""
+
+    #: The aim is kept to as well.
+    AIM = "reached, and the aim"
+    REACHED = "reached"
+    #: Missed by no more than the same program differs from itself in this run.
+    NOISE = "within the noise"
+    MISSED = "**missed**"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A bound for a figure."""
@@ -24,10 +36,24 @@ class Target:
     bound: float
     #: Whether the figure must be at least the bound; else at most.
     at_least: bool
+    #: What it should be some day; ``None`` where the bound is all that is wanted.
+    aim: float | None = None
 
     def reached(self, value: float) -> bool:
         """Whether a figure keeps to the bound; the bound itself does."""
-        return value >= self.bound if self.at_least else value <= self.bound
+        return self._keeps(value, self.bound)
+
+    def verdict(self, value: float, floor: float = 0.0) -> Verdict:
+        """Return what a figure is to it where a measurement differs from its repetition by ``floor`` (0.1 is 10 %)."""
+        if self.aim is not None and self._keeps(value, self.aim):
+            return Verdict.AIM
+        if self.reached(value):
+            return Verdict.REACHED
+        kindly = value * (1 + floor) if self.at_least else value / (1 + floor)
+        return Verdict.NOISE if self.reached(kindly) else Verdict.MISSED
+
+    def _keeps(self, value: float, bound: float) -> bool:
+        return value >= bound if self.at_least else value <= bound
 
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
@@ -48,6 +74,22 @@ def ratios(values: Sequence[float], yardstick: Sequence[float]) -> list[float]:
     if 0 in yardstick:
         raise ValueError("the yardstick measured nothing")
     return [value / beside for value, beside in zip(values, yardstick, strict=True)]
+
+
+def again(name: str) -> str:
+    """Return the name of the arm that measures the yardstick ``name`` a second time."""
+    return f"{name}, again"
+
+
+def noise(values: Sequence[float]) -> float:
+    """Return by what part a program differs from itself, of the ratios of its two measurements round by round.
+
+    Half of the way from the lowest to the highest over the median, or the median's own distance from 1 where that is
+    more. With seven rounds the half range is about three standard errors of a median, so what goes beyond it is
+    hardly chance.
+    """
+    found = spread(values)
+    return max(abs(found.median - 1), (found.high - found.low) / 2 / found.median)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -9,19 +9,24 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.accepts import bare_app, held, sink
 from benchmarks.children import Child
-from benchmarks.figures import quantile
+from benchmarks.figures import Target, again, quantile, ratios, spread
 from benchmarks.load import HOST, PATH, answer_status
-from benchmarks.rounds import Sample
+from benchmarks.parts import EVERY, Arm, Part, Scale, Shown, Stage
+from benchmarks.report import Row, Section, compared, floor_of
+from benchmarks.rounds import Sample, Samples, column
 from benchmarks.served import PATIENCE, Prepared, serving
 
-YARDSTICK, AGAIN, GATEWAY = "bare uvicorn JSON app", "bare uvicorn JSON app, again", "gateway, SQLite"
+YARDSTICK, GATEWAY = "bare uvicorn JSON app", "gateway, SQLite"
+AGAIN = again(YARDSTICK)
+#: Milliseconds from the request to the row that says sent.
+SENT = Target(3.0, at_least=False, aim=2.0)
 #: Seconds between two requests: everything has come to rest.
 _PAUSE = 0.03
 #: Requests before the first that counts: connections are made, code is warm.
@@ -36,7 +41,7 @@ class Idle:
     prepared: Prepared
     count: int
 
-    def arms(self) -> Mapping[str, Callable[[], Sample]]:
+    def arms(self) -> Mapping[str, Arm]:
         """Return what is measured, by name, the yardstick first."""
         return {YARDSTICK: self._bare, GATEWAY: self._gateway, AGAIN: self._bare}
 
@@ -112,3 +117,39 @@ class Line:
         if status != b"201":
             raise ConnectionError(f"the server answered {status.decode('latin-1')}")
         return json.loads(answer.partition(b"\r\n\r\n")[2]), seconds
+
+
+def rows(samples: Samples) -> list[Row]:
+    """Return the lines of the table."""
+    found = compared(samples, "answered", YARDSTICK, {}, scale=1000.0)
+    found = [Row(f"{row.name}: answered", row.figure, row.ratio) for row in found]
+    beside, floor = column(samples[YARDSTICK], "answered"), floor_of(samples, "answered", YARDSTICK)
+    for figure, name, target in (("sent", "p50", SENT), ("slowest", "p99", None)):
+        taken = column(samples[GATEWAY], figure)
+        milliseconds, ratio = spread([value * 1000 for value in taken]), spread(ratios(taken, beside))
+        title = f"{GATEWAY}: durably sent, {name}"
+        found.append(Row(title, milliseconds, ratio, target, on_ratio=False, floor=floor))
+    return found
+
+
+def section(samples: Samples) -> Section:
+    """Return one code while nothing else happens."""
+    return Section(
+        "One code on an idle gateway",
+        "One request at a time with pauses between. *Answered* is the median time of the HTTP request. *Durably sent* is "
+        "the time from the same request until the gateway logs `message.sent`, which it does once the row is committed: "
+        "accepting, committing, rendering, an SMTP transaction and two more commits.",
+        "ms",
+        rows(samples),
+    )
+
+
+def _arms(stage: Stage) -> Mapping[str, Arm]:
+    return Idle(stage.folder, stage.sqlite, stage.scale.requests).arms()
+
+
+def _sections(samples: Samples, _scale: Scale) -> Sequence[Section]:
+    return (section(samples),)
+
+
+PART = Part("idle", _arms, _sections, weight=75, shown=Shown("answered", " ms", 1000.0), extents=EVERY)

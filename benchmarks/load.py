@@ -1,8 +1,9 @@
 """The load: keep-alive connections that POST one verification after the other, each to another person.
 
 A raw HTTP/1.1 client on uvloop, so cheap that it is never what is measured; its own CPU share is told. The program
-``python -m benchmarks.load PORT --to email|phone [--key KEY] (--seconds S [--warm-up W] | --count N)`` prints one
-line of JSON, a ``Load``. Loads go to 127.0.0.1 only and end by themselves.
+``python -m benchmarks.load PORT --to email|phone|telegram [--key KEY] (--seconds S [--warm-up W] | --count N)`` prints
+one line of JSON, a ``Load``. ``--first N`` begins with another person, ``--asked FILE`` writes down when each person
+that was answered 201 had been asked for. Loads go to 127.0.0.1 only and end by themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import json
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import cast
 
 import uvloop
@@ -30,13 +32,20 @@ CONNECTIONS = 32
 PATIENCE = 60.0
 #: Seconds before a refused request is followed by another.
 PAUSE = 0.02
+#: The kinds of addresses a load asks for.
+KINDS = ("email", "phone", "telegram")
+
+#: A request's path and its body.
+Asking = tuple[bytes, bytes]
+#: Given the body of a request that was answered as expected, the whole answer, and when it began (monotonic seconds).
+Keep = Callable[[bytes, bytes, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """What came of one load. Times in seconds."""
 
-    #: Requests answered with 201 within the measured time.
+    #: Requests answered as expected (201) within the measured time.
     created: int
     #: Other answers by status, over the whole time.
     refused: dict[str, int]
@@ -50,23 +59,36 @@ class Load:
     busy: float
 
 
-def recipients(kind: str) -> Iterator[str]:
-    """Yield addresses, each another person's: mailboxes of a reserved domain, or German mobile numbers.
+def recipients(kind: str, first: int = 0) -> Iterator[str]:
+    """Yield addresses from a person's number on, each another person's.
 
-    The numbers go round through as many blocks as there are, for a block takes 20 sends an hour.
+    They are mailboxes of a reserved domain, a service's own references, or German mobile numbers. These go round
+    through as many blocks as there are, for a block takes 20 sends an hour.
     """
-    for number in itertools.count():
+    for number in itertools.count(first):
         rest, block = divmod(number, 10_000)
-        yield f"+49151{block:04d}{rest:04d}" if kind == "phone" else f"person-{number}@example.org"
+        if kind == "phone":
+            yield f"+49151{block:04d}{rest:04d}"
+        else:
+            yield f"person-{number}@example.org" if kind == "email" else f"person-{number}"
+
+
+def starts(kind: str, first: int = 0) -> Iterator[Asking]:
+    """Yield the requests that start a verification, each for another person."""
+    path = PATH.encode()
+    for address in recipients(kind, first):
+        to = f'"{address}"' if kind in {"email", "phone"} else f'{{"{kind}":"{address}"}}'
+        yield path, f'{{"to":{to}}}'.encode()
 
 
 class Window:
-    """Which answers count, and when to stop."""
+    """Which answers count, and when to stop. ``expected`` is the status of those that do."""
 
-    def __init__(self, *, opens_at: float, closes_at: float, count: int | None) -> None:
+    def __init__(self, *, opens_at: float, closes_at: float, count: int | None, expected: bytes = b"201") -> None:
         self.opens_at = opens_at
         self.closes_at = closes_at
         self._left = count
+        self._expected = expected
         self.latencies: list[float] = []
         self.refused: Counter[str] = Counter()
 
@@ -79,8 +101,8 @@ class Window:
         return True
 
     def answered(self, status: bytes, began_at: float, now: float) -> bool:
-        """Count an answer; return whether it created something."""
-        if status != b"201":
+        """Count an answer; return whether it was the expected one."""
+        if status != self._expected:
             self.refused[status.decode("latin-1")] += 1
             if self._left is not None:
                 self._left += 1
@@ -93,14 +115,15 @@ class Window:
 class Caller(asyncio.Protocol):
     """One keep-alive connection."""
 
-    def __init__(self, window: Window, addresses: Iterator[str], key: str) -> None:
+    def __init__(self, window: Window, requests: Iterator[Asking], key: str, keep: Keep | None = None) -> None:
         self._window = window
-        self._addresses = addresses
+        self._requests = requests
+        self._keep = keep
         self._head = (
-            f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {key}\r\n"
+            f" HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {key}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         ).encode()
-        self._buffer = b""
+        self._buffer = self._body = b""
         self._began_at = 0.0
         #: Done when the connection has nothing left to do; fails where it broke.
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,8 +139,10 @@ class Caller(asyncio.Protocol):
         status = answer_status(self._buffer)
         if status is None:
             return
-        self._buffer = b""
+        answer, self._buffer = self._buffer, b""
         if self._window.answered(status, self._began_at, time.monotonic()):
+            if self._keep is not None:
+                self._keep(self._body, answer, self._began_at)
             self._next()
         else:
             asyncio.get_running_loop().call_later(PAUSE, self._next)
@@ -131,13 +156,14 @@ class Caller(asyncio.Protocol):
         now = time.monotonic()
         if self.done.done():
             return
-        if not self._window.admits(now):
+        asking = next(self._requests, None) if self._window.admits(now) else None
+        if asking is None:
             self.done.set_result(None)
             self._transport.close()
             return
-        body = b'{"to":"%b"}' % next(self._addresses).encode()
-        self._began_at = now
-        self._transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+        path, body = asking
+        self._body, self._began_at = body, now
+        self._transport.write(b"POST %b%b%d\r\n\r\n%b" % (path, self._head, len(body), body))
 
 
 def answer_status(buffer: bytes) -> bytes | None:
@@ -154,28 +180,48 @@ def answer_status(buffer: bytes) -> bytes | None:
     return head[9:12] if len(body) >= int(rest.partition(b"\r\n")[0]) else None
 
 
-async def run(port: int, *, to: str, key: str, seconds: float, warm_up: float, count: int | None) -> Load:
-    """Put the load on and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
-    loop, began_at = asyncio.get_running_loop(), time.monotonic()
-    opens_at = began_at + warm_up
+async def run(
+    port: int,
+    *,
+    to: str,
+    key: str,
+    seconds: float,
+    warm_up: float,
+    count: int | None,
+    first: int = 0,
+    keep: Keep | None = None,
+) -> Load:
+    """Start verifications and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
+    opens_at = time.monotonic() + warm_up
     window = Window(opens_at=opens_at, closes_at=opens_at + seconds, count=count)
-    addresses, used = recipients(to), _cpu()
+    return await put_on(port, window, starts(to, first), key=key, keep=keep)
+
+
+async def put_on(port: int, window: Window, requests: Iterator[Asking], *, key: str, keep: Keep | None = None) -> Load:
+    """Put a load of any requests on and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
+    loop, began_at, used = asyncio.get_running_loop(), time.monotonic(), _cpu()
     callers: list[Caller] = []
-    async with asyncio.timeout(warm_up + seconds + PATIENCE):
+    async with asyncio.timeout(window.closes_at - began_at + PATIENCE):
         for _ in range(CONNECTIONS):
-            _, caller = await loop.create_connection(lambda: Caller(window, addresses, key), HOST, port)
+            _, caller = await loop.create_connection(lambda: Caller(window, requests, key, keep), HOST, port)
             callers.append(caller)
         await asyncio.gather(*(caller.done for caller in callers))
     ended_at = time.monotonic()
     return Load(
         created=len(window.latencies),
         refused=dict(window.refused),
-        seconds=min(window.closes_at, ended_at) - opens_at,
+        seconds=min(window.closes_at, ended_at) - window.opens_at,
         began_at=began_at,
         median=quantile(window.latencies, 0.5),
         slowest=quantile(window.latencies, 0.99),
         busy=(_cpu() - used) / (ended_at - began_at),
     )
+
+
+def address_of(body: bytes) -> str:
+    """Return the address that a body of ``starts`` is for."""
+    to = json.loads(body)["to"]
+    return str(to if isinstance(to, str) else next(iter(to.values())))
 
 
 def _cpu() -> float:
@@ -186,15 +232,23 @@ def _cpu() -> float:
 def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
-    parser.add_argument("--to", choices=("email", "phone"), default="email")
+    parser.add_argument("--to", choices=KINDS, default="email")
     parser.add_argument("--key", default="")
     parser.add_argument("--seconds", type=float, default=PATIENCE)
     parser.add_argument("--warm-up", type=float, default=0.0)
     parser.add_argument("--count", type=int)
-    asked = parser.parse_args()
-    done = uvloop.run(
-        run(asked.port, to=asked.to, key=asked.key, seconds=asked.seconds, warm_up=asked.warm_up, count=asked.count)
-    )
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--asked", type=Path)
+    given = vars(parser.parse_args())
+    path: Path | None = given.pop("asked")
+    began: dict[str, float] = {}
+
+    def keep(body: bytes, _answer: bytes, began_at: float) -> None:
+        began[address_of(body)] = began_at
+
+    done = uvloop.run(run(given.pop("port"), **given, keep=None if path is None else keep))
+    if path is not None:
+        path.write_text(json.dumps(began), "utf-8")
     print(json.dumps(asdict(done)), flush=True)
 
 

@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,10 @@ CONCURRENCY = 16
 PATIENCE = 30.0
 #: Seconds a paused gateway waits: longer than a load, and less than the 30 s after which codes are refused instead.
 PAUSE = 28.0
-_READY = "otp-gateway serves on http://"
+#: What it says on standard error once it serves, before its address.
+READY = "otp-gateway serves on http://"
+#: The program that is the gateway.
+GATEWAY = (sys.executable, "-m", "gateway")
 _CONFIG = f"""\
 [server]
 host = "127.0.0.1"
@@ -58,6 +61,7 @@ concurrency = {CONCURRENCY}
 [services.default]
 channels = ["email", "sms"]
 """
+_NONE: Mapping[tuple[str, ...], str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +100,20 @@ def prepare(folder: Path, url: str | None = None) -> Prepared:
 
 
 @contextmanager
-def serving(prepared: Prepared, *, sink: int, logged: bool = True, paused: bool = False) -> Iterator[Served]:
+def serving(
+    prepared: Prepared,
+    *,
+    sink: int,
+    logged: bool = True,
+    paused: bool = False,
+    settings: Mapping[tuple[str, ...], str] = _NONE,
+    program: Sequence[str] = GATEWAY,
+) -> Iterator[Served]:
     """Run a gateway on a fresh copy whose e-mail and SMS go to the port ``sink``.
 
     Its log goes to a file, or where not ``logged`` to be read by ``child.line``. ``paused``: it accepts for ``PAUSE``
-    seconds and sends nothing, as after a provider has asked it to wait.
+    seconds and sends nothing, as after a provider has asked it to wait. ``settings`` go before those of the file, by
+    their path; ``program`` takes the gateway's place.
     """
     number = secrets.token_hex(4)
     folder = prepared.folder.with_name(f"gateway-{number}")
@@ -109,24 +122,27 @@ def serving(prepared: Prepared, *, sink: int, logged: bool = True, paused: bool 
         **prepared.environ,
         variable_name(("channels", "email", "port")): str(sink),
         variable_name(("channels", "sms", "base_url")): f"http://127.0.0.1:{sink}",
+        **{variable_name(path): value for path, value in settings.items()},
     }
     try:
         with _database(prepared, f"bench_{number}", folder) as database:
             if paused:
-                _pause(database)
+                pause(database)
             if prepared.url is not None:
                 environ[variable_name(("database", "url"))] = database
-            command = [*_GATEWAY, "serve", "--config", str(folder / "config.toml")]
+            command = [*program, "serve", "--config", str(folder / "config.toml")]
             with Child("gateway", command, folder, environ=environ, logged=logged) as child:
                 yield Served(child, _port(child), prepared.key, database)
                 # It would wait 11 s for attempts that nobody answers; what it holds is thrown away.
                 child.stop(grace=0.0)
     finally:
-        shutil.rmtree(folder)
+        # The process that writes beside a gateway that was killed ends a moment later, and SQLite removes its log then.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _pause(database: str) -> None:
-    rows = [(channel, time.time() + PAUSE) for channel in ("email", "sms")]
+def pause(database: str, seconds: float = PAUSE) -> None:
+    """Have a database's gateways send nothing for so many seconds; it is a PostgreSQL URL or a SQLite file's path."""
+    rows = [(channel, time.time() + seconds) for channel in ("email", "sms")]
     if database.startswith("postgresql:"):
         values = ", ".join(f"('{channel}', {until})" for channel, until in rows)
         asyncio.run(_run(database, f"INSERT INTO pause (channel, until) VALUES {values}"))
@@ -138,9 +154,6 @@ def _pause(database: str) -> None:
 def at_database(url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-_GATEWAY = (sys.executable, "-m", "gateway")
 
 
 @contextmanager
@@ -164,7 +177,7 @@ async def _run(url: str, sql: str) -> None:
 
 
 def _port(child: Child) -> int:
-    return int(child.error_line(_READY, PATIENCE).rpartition(":")[2])
+    return int(child.error_line(READY, PATIENCE).rpartition(":")[2])
 
 
 def _environ() -> dict[str, str]:
@@ -176,7 +189,7 @@ def _environ() -> dict[str, str]:
 
 
 def _verb(folder: Path, environ: Mapping[str, str], *arguments: str) -> str:
-    command = [*_GATEWAY, *arguments, "--config", str(folder / "config.toml")]
+    command = [*GATEWAY, *arguments, "--config", str(folder / "config.toml")]
     done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode:
         raise ChildError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr.strip()}")

@@ -83,11 +83,15 @@ class SmtpSession(asyncio.Protocol):
             self._buffer = rest
         if self._in_data:
             self._in_data = False
-            self._arrivals.add(taken + b"\r\n")
-            self._transport.write(b"250 2.0.0 Ok: queued as 4XbQ1r2TzqzB\r\n")
+            self._accept(taken + b"\r\n")
         else:
             self._command(taken[:4].upper())
         return True
+
+    def _accept(self, content: bytes) -> None:
+        """Count a whole mail and say that it is taken."""
+        self._arrivals.add(content)
+        self._transport.write(b"250 2.0.0 Ok: queued as 4XbQ1r2TzqzB\r\n")
 
     def _command(self, verb: bytes) -> None:
         match verb:
@@ -125,10 +129,11 @@ async def serve() -> None:
     async with server:
         print(server.sockets[0].getsockname()[1], flush=True)
         async for line in lines_of(sys.stdin):
-            print(json.dumps(await _answer(arrivals, line)), flush=True)
+            print(json.dumps(await answered(arrivals, line)), flush=True)
 
 
-async def _answer(arrivals: Arrivals, line: str) -> float | str:
+async def answered(arrivals: Arrivals, line: str) -> float | str:
+    """Return what a line of standard input asks for: ``wait N``, ``sample``, or ``reset``, which is the default."""
     verb, _, argument = line.partition(" ")
     match verb:
         case "wait":

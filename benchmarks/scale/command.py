@@ -100,11 +100,12 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small numbers, one round, nothing written")
     parser.add_argument("--write", action="store_true", help="write docs/scaling.md after --quick too")
     parser.add_argument("--folder", type=Path, help="where the databases are made: the disk that is measured")
-    parser.add_argument("--cache", type=Path, default=_cache(), help="where other queues are installed")
+    parser.add_argument("--cache", type=Path, default=cache(), help="where other queues are installed")
     return parser.parse_args(arguments)
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Return where other queues are installed unless another place is named."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "otp-gateway-benchmarks"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.children import Child, ChildError, Memory, cpu_seconds, memory, program
+from benchmarks.children import Child, ChildError, Memory, cpu_seconds, memory, program, texts
 
 
 def alive(pid: int) -> bool:
@@ -36,6 +36,22 @@ def test_memory_is_told_in_mebibytes():
 
 def test_our_own_process_can_be_read():
     assert memory(Path("/proc/self/status").read_text()).peak > 1
+
+
+def test_what_a_child_starts_is_counted_with_it(tmp_path):
+    # Each of the two holds 40 MiB and has used 0.1 s, which is told in hundredths.
+    busy = "import sys, time\nheld = b'x' * 40_000_000\nwhile time.process_time() < 0.1: pass\nprint(1, flush=True)\n"
+    alone = f"{busy}sys.stdin.read()"
+    both = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {alone!r}])\n{alone}"
+    with child(tmp_path, both) as parent:
+        assert [parent.line(10), parent.line(10)] == ["1", "1"]
+        assert parent.cpu >= 0.16
+        assert parent.memory.resident >= 80
+
+
+def test_a_process_that_has_ended_has_nothing_to_tell():
+    # Beyond the highest number a process can have (proc(5), pid_max).
+    assert list(texts(2**22 + 1, "stat")) == []
 
 
 def test_a_program_is_run_by_this_interpreter():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import Spread, Target, across, quantile, ratios, spread
+from benchmarks.figures import Spread, Target, Verdict, across, again, noise, quantile, ratios, spread
 
 VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=50)
 
@@ -82,3 +82,40 @@ def test_a_bound_itself_is_within(target, value, reached):
 
 def test_a_target_says_its_direction():
     assert (str(Target(0.2, at_least=True)), str(Target(150.0, at_least=False))) == ("≥ 0.2", "≤ 150")
+
+
+@pytest.mark.parametrize(
+    ("value", "floor", "verdict"),
+    [
+        (0.41, 0.0, Verdict.AIM),
+        (0.33, 0.0, Verdict.REACHED),
+        (0.32, 0.0, Verdict.MISSED),
+        (0.32, 0.05, Verdict.NOISE),
+        (0.31, 0.05, Verdict.MISSED),
+    ],
+)
+def test_a_target_is_missed_only_beyond_the_noise(value, floor, verdict):
+    assert Target(0.33, at_least=True, aim=0.40).verdict(value, floor) is verdict
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(1.9, Verdict.AIM), (3.2, Verdict.NOISE), (3.4, Verdict.MISSED)])
+def test_so_is_one_that_is_the_more_reached_the_smaller_the_figure(value, verdict):
+    assert Target(3.0, at_least=False, aim=2.0).verdict(value, 0.1) is verdict
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0, 1), st.booleans())
+def test_noise_never_turns_what_is_reached_into_a_miss(value, bound, floor, at_least):
+    target = Target(bound, at_least=at_least)
+    assert target.reached(value) is (target.verdict(value, floor) is Verdict.REACHED)
+
+
+@pytest.mark.parametrize(
+    ("repeated", "expected"),
+    [([1.0, 1.0, 1.0], 0.0), ([0.9, 1.0, 1.1], 0.1), ([1.2, 1.2, 1.2], 0.2), ([1.0, 2.0, 3.0], 1.0)],
+)
+def test_the_noise_is_half_the_range_or_the_medians_distance(repeated, expected):
+    assert round(noise(repeated), 9) == expected
+
+
+def test_the_second_measurement_has_the_first_ones_name():
+    assert again("bare") == "bare, again"

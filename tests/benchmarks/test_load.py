@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.load import Window, answer_status, recipients, run
+from benchmarks.load import KINDS as LOADED
+from benchmarks.load import Window, address_of, answer_status, put_on, recipients, run, starts
 from channels.kinds import KINDS
 
 ANSWER = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 7\r\nDate: x\r\n\r\n{"a":1}'
@@ -31,10 +32,25 @@ def test_an_answer_of_unknown_length_is_refused():
         answer_status(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 
 
-@pytest.mark.parametrize("kind", ["email", "phone"])
+@pytest.mark.parametrize("kind", LOADED)
 def test_every_recipient_is_another_person_with_a_valid_address(kind):
     taken = list(itertools.islice(recipients(kind), 500))
     assert len({KINDS[kind](address).canonical for address in taken}) == 500
+
+
+@pytest.mark.parametrize("kind", LOADED)
+def test_a_request_names_its_person_and_a_load_can_begin_with_any(kind):
+    asked = [address_of(body) for _, body in itertools.islice(starts(kind, 7), 3)]
+    assert asked == list(itertools.islice(recipients(kind), 7, 10))
+
+
+def test_an_address_of_a_kind_of_its_own_is_told_with_its_kind():
+    assert next(starts("telegram")) == (b"/v1/verifications", b'{"to":{"telegram":"person-0"}}')
+
+
+def test_another_status_may_be_the_expected_one():
+    window = Window(opens_at=0.0, closes_at=20.0, count=None, expected=b"200")
+    assert [window.answered(status, 1.0, 2.0) for status in (b"200", b"201")] == [True, False]
 
 
 def test_only_answers_within_the_window_count():
@@ -90,6 +106,31 @@ async def test_a_load_asks_until_as_many_were_created():
     bodies = {request.partition(b"\r\n\r\n")[2] for request in asked}
     assert (done.created, done.refused, len(asked), len(bodies)) == (100, {"503": 1}, 101, 101)
     assert b'{"to":"person-7@example.org"}' in bodies
+
+
+async def test_who_wants_to_is_given_each_answer_with_its_request():
+    kept: list[tuple[bytes, bytes]] = []
+    server = await asyncio.get_running_loop().create_server(lambda: Server([b"one before"]), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+
+        def keep(body: bytes, answer: bytes, _began_at: float) -> None:
+            kept.append((body, answer))
+
+        await run(port, to="email", key="k", seconds=10.0, warm_up=0.0, count=1, first=4, keep=keep)
+    assert kept == [(b'{"to":"person-4@example.org"}', ANSWER)]
+
+
+async def test_a_load_ends_with_its_requests():
+    asked = [b"one before"]
+    server = await asyncio.get_running_loop().create_server(lambda: Server(asked), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        window = Window(opens_at=0.0, closes_at=float("inf"), count=None)
+        # Its patience is for ever, so what ends it is that there is nothing left to ask.
+        done = await put_on(port, window, iter([(b"/a", b"1"), (b"/b", b"2")]), key="k")
+    lines = [request.partition(b" HTTP")[0] for request in asked[1:]]
+    assert (done.created, lines) == (2, [b"POST /a", b"POST /b"])
 
 
 class Closing(asyncio.Protocol):

@@ -13,7 +13,7 @@ from benchmarks.served import Prepared
 
 def test_the_folder_of_other_queues_is_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert command._cache() == tmp_path / "otp-gateway-benchmarks"
+    assert command.cache() == tmp_path / "otp-gateway-benchmarks"
 
 
 @pytest.mark.parametrize("scale", [command.NORMAL, command.QUICK], ids=["normal", "quick"])

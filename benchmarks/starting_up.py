@@ -1,0 +1,140 @@
+"""How long ``serve`` takes to be ready with a million messages in its database, beside an empty one."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from benchmarks.children import Child, ChildError
+from benchmarks.figures import Target, again
+from benchmarks.load import HOST
+from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, Stage
+from benchmarks.report import Row, Section, compared
+from benchmarks.rounds import Sample, Samples, tell
+from benchmarks.scale.filling import sealer_of
+from benchmarks.served import GATEWAY, PATIENCE, READY, Prepared, pause
+from benchmarks.waiting import chunks
+from gateway.clock import SystemClock
+from gateway.storage import models
+from gateway.storage.sqlite import connect
+from gateway.storage.statement import insert_into
+
+YARDSTICK = "an empty database"
+AGAIN = again(YARDSTICK)
+#: Messages that wait, each with its verification.
+COUNT: Final = 1_000_000
+#: Seconds from the start of the process until it says that it is ready.
+TARGET = Target(2.0, at_least=False)
+_CHANNEL = "email"
+#: Seconds for which nothing is sent: longer than any run, so that every start finds the same.
+_PAUSED: Final = 7200.0
+#: Seconds between two looks at whether it is ready.
+_LOOK: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class StartingUp:
+    """A prepared SQLite file, empty and filled."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    empty: Path
+    filled: Path
+    #: Messages in the filled one.
+    count: int = COUNT
+
+    def arms(self) -> Mapping[str, Arm]:
+        """Return what is measured, by name, the yardstick first."""
+        start = partial(started, self.folder, self.environ)
+        return {
+            YARDSTICK: partial(start, self.empty),
+            full(self.count): partial(start, self.filled),
+            AGAIN: partial(start, self.empty),
+        }
+
+
+def full(count: int) -> str:
+    """Return the name of the arm whose database has that many messages."""
+    return f"{count:,} messages wait"
+
+
+def started(folder: Path, environ: Mapping[str, str], prepared: Path) -> Sample:
+    """Start the gateway in the folder ``prepared`` and end it again; return the seconds until it was ready.
+
+    Raises ``ChildError``.
+    """
+    began_at = time.monotonic()
+    command = [*GATEWAY, "serve", "--config", str(prepared / "config.toml")]
+    with Child("gateway", command, folder, environ=environ, logged=True) as child:
+        port = int(child.error_line(READY, PATIENCE).rpartition(":")[2])
+        until_ready(port, PATIENCE)
+        seconds = time.monotonic() - began_at
+        # Ended as an operator would, so that the next start finds a file at rest.
+        child.stop(PATIENCE)
+    return {"ready": seconds}
+
+
+def until_ready(port: int, within: float) -> None:
+    """Wait until ``/readyz`` answers 200. Raises ``ChildError`` where it does not within the seconds."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with closing(http.client.HTTPConnection(HOST, port, timeout=within)) as connection:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(_LOOK)
+    raise ChildError(f"the gateway was not ready within {within:g} s")
+
+
+def filled(prepared: Prepared, folder: Path, count: int) -> Path:
+    """Copy a prepared SQLite file to ``folder`` and have that many messages wait in it, all due; return ``folder``."""
+    shutil.copytree(prepared.folder, folder)
+    database = folder / "bench.db"
+    with closing(connect(database)) as connection:
+        connection.execute("BEGIN")
+        for verifications, messages in chunks(sealer_of(prepared.environ), _CHANNEL, SystemClock().now(), count):
+            connection.executemany(insert_into(models.Verification).sqlite, verifications)
+            connection.executemany(insert_into(models.Message).sqlite, messages)
+        connection.execute("COMMIT")
+    pause(str(database), _PAUSED)
+    return folder
+
+
+def _arms(stage: Stage) -> Mapping[str, Arm]:
+    # Each in a folder of its own: what a start writes stays for the next one.
+    empty = filled(stage.sqlite, stage.folder / "start-empty", 0)
+    folder = filled(stage.sqlite, stage.folder / "start-filled", COUNT)
+    tell(f"filled: {full(COUNT)}")
+    stage.stack.callback(shutil.rmtree, folder)
+    return StartingUp(stage.folder, stage.sqlite.environ, empty, folder).arms()
+
+
+def sections(samples: Samples, _scale: Scale) -> Sequence[Section]:
+    """Return the seconds of each start."""
+    rows = compared(samples, "ready", YARDSTICK, {})
+    judged = [
+        Row(
+            row.name,
+            row.figure,
+            row.ratio,
+            TARGET if row.name not in {YARDSTICK, AGAIN} else None,
+            on_ratio=False,
+            floor=row.floor,
+        )
+        for row in rows
+    ]
+    text = (
+        "From the start of the process until `/readyz` answers 200, on SQLite: an empty database, and one with a million "
+        "verifications whose messages are all due. Nothing is sent meanwhile, as after a provider has asked to wait."
+    )
+    return [Section("From start to ready", text, "s", judged)]
+
+
+PART = Part("starting up", _arms, sections, weight=160, shown=Shown("ready", " s"), extents=FULL_ONLY)
