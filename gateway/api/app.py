@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -94,14 +95,17 @@ class Paths:
 
 
 def _documentation(public_url: str) -> list[Resource]:
-    described = document(public_url)
-    json, html = encode(described), page(described).encode()
+    @cache
+    def described() -> tuple[bytes, bytes]:
+        # When it is asked for: nearly no start of the gateway needs its 12 ms.
+        told = document(public_url)
+        return encode(told), page(told).encode()
 
     async def openapi(_: Request) -> Response:
-        return Answer(json)
+        return Answer(described()[0])
 
     async def docs(_: Request) -> Response:
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-        return Answer(html, media_type="text/html; charset=utf-8", headers=headers)
+        return Answer(described()[1], media_type="text/html; charset=utf-8", headers=headers)
 
     return [Resource("/openapi.json", {"GET": openapi}), Resource("/docs", {"GET": docs})]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
 from gateway.api.body import MisplacedKey, read_json, refuse_keys, values
 from gateway.api.keys import Keys, refusal
+from gateway.api.refusals import KeyRefusal, Reason
 from gateway.api.resource import PATH
 from gateway.api.scopes import needed
-from gateway.errors import BadRequest, Forbidden, Problem, TooLarge, Unauthorized, UnsupportedMediaType
+from gateway.errors import BadRequest, Forbidden, Problem, TooLarge, UnsupportedMediaType
 
 
 class Authentication:
@@ -24,19 +25,23 @@ class Authentication:
     async def __call__(self, request: Request) -> str:
         """Return the calling service's name. Raises ``Unauthorized``, ``Forbidden`` or ``MisplacedKey``."""
         if query := request.scope["query_string"]:
-            refuse_keys(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+            # Every value: a name may be given twice.
+            refuse_keys(parse_qs(query.decode("latin-1"), keep_blank_values=True))
         scope = request.scope
         # The server has put there, before this, whom trusted proxies alone may speak for.
         client = scope.get("client")
+        host = client[0] if client else None
         try:
-            key = await self._keys.authenticate(_bearer(request), client[0] if client else None)
+            key = await self._keys.authenticate(_bearer(request), host)
             # The key of a service that was taken out of the configuration opens nothing.
             if key.service not in self._services:
-                raise refusal()
-        except Unauthorized as problem:
+                raise refusal(key_id=key.id)
+        except KeyRefusal as problem:
+            self._keys.refusals.note(problem.reason, problem.key_id, host)
             raise await _misplaced(request) or problem from None
         wanted = needed(scope["method"], scope.get(PATH, ""))
         if wanted not in key.scopes:
+            self._keys.refusals.note(Reason.SCOPE, key.id, host)
             raise Forbidden(f"this key has not the scope {wanted}")
         return key.service
 

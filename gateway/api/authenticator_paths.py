@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.api import authenticator_shapes as shapes
-from gateway.api.authenticators import DEFAULT_LIMIT, MAX_LIMIT, PATH
+from gateway.api.authenticators import PATH
 from gateway.api.describing import (
     BODY,
     CALL,
@@ -21,6 +21,7 @@ from gateway.api.describing import (
     queried,
     request,
 )
+from gateway.api.intake import DEFAULT_LIMIT, MAX_LIMIT
 
 #: What the document's schemas are made of.
 SCHEMAS: Final = (

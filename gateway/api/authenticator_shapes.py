@@ -49,7 +49,17 @@ class CreateAuthenticator(Request, frozen=True):
         ]
         | None
     ) = None
-    digits: Annotated[int, Meta(ge=min(DIGITS), le=max(DIGITS), description="Of a code; 6 unless given.")] | None = None
+    digits: (
+        Annotated[
+            int,
+            Meta(
+                description="Of a code; 6 unless given.",
+                # Checked with the other fields, so that all their faults are named at once.
+                extra_json_schema={"minimum": min(DIGITS), "maximum": max(DIGITS)},
+            ),
+        ]
+        | None
+    ) = None
     period: (
         Annotated[
             int,

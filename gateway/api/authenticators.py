@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import segno
@@ -33,9 +32,6 @@ from gateway.storage.unit import Connection
 from gateway.verification.authenticators.view import ID, AuthenticatorView, Wanted
 
 PATH: Final = "/v1/authenticators"
-#: Items of a page: unless asked for, and at most.
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 100
 
 #: Pixels of a module in the images.
 _SCALE: Final = 4
@@ -84,7 +80,7 @@ class AuthenticatorRoutes:
         cursor = query.get("cursor", "")
         if "cursor" in query and not ID.fullmatch(cursor):
             raise InvalidRequest.field("?cursor", "not one that a page ended with")
-        limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
+        limit = intake.page_size(query)
         page = await self._of.enrolling.page(service, reference=query.get("reference"), cursor=cursor, limit=limit)
         return Answer(encode(AuthenticatorPage([shown(view) for view in page.items], page.next_cursor)))
 
@@ -184,9 +180,3 @@ def _id(request: Request) -> str:
     if not ID.fullmatch(authenticator_id):
         raise NotFound("no such authenticator")
     return authenticator_id
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidRequest.field("?limit", f"from 1 to {MAX_LIMIT}")
-    return int(text)

@@ -105,16 +105,26 @@ class BatchRoutes:
             # Kept as JSON of its own, so that a recipient who is erased is erased from it too.
             return b"[" + b",".join(told) + b"]"
 
-        told, replayed = await answers.once(service, source, fingerprint, create)
-        for item in prepared if replayed else ():
-            if isinstance(item, Prepared):
-                self._parts.verifications.dropped(item)
-        for outcome in () if replayed else outcomes:
+        try:
+            told, replayed = await answers.once(service, source, fingerprint, create)
+        except Exception:
+            self._dropped(prepared)
+            raise
+        if replayed:
+            self._dropped(prepared)
+        for item, outcome in () if replayed else zip(prepared, outcomes, strict=True):
             if isinstance(outcome, Problem):
+                self._dropped([item])
                 self._parts.metrics.refused(word_of(outcome))
             else:
                 self._parts.verifications.started(outcome)
         return told[1:-1], replayed
+
+    def _dropped(self, prepared: Sequence[Prepared | Problem]) -> None:
+        """Take back what was reckoned with for what is not written after all."""
+        for item in prepared:
+            if isinstance(item, Prepared):
+                self._parts.verifications.dropped(item)
 
     async def _start_within(
         self, connection: Connection, item: Prepared | Problem, outcomes: list[Prepared | Problem]

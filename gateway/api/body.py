@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -86,16 +87,21 @@ async def read_json(request: Request, *, optional: bool = False, limit: int = MA
     return value
 
 
-def refuse_keys(fields: dict[str, object]) -> None:
-    """Refuse a key that is not in the ``Authorization`` header. Raises ``MisplacedKey``."""
-    if not KEY_NAMES.isdisjoint(fields) or any(map(_holds_key, fields.values())):
+def refuse_keys(fields: Mapping[str, object]) -> None:
+    """Refuse a key that is not in the ``Authorization`` header, as a name or a value. Raises ``MisplacedKey``."""
+    if not KEY_NAMES.isdisjoint(fields) or _holds_key(fields):
         raise MisplacedKey("a key belongs in the Authorization header; one sent elsewhere may be in a log: revoke it")
 
 
 def _holds_key(value: object) -> bool:
-    """Whether there is a key in a text, or in an object's: it would be kept, or sent to somebody in a message."""
+    """Whether there is a key in a text, or in an object's or a list's: it would be kept, sent to somebody, or told back.
+
+    Objects in a list are a batch's items: each is looked at, and answered, by itself.
+    """
     if isinstance(value, dict):
-        return any(map(_holds_key, value.values()))
+        return any(map(_holds_key, (*value, *value.values())))
+    if isinstance(value, list):
+        return any(isinstance(item, str) and _holds_key(item) for item in value)
     return isinstance(value, str) and TRACE.search(value) is not None
 
 

@@ -76,6 +76,7 @@ ERASED: Final[Json] = {
     "webhooks": 9,
     "answers": 1,
     "under_way": 0,
+    "still_readable": False,
 }
 
 #: A session that may be over.

@@ -17,6 +17,10 @@ from gateway.verification.request import Asked, Mode
 
 T = TypeVar("T", bound=Request)
 
+#: Items of a page: unless asked for, and at most.
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 #: A purpose may be a template's folder.
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -34,11 +38,11 @@ _MAX_SHOWN: Final = 40
 
 
 def shaped(value: object, shape: type[T]) -> T:
-    """Return a parsed body as ``shape``. Raises ``InvalidRequest`` with every unknown name, or the first other fault."""
+    """Return a parsed body as ``shape``. Raises ``InvalidRequest`` with every unknown name, or every field's first fault."""
     try:
         return msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as error:
-        faults = list(_unknown(value, shape, "")) or [_fault(str(error), value)]
+        faults = list(_unknown(value, shape, "")) or list(_misshapen(value, shape)) or [_fault(str(error), value)]
     raise _invalid(faults)
 
 
@@ -102,6 +106,14 @@ def parameters(query: bytes, known: Collection[str] = ()) -> dict[str, str]:
     return found
 
 
+def page_size(query: Mapping[str, str]) -> int:
+    """Return how many items of a list a query's ``limit`` asks for. Raises ``InvalidRequest``."""
+    text = query.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise InvalidRequest.field("?limit", f"from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
 def _wrong(body: CreateVerification) -> Iterator[FieldError]:
     if isinstance(body.to, dict) and not all(map(_NAME.fullmatch, body.to)):
         yield FieldError("/to", "kinds are lower-case letters, digits and underscores")
@@ -143,6 +155,23 @@ def _unknown(value: object, shape: type[Request], above: str) -> Iterator[FieldE
             yield FieldError(f"{above}/{_escaped(name)}", "no such field")
         elif name in _INNER:
             yield from _unknown(inner, _INNER[name], f"/{name}")
+
+
+def _misshapen(value: object, shape: type[Request]) -> Iterator[FieldError]:
+    """Name every field that is missing, and the first fault of every other: msgspec stops at the first of all."""
+    if not isinstance(value, dict):
+        return
+    for field in msgspec.structs.fields(shape):
+        if field.name not in value:
+            if field.required:
+                yield FieldError(f"/{field.name}", "required")
+            continue
+        try:
+            msgspec.convert({field.name: value[field.name]}, shape, strict=True)
+        except msgspec.ValidationError as error:
+            # That the others are missing is of this attempt's own making.
+            if not _MISSING.fullmatch(str(error)):
+                yield _fault(str(error), value)
 
 
 def _fault(told: str, value: Any) -> FieldError:

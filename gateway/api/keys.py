@@ -20,9 +20,10 @@ from typing import Final
 
 from gateway.api import networks, scopes
 from gateway.api.networks import Network
+from gateway.api.refusals import KeyRefusal, Reason, Refusals
 from gateway.api.scopes import Scope
 from gateway.clock import Clock
-from gateway.errors import GatewayError, Unauthorized
+from gateway.errors import GatewayError
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import token_hash
@@ -84,9 +85,10 @@ _COLUMNS: Final = "id, service, name, created_at, revoked_at, scopes, expires_at
 _IS_LIVE: Final = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 _LIST = f"""SELECT {_COLUMNS} FROM service_key
     WHERE (CAST(:service AS text) = '' OR service = :service) ORDER BY service, created_at, id"""  # noqa: S608 - names of our own
-_KEPT: Final = "id, service, secret_hash, scopes, expires_at, networks"
+_KEPT: Final = "id, service, secret_hash, scopes, expires_at, networks, revoked_at"
 _LIVE = f"SELECT {_KEPT} FROM service_key WHERE {_IS_LIVE}"  # noqa: S608 - the same
-_ONE = f"SELECT {_KEPT} FROM service_key WHERE id = :id AND {_IS_LIVE}"  # noqa: S608 - the same
+#: Live or not: of one that is over the log says so.
+_ONE = f"SELECT {_KEPT} FROM service_key WHERE id = :id"  # noqa: S608 - the same
 _VIEW = f"SELECT {_COLUMNS} FROM service_key WHERE id = :id"  # noqa: S608 - the same
 _EXISTS = "SELECT 1 FROM service_key WHERE id = :id"
 #: The live keys of one name, their rows locked: of two who make a third at once, the second sees the first's.
@@ -139,9 +141,10 @@ _PLAIN: Final = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
-class LiveKey:
-    """A key that lets its service in."""
+class KnownKey:
+    """A key as those who come by it are judged; one of the live ones lets its service in."""
 
+    id: str
     service: str
     secret_hash: bytes = field(repr=False)
     #: What it may do.
@@ -150,22 +153,24 @@ class LiveKey:
     expires_at: float | None = None
     #: Where it may be used from; ``None`` is everywhere.
     networks: tuple[Network, ...] | None = None
+    #: Whether an operator ended it.
+    revoked: bool = False
 
 
 class Keys:
-    """The keys of all services, with the live ones in memory."""
+    """The keys of all services, with the live ones in memory; ``refusals`` are told of those that open nothing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, refusals: Refusals | None = None) -> None:
         self._database = database
         self._clock = clock
-        self._live: dict[str, LiveKey] = {}
+        #: What is told of refused keys.
+        self.refusals = refusals or Refusals(clock)
+        self._live: dict[str, KnownKey] = {}
         #: The monotonic second at which the latest reading began; before the first one, long ago.
         self._read_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         #: Keys used since the latest write of it.
         self._used: set[str] = set()
-        #: Until when, in monotonic seconds, nothing more is said of a key that was used where it may not be.
-        self._told: dict[str, float] = {}
 
     async def create(self, service: str, name: str = "", wanted: Wanted = _PLAIN, *, third: bool = True) -> str:
         """Make a key and return it; it cannot be shown again.
@@ -218,10 +223,10 @@ class Keys:
         self._live.pop(key_id, None)
         return True
 
-    async def authenticate(self, token: str, host: str | None = None) -> LiveKey:
+    async def authenticate(self, token: str, host: str | None = None) -> KnownKey:
         """Return the live key that a token is; ``host`` is the caller's address.
 
-        Raises ``Unauthorized``, the same for every token that opens nothing here and now.
+        Raises ``KeyRefusal``, the same to callers for every token that opens nothing here and now.
         """
         match = PATTERN.fullmatch(token)
         if match is None:
@@ -232,12 +237,13 @@ class Keys:
         await self._freshen()
         known = self._live.get(match[1]) or await self._look_up(match[1])
         if not hmac.compare_digest(token_hash(match[2]), known.secret_hash if known else _NOBODY) or known is None:
-            raise refusal()
+            raise refusal(Reason.UNKNOWN, known.id if known else None)
+        if known.revoked:
+            raise refusal(Reason.REVOKED, known.id)
         if known.expires_at is not None and known.expires_at <= self._clock.now():
-            raise refusal()
+            raise refusal(Reason.ENDED, known.id)
         if known.networks is not None and not networks.within(host, known.networks):
-            self._tell(match[1])
-            raise refusal()
+            raise refusal(Reason.NETWORK, known.id)
         self._used.add(match[1])
         return known
 
@@ -256,13 +262,6 @@ class Keys:
             self._used |= used
             raise
         return len(used)
-
-    def _tell(self, key_id: str) -> None:
-        """Say, once a minute and key, that one was used from where it may not be: its owner must know, its thief not."""
-        now = self._clock.monotonic()
-        if self._told.get(key_id, now) <= now:
-            self._told[key_id] = now + MINUTE
-            _log.warning("a key was used from a network it is not for, and refused", extra={"key": key_id})
 
     async def _freshen(self) -> None:
         """Have the keys in memory read again where they are old, and wait for it where they are too old."""
@@ -288,11 +287,14 @@ class Keys:
             # Nobody is let in by what is too old: requests then wait for a reading and fail with it.
             _log.warning("the keys could not be read again: %s", type(error).__name__)
 
-    async def _look_up(self, key_id: str) -> LiveKey | None:
-        """Look for a key made since the last reading, so that it works at once."""
-        for item in await self._database.fetch(_ONE, id=key_id, now=self._clock.now()):
-            self._live[key_id] = _known(item)
-        return self._live.get(key_id)
+    async def _look_up(self, key_id: str) -> KnownKey | None:
+        """Look for a key made since the last reading, so that it works at once, or one that is over."""
+        for item in await self._database.fetch(_ONE, id=key_id):
+            found = _known(item)
+            if not found.revoked and (found.expires_at is None or found.expires_at > self._clock.now()):
+                self._live[key_id] = found
+            return found
+        return None
 
 
 def checksum(text: str) -> str:
@@ -304,11 +306,9 @@ def checksum(text: str) -> str:
     return characters
 
 
-def refusal() -> Unauthorized:
-    """Return the one answer to every key that is not ours."""
-    return Unauthorized(
-        "send a key of your service as 'Authorization: Bearer otpg_…'", headers={"WWW-Authenticate": "Bearer"}
-    )
+def refusal(reason: Reason = Reason.UNKNOWN, key_id: str | None = None) -> KeyRefusal:
+    """Return the one answer to every key that opens nothing; ``key_id`` is that of a key there is."""
+    return KeyRefusal(reason, key_id)
 
 
 class _Made:
@@ -366,13 +366,15 @@ def _view(record: Record) -> KeyView:
     )
 
 
-def _known(record: Record) -> LiveKey:
-    return LiveKey(
+def _known(record: Record) -> KnownKey:
+    return KnownKey(
+        record["id"],
         record["service"],
         bytes(record["secret_hash"]),
         scopes.read(record["scopes"]),
         record["expires_at"],
         networks.read(record["networks"]),
+        record["revoked_at"] is not None,
     )
 
 

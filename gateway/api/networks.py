@@ -45,11 +45,9 @@ def within(host: str | None, networks: Iterable[Network]) -> bool:
 
 def _network(text: str) -> Network:
     try:
-        return ipaddress.ip_network(text.strip())
-    except ValueError:
-        pass
-    try:
-        meant = ipaddress.ip_network(text.strip(), strict=False)
+        interface = ipaddress.ip_interface(text.strip())
     except ValueError:
         raise ValueError(f"{text!r} is no network; write 192.0.2.0/24, 2001:db8::/32 or one address") from None
-    raise ValueError(f"{text!r} has bits set behind its prefix; write {meant}")
+    if interface.ip != interface.network.network_address:
+        raise ValueError(f"{text!r} has bits set behind its prefix; write {interface.network}")
+    return interface.network

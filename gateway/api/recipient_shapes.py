@@ -36,3 +36,10 @@ class ErasedShape(Struct, frozen=True):
     under_way: Annotated[
         int, Meta(description="Verifications with an attempt that had not ended after 12 s: if not 0, erase again.")
     ]
+    still_readable: Annotated[
+        bool,
+        Meta(
+            description="Whether the database's files still hold what was erased, because something (a backup) has been "
+            "reading them since before. It leaves them by itself within a minute of that reader's end."
+        ),
+    ]

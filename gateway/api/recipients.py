@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from starlette.requests import Request
@@ -16,6 +17,8 @@ from gateway.api.recipient_shapes import ErasedShape, EraseRecipient
 from gateway.api.responses import Answer, encode
 from gateway.errors import InvalidRequest
 from gateway.verification.erasing import NobodyError
+
+_log = logging.getLogger(__name__)
 
 PATH: Final = "/v1/recipients"
 
@@ -39,6 +42,11 @@ class RecipientRoutes:
         except NobodyError as error:
             raise InvalidRequest.field("/to", str(error)) from None
         gone = await erasing.erase(person, by=service)
+        if gone.still_readable:
+            _log.warning(
+                "what was erased can still be read in SQLite's files: something has been reading them for long; they are "
+                "cleared within a minute of its end"
+            )
         return Answer(encode(ErasedShape(*(getattr(gone, name) for name in ErasedShape.__struct_fields__))))
 
 

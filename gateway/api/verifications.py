@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,9 +25,6 @@ from gateway.verification.verifications import Prepared
 from gateway.verification.view import ID
 
 PATH: Final = "/v1/verifications"
-#: Items of a page: unless asked for, and at most.
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 100
 
 _STATUSES: Final = frozenset(map(str, VerificationStatus))
 
@@ -68,7 +64,11 @@ class VerificationRoutes:
             written = await self._parts.verifications.start_within(connection, prepared)
             return self._location(written.view.id), encode(telling.verification(written.view))
 
-        answer, replayed = await once.carry_out(create)
+        try:
+            answer, replayed = await once.carry_out(create)
+        except Exception:
+            self._parts.verifications.dropped(prepared)
+            raise
         if replayed:
             # The same request came twice at once: the other one's was written.
             self._parts.verifications.dropped(prepared)
@@ -93,7 +93,7 @@ class VerificationRoutes:
             raise InvalidRequest.field("?status", f"one of {', '.join(sorted(_STATUSES))}")
         if "cursor" in query and not ID.fullmatch(cursor):
             raise InvalidRequest.field("?cursor", "not one that a page ended with")
-        limit = _limit(query.get("limit", str(DEFAULT_LIMIT)))
+        limit = intake.page_size(query)
         to = self._hashes(query["to"]) if "to" in query else None
         page = await self._parts.reading.page(service, status=status, to=to, cursor=cursor, limit=limit)
         items = [telling.verification(view) for view in page.items]
@@ -155,9 +155,3 @@ def _id(request: Request) -> str:
     if not ID.fullmatch(verification_id):
         raise NotFound("no such verification")
     return verification_id
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidRequest.field("?limit", f"from 1 to {MAX_LIMIT}")
-    return int(text)

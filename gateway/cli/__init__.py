@@ -9,6 +9,7 @@ from gateway.cli.demo import demo
 from gateway.cli.dispatch import dispatch
 from gateway.cli.doctor import doctor
 from gateway.cli.erase import erase
+from gateway.cli.faults import Program
 from gateway.cli.generate import generate
 from gateway.cli.keys import app as keys
 from gateway.cli.logs import logs
@@ -22,6 +23,7 @@ from gateway.cli.webhooks import app as webhooks
 
 app = typer.Typer(
     name="otp-gateway",
+    cls=Program,
     help="A self-hosted gateway that sends one-time codes by SMS, e-mail or a Telegram bot, and checks them.",
     no_args_is_help=True,
     add_completion=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.app import open_channels
+from gateway.cli.running import told
 from gateway.config.adapters import Ready
 from gateway.config.given import nest, section
 from gateway.config.guessing import WorstCase, worst_cases
@@ -20,9 +21,6 @@ from gateway.config.overview import Row, overview
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
 from gateway.webhooks.endpoints import endpoints_of
-
-#: Exit code where the configuration cannot be used.
-FAULTY = 2
 
 
 def check_config(
@@ -35,12 +33,9 @@ def check_config(
 
     Exits with 2 and every fault on standard error where it cannot be used.
     """
-    try:
+    with told():
         settings, ready = diagnose(config)
         _check(settings)
-    except ConfigError as error:
-        _print_faults(error.faults)
-        raise typer.Exit(FAULTY) from None
     if as_json:
         typer.echo(render_json(settings, ready))
     else:
@@ -133,9 +128,3 @@ def _toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _print_faults(faults: Iterable[str]) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for fault in faults:
-        console.print(Text.assemble(("error: ", "bold red"), fault))

@@ -18,6 +18,7 @@ from rich.text import Text
 from channels.base import Channel
 from channels.findings import Verdict, ok
 from gateway.app import load_templates, open_channels
+from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
@@ -174,7 +175,7 @@ def _summary(found: Sequence[Seen]) -> Text:
     numbers = Counter(item.verdict for item in found)
     faults, warnings = numbers[Verdict.FAULT], numbers[Verdict.WARNING]
     text = Text(f"{len(found)} looked at: ")
-    text.append(f"{faults} fault{'s' * (faults != 1)}", _STYLES[Verdict.FAULT] if faults else "")
+    text.append(counted(faults, "fault"), _STYLES[Verdict.FAULT] if faults else "")
     text.append(", ")
-    text.append(f"{warnings} warning{'s' * (warnings != 1)}", _STYLES[Verdict.WARNING] if warnings else "")
+    text.append(counted(warnings, "warning"), _STYLES[Verdict.WARNING] if warnings else "")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import msgspec
 import typer
 
 from gateway.app import beside
+from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError, GatewayError
@@ -43,8 +45,8 @@ async def _erase(settings: Settings, to: str, service: str | None, *, yes: bool,
     async with beside(settings) as gateway:
         gone = await _erased(gateway.parts.erasing, to, service, yes=yes)
     _report(gone, as_json=as_json)
-    if gone.under_way:
-        raise GatewayError(f"{gone.under_way} verifications had an attempt under way; erase again in a minute")
+    if faults := list(_unfinished(gone)):
+        raise GatewayError("\n".join(faults))
 
 
 async def _erased(erasing: Erasing, to: str, service: str | None, *, yes: bool) -> Erased:
@@ -55,13 +57,28 @@ async def _erased(erasing: Erasing, to: str, service: str | None, *, yes: bool) 
     if not yes:
         number = await erasing.count(person)
         # On standard error: the answer to --json stands alone on standard output.
-        typer.confirm(f"Erase this recipient, of {number} verifications, for good?", abort=True, err=True)
+        typer.confirm(f"Erase this recipient, of {counted(number, 'verification')}, for good?", abort=True, err=True)
     return await erasing.erase(person)
 
 
+def _unfinished(gone: Erased) -> Iterator[str]:
+    """Yield what is left to be done, and by whom."""
+    if gone.under_way:
+        yield f"{counted(gone.under_way, 'verification')} had an attempt under way; erase again in a minute"
+    if gone.still_readable:
+        yield (
+            "what was erased can still be read in the database's files, for something has been reading them since before "
+            "(a backup?); once that has ended, a running gateway overwrites it within a minute, and so does the next start"
+        )
+
+
 def _report(gone: Erased, *, as_json: bool) -> None:
-    counts: dict[str, int] = msgspec.structs.asdict(gone)
+    found: dict[str, int] = msgspec.structs.asdict(gone)
     if as_json:
-        typer.echo(json.dumps(counts))
+        typer.echo(json.dumps(found))
         return
-    typer.echo("Erased: " + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items()))
+    # What can still be read is no number; it is told as a fault.
+    numbers = {name.replace("_", " "): number for name, number in found.items() if name != "still_readable"}
+    typer.echo(
+        "Erased: " + ", ".join(counted(number, name.removesuffix("s"), name) for name, number in numbers.items())
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from gateway.cli.faults import tell
 from gateway.cli.running import MISUSED
 from gateway.verification.codes import (
     ALPHABETS,
@@ -51,7 +52,7 @@ def generate(
     made_of = alphabet or _alphabet_for(wanted)
     characters = length or (_USUAL_PASSWORD if wanted else _USUAL if made_of == DIGITS else _USUAL_LETTERS)
     if fault := _fault(characters, made_of, wanted):
-        typer.echo(f"error: {fault}", err=True)
+        tell(fault)
         raise typer.Exit(MISUSED)
     made = [make(characters, made_of, wanted) for _ in range(count)]
     bits = entropy(characters, made_of, wanted)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -15,27 +14,23 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.api import networks, scopes
-from gateway.api.keys import PREFIX, KeyRefusedError, Keys, KeyView, Wanted
+from gateway.api.keys import PREFIX, Keys, KeyView, Wanted
 from gateway.api.scopes import Scope
 from gateway.app import opened_store
 from gateway.cli.age import seconds_of
+from gateway.cli.faults import tell
 from gateway.cli.rotating import rotate_secrets
+from gateway.cli.running import FAILED, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError
 from gateway.events.console import printable
-from gateway.storage.unit import StorageError
 
 T = TypeVar("T")
 
 app = typer.Typer(
     name="keys", help="Make, list, rotate and revoke the keys that services call with.", no_args_is_help=True
 )
-
-#: Exit code where there is no such key, it is refused, or the database cannot be used.
-FAILED = 1
-#: Exit code where the configuration or a name in the command cannot be used.
-FAULTY = 2
 
 _HEADERS: Final = (
     *("id", "service", "name", "scopes", "from"),
@@ -50,7 +45,7 @@ _WIDE: Final = 130
 _EVERYWHERE: Final = "everywhere"
 #: What it shows for the scopes a key has unless it was made with others: written out, they push all else off the screen.
 _ALL_BUT_ADMIN: Final = "all but admin"
-_NO_KEY: Final = "error: there is no key with that id; `otp-gateway keys list` shows them"
+_NO_KEY: Final = "there is no key with that id; `otp-gateway keys list` shows them"
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
@@ -77,7 +72,7 @@ def create(
     lifetime = None if expires is None else seconds_of(expires, "--expires")
     if lifetime == 0:
         raise typer.BadParameter("a key that has ended is of no use; 1s or more", param_hint="--expires")
-    with _told():
+    with told():
         wanted = Wanted(frozenset(scope) if scope else scopes.DEFAULT, lifetime, _networks(allow_ip or ()))
         settings = load_settings(config)
         if service not in settings.services:
@@ -95,7 +90,7 @@ def list_keys(
     as_json: JsonOption = False,
 ) -> None:
     """Show the keys by the ids they are revoked by; never the keys themselves."""
-    with _told():
+    with told():
         found = _with_keys(load_settings(config), lambda keys: keys.list(service))
     if as_json:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2, ensure_ascii=False))
@@ -115,7 +110,7 @@ def rotate(
     It has the same service, name, scopes and networks. Of one name two keys are live at most.
     """
     seconds = seconds_of(grace, "--grace")
-    with _told():
+    with told():
         key = _with_keys(load_settings(config), lambda keys: keys.rotate(_id(key_id), grace=seconds))
     if key is None:
         _no_such_key()
@@ -126,7 +121,7 @@ def rotate(
 @app.command()
 def revoke(key_id: IdArgument, config: ConfigOption = None) -> None:
     """End a key. Running nodes refuse it within 5 seconds."""
-    with _told():
+    with told():
         known = _with_keys(load_settings(config), lambda keys: keys.revoke(_id(key_id)))
     if not known:
         _no_such_key()
@@ -138,7 +133,7 @@ app.command("rotate-secrets")(rotate_secrets)
 
 def _no_such_key() -> None:
     # Without repeating it: a whole key may have been given for its id.
-    typer.echo(_NO_KEY, err=True)
+    tell(_NO_KEY)
     raise typer.Exit(FAILED)
 
 
@@ -160,20 +155,6 @@ def _with_keys(settings: Settings, ask: Callable[[Keys], Awaitable[T]]) -> T:
             return await ask(Keys(store.database, store.clock))
 
     return asyncio.run(run())
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Print what is wrong and exit, where it is the operator's to mend."""
-    try:
-        yield
-    except ConfigError as error:
-        for fault in error.faults:
-            typer.echo(f"error: {fault}", err=True)
-        raise typer.Exit(FAULTY) from None
-    except (KeyRefusedError, StorageError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(FAILED) from None
 
 
 def _shown(key: KeyView) -> dict[str, str | list[str] | None]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 
 from gateway.api import intake
 from gateway.api.shapes import CreateVerification
+from gateway.cli.numbers import counted
 from gateway.errors import ConfigError, InvalidRequest
 from gateway.value import Value
 from gateway.verification.request import Asked
@@ -108,7 +109,8 @@ class People:
 
     def _row(self, line: int, cells: Sequence[str]) -> Row | Fault:
         if len(cells) != len(self._names):
-            return Fault(line, f"{len(cells)} cells, where the first line names {len(self._names)} columns")
+            found, named = counted(len(cells), "cell"), counted(len(self._names), "column")
+            return Fault(line, f"{found}, where the first line names {named}")
         given = {name: cell for name, cell in zip(self._names, cells, strict=True) if cell}
         addresses = {name: given.pop(name) for name in list(given) if name in self._kinds}
         plain = given.pop(_TO, None)

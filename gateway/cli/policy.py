@@ -16,10 +16,12 @@ from rich.text import Text
 from gateway.app import kinds_of, open_channels, opened_store
 from gateway.cli.age import seconds_of
 from gateway.cli.money import money
+from gateway.cli.numbers import counted
 from gateway.cli.progress import shown
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
+from gateway.errors import ConfigError
 from gateway.events.console import printable
 from gateway.verification.limits.history import History
 from gateway.verification.limits.replay import Price, Replay
@@ -58,8 +60,17 @@ def replay(
     age = seconds_of(since, "--since")
     with told():
         settings = load_settings(config)
-        tried = settings if against is None else load_settings(against)
+        tried = settings if against is None else _tried_settings(against)
     run(_replay(settings, tried, age, top, as_json=as_json))
+
+
+def _tried_settings(file: Path) -> Settings:
+    """Return the settings that are tried. Raises ``ConfigError`` whose faults name the option they came by."""
+    try:
+        return load_settings(file)
+    except ConfigError as error:
+        # The reader knows of one file alone, and of one option that names it.
+        raise ConfigError([f"--against: {fault.removeprefix('--config: ')}" for fault in error.faults]) from None
 
 
 async def _replay(settings: Settings, tried: Settings, age: float, top: int, *, as_json: bool) -> None:
@@ -121,20 +132,21 @@ def _print(report: Report, unreadable: int, period: tuple[str, str], top: int) -
     log, refused = report.log, report.refused
     typer.echo(f"{period[0]} to {period[1]}")
     typer.echo(
-        f"in the log: {log.verifications} verifications, {log.approved} approved; {log.sends} sends, {money(log.cost)}"
+        f"in the log: {counted(log.verifications, 'verification')}, {log.approved} approved; "
+        f"{counted(log.sends, 'send')}, {money(log.cost)}"
     )
     for number, why in (
         (unreadable, "whose addresses cannot be opened"),
         (report.unknown, "of services without a policy"),
     ):
         if number:
-            typer.echo(f"left out: {number} verifications {why}")
+            typer.echo(f"left out: {counted(number, 'verification')} {why}")
     if not refused.requests:
         typer.echo("Nobody would have been refused.")
         return
     typer.echo(
         f"refused: {refused.requests}, of them approved {refused.approved}; "
-        f"saved: {refused.sends} sends, {money(refused.cost)}"
+        f"saved: {counted(refused.sends, 'send')}, {money(refused.cost)}"
     )
     console = Console(highlight=False, markup=False, emoji=False)
     for head, rows in (

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, Tex
 from rich.progress import Progress as Bar
 
 from gateway.app import Store, opened_store
+from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.config import (
     SealingKey,
@@ -116,7 +117,7 @@ async def _reseal(work: _Work) -> None:
     """Have the newest key seal, everything anew."""
     ring = _with_new_key_first(work)
     progress = await _sealed_anew(work, ring)
-    _say(f"{progress.sealed} values were sealed anew by {ring[0].id}.")
+    _say(f"{counted(progress.sealed, 'value was', 'values were')} sealed anew by {ring[0].id}.")
     _tell_unreadable(progress)
     if any(node.ids[0] != ring[0].id for node in work.nodes):
         _say(f"Restart the gateway, so that it seals with {ring[0].id} too; then run {_COMMAND} --finish`.")
@@ -150,7 +151,10 @@ async def _finish(work: _Work) -> None:
     _refuse_unknown(work.nodes, first.id)
     behind = [node for node in work.nodes if node.ids[0] != first.id]
     if behind:
-        raise GatewayError(f"{len(behind)} of the running nodes still seal with {behind[0].ids[0]}; restart them first")
+        still = (
+            f"{counted(len(behind), 'running node still seals', 'running nodes still seal')} with {behind[0].ids[0]}"
+        )
+        raise GatewayError(f"{still}; restart first")
     progress = await _sealed_anew(work, work.ring)
     if progress.left:
         _tell_unreadable(progress)
@@ -171,7 +175,7 @@ def _refuse_unknown(nodes: Sequence[Ring], key: str) -> None:
     without = sum(key not in node.ids for node in nodes)
     if without:
         raise GatewayError(
-            f"{without} of {len(nodes)} running nodes do not know the new key and could open nothing sealed by it: "
+            f"{without} of {counted(len(nodes), 'running node')} cannot open what the new key seals: "
             f"run {_COMMAND} --add`, restart them, then run this again"
         )
 
@@ -186,9 +190,10 @@ async def _sealed_anew(work: _Work, ring: Sequence[SealingKey]) -> Progress:
         if not progress.sealed:
             break
     progress.sealed = sealed
-    if work.settings.database.path is not None:
-        # What the old keys sealed is overwritten in the pages, and must leave the log as well.
-        await Checkpoint(work.settings.database.path).clear()
+    path = work.settings.database.path
+    # What the old keys sealed is overwritten in the pages, and must leave the log as well.
+    if path is not None and not await Checkpoint(path).clear():
+        _say("What the old keys sealed is still in the file's log, for something reads it; it leaves once that ends.")
     return progress
 
 
@@ -206,7 +211,8 @@ async def _round(resealing: Resealing, *, nodes: bool) -> Progress:
 def _tell_unreadable(progress: Progress) -> None:
     for place, number in sorted(progress.unreadable.items()):
         _say(
-            f"{number} in {place} cannot be opened with any of the keys: they were changed, or their key was lost. They stay."
+            f"{counted(number, 'value')} in {place} cannot be opened with any of the keys: changed since, or the key was "
+            "lost. What cannot be opened stays."
         )
 
 

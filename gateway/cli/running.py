@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from gateway.cli.faults import tell
 from gateway.errors import ConfigError, GatewayError
 from gateway.events import trace
 
@@ -28,20 +29,19 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tell faults as sentences, one a line, and exit with 1 or 2."""
+    """Tell faults as sentences, one a line, and exit: 2 for the configuration or the command line, 1 for anything else."""
     try:
         yield
     except ConfigError as error:
-        for fault in error.faults:
-            typer.echo(fault, err=True)
+        tell(str(error))
         raise typer.Exit(MISUSED) from None
     except GatewayError as error:
-        typer.echo(str(error), err=True)
+        tell(str(error))
         raise typer.Exit(FAILED) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except Exception as error:  # noqa: BLE001 - the interpreter would print its text, which may hold a code or a key
-        typer.echo(f"a fault of ours, please report it: {trace.told(error)}", err=True)
+        tell(f"a fault of ours, please report it: {trace.told(error)}")
         for place in trace.frames(error):
             typer.echo(f"  at {place}", err=True)
         raise typer.Exit(FAILED) from None

@@ -20,8 +20,10 @@ from gateway.api import telling
 from gateway.api.responses import encode
 from gateway.app.taking import Taking, taking
 from gateway.cli.bulk import Bulk
+from gateway.cli.faults import tell
 from gateway.cli.following import Follow
 from gateway.cli.money import money
+from gateway.cli.numbers import counted
 from gateway.cli.people import Fault, People, Row, asked_for
 from gateway.cli.progress import shown
 from gateway.cli.results import Result, Results, Status
@@ -197,9 +199,8 @@ async def _tried(people: People, takes: Taking, order: Order, path: Path, stoppi
     total = sum(1 for _ in people)
     with shown("checking", total) as bar:
         trial = await tried(people, takes.foresight, order.service, moved=bar.moved, stopped=lambda: stopping.stopped)
-    for fault in trial.faults:
-        # A column's name stands in it as whoever made the list wrote it.
-        typer.echo(f"{path}:{fault.line}: {printable(fault.text)}", err=True)
+    # A column's name stands in it as whoever made the list wrote it.
+    tell("\n".join(f"{path}:{fault.line}: {printable(fault.text)}" for fault in trial.faults))
     return trial
 
 
@@ -207,7 +208,7 @@ async def _sent(
     takes: Taking, people: People, trial: Trial, order: Order, path: Path, run_name: str, stopping: Stopping
 ) -> None:
     if trial.faults and not order.skip_faulty:
-        faults = f"{len(trial.faults)} of {trial.rows} lines cannot be used, and nothing was sent"
+        faults = f"{len(trial.faults)} of {counted(trial.rows, 'line')} cannot be used, and nothing was sent"
         raise ConfigError([f"{faults}; mend them, or leave them out with --skip-faulty"])
     faulty = {fault.line: fault for fault in trial.faults}
     with Results(path, run_name) as results:
@@ -245,7 +246,7 @@ def _print_sent(became: Counter[str], rows: int, order: Order, path: Path, *, st
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
     words = ", ".join(f"{number} {status}" for status, number in numbers.items() if number)
-    typer.echo(f"{rows} rows: {words or 'none'}; results in {path}")
+    typer.echo(f"{counted(rows, 'row')}: {words or 'none'}; results in {path}")
     if stopped:
         typer.echo("stopped; the same command goes on from there", err=True)
 
@@ -256,11 +257,13 @@ def _print_trial(trial: Trial, order: Order) -> None:
         return
     _print_table(trial.table())
     usable = trial.rows - len(trial.faults)
-    typer.echo(f"{trial.rows} rows, {usable} can be used; price {money(trial.price)}; nothing was sent")
+    typer.echo(f"{counted(trial.rows, 'row')}, {usable} can be used; price {money(trial.price)}; nothing was sent")
     if trial.repeated:
-        typer.echo(f"{trial.repeated} name somebody who was named before: the cooldown defers them")
+        typer.echo(
+            f"{counted(trial.repeated, 'row names', 'rows name')} somebody who was named before: the cooldown defers them"
+        )
     if trial.waiting:
-        typer.echo(f"{trial.waiting} wait until the person has opened the bot")
+        typer.echo(f"{counted(trial.waiting, 'row waits', 'rows wait')} until the person has opened the bot")
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from channels.base import Channel, UnknownAdapterError, load
+from gateway.cli.numbers import counted
+from gateway.cli.running import told
 from gateway.config import ServiceSettings, Settings, load_settings, shipped
 from gateway.delivery.writing.linting import LONGEST_BRAND, LONGEST_CODE, Finding, Severity, lint
 from gateway.delivery.writing.locales import PLAIN, written
@@ -27,7 +27,7 @@ from gateway.delivery.writing.templating import (
     Templates,
     code_values,
 )
-from gateway.errors import ConfigError, TemplateError
+from gateway.errors import ConfigError
 from gateway.verification.codes import DIGITS, example
 
 app = typer.Typer(name="templates", help="List, preview and lint the texts of messages.", no_args_is_help=True)
@@ -58,7 +58,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a prog
 @app.command("list")
 def list_templates(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """Show every template: its channel, parts, locales and the folder it comes from."""
-    with _told():
+    with told():
         rows = _listed(load_settings(config))
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -80,7 +80,7 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """Render a template with sample values and print its parts."""
-    with _told():
+    with told():
         settings = load_settings(config)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)
@@ -115,7 +115,7 @@ def lint_templates(
     as_json: JsonOption = False,
 ) -> None:
     """Look for faults in all templates, shipped and own; exit with 1 if there are any."""
-    with _told():
+    with told():
         settings = load_settings(config)
         findings, count = _linted(settings, brand)
     if as_json:
@@ -124,21 +124,9 @@ def lint_templates(
         rows = [[item.file, str(item.line or ""), item.severity.value, item.text] for item in findings]
         _print_table(("file", "line", "severity", "text"), rows, [_STYLES[item.severity] for item in findings])
     else:
-        typer.echo(f"no faults in {count} templates")
+        typer.echo(f"no faults in {counted(count, 'template')}")
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell the operator what is wrong, on standard error: 2 for the configuration, 1 for a template."""
-    try:
-        yield
-    except (ConfigError, TemplateError) as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        for line in str(error).splitlines():
-            console.print(Text.assemble(("error: ", "bold red"), line))
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
 
 
 def _listed(settings: Settings) -> list[dict[str, str | list[str]]]:

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from gateway.app import Store, opened_store
 from gateway.cli.age import seconds_of
+from gateway.cli.faults import tell
+from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
@@ -183,11 +185,11 @@ def _report(count: int, busy: int, unknown: Sequence[str], *, as_json: bool) -> 
     if as_json:
         typer.echo(json.dumps({"replayed": count, "under_way": busy, "unknown": unknown}))
     else:
-        typer.echo(f"{count} {'webhook is' if count == 1 else 'webhooks are'} sent again.")
+        typer.echo(f"{counted(count, 'webhook is', 'webhooks are')} sent again.")
         if busy:
-            typer.echo(f"{busy} being tried at this moment, and left alone.", err=True)
+            typer.echo(f"{counted(busy, 'is', 'are')} being tried at this moment, and left alone.", err=True)
         for webhook_id in unknown:
-            typer.echo(f"error: there is no webhook {printable(webhook_id)}", err=True)
+            tell(f"there is no webhook {printable(webhook_id)}")
     if unknown:
         raise typer.Exit(FAILED)
 

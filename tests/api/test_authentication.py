@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import httpx
 import pytest
 from hypothesis import given
@@ -11,7 +14,12 @@ from starlette.requests import Request
 from gateway.api.authentication import _bearer
 from gateway.api.keys import Keys, Wanted, checksum
 from gateway.api.networks import parsed
+from gateway.api.refusals import Refusals
+from gateway.api.scopes import Scope
 from gateway.errors import Unauthorized
+from gateway.events.log import configure
+from gateway.events.metrics import Metrics
+from tests.events.scraping import moved
 
 URL = "/v1/verifications"
 BODY = {"to": "+4915112345678"}
@@ -106,6 +114,38 @@ async def test_no_key_reaches_a_log(client, stranger, world, caplog):
     await stranger.post(URL, json={"key": world.key})
     await stranger.get(URL, headers={"Authorization": f"Bearer {world.key}x"})
     assert "otpg_" not in logged()
+
+
+async def test_every_refused_key_is_counted_and_logged_by_why_whose_and_from_where(rebuilt, database, clock):
+    metrics, log = Metrics(), io.StringIO()
+    keys = Keys(database, clock, Refusals(clock, metrics.key_refused))
+    world = await rebuilt(keys=keys)
+    bound = Wanted(networks=parsed(["192.0.2.0/24"]))
+    elsewhere, revoked, gone = [await keys.create(*given) for given in (("shop", "", bound), ("shop",), ("gone",))]
+    ended, reads = [
+        await keys.create("shop", "", wanted) for wanted in (Wanted(lifetime=1.0), Wanted(frozenset({Scope.READ})))
+    ]
+    await keys.revoke(revoked[5:13])
+    clock.advance(1)
+    tokens = (f"{reads}x", forged(), gone, elsewhere, revoked, ended, reads)
+    with configure("json", "debug", log) as lines:
+        for token in tokens:
+            async with world.client(token) as client:
+                assert (await client.post(URL, json=BODY)).status_code == (403 if token == reads else 401)
+        assert lines.close()
+    unknown, *others = (json.loads(line) for line in log.getvalue().splitlines() if "a key was refused" in line)
+    assert (unknown["reason"], unknown["network"], "key" in unknown) == ("unknown", "127.0.0.0/24", False)
+    assert [(line["reason"], line["key"], line["level"]) for line in others] == [
+        (reason, key[5:13], "warning")
+        for reason, key in zip(
+            ("unknown", "network", "revoked", "ended", "scope"), (gone, elsewhere, revoked, ended, reads), strict=True
+        )
+    ]
+    assert not [secret for token in tokens for secret in (token, token[14:57]) if secret in log.getvalue()]
+    assert moved(metrics) == {
+        "keys_refused_total{unknown}": 3,
+        **{f"keys_refused_total{{{reason}}}": 1 for reason in ("network", "revoked", "ended", "scope")},
+    }
 
 
 async def test_keys_and_callers_share_no_instance(world, database, clock):

@@ -205,7 +205,20 @@ async def test_foreign_unknown_and_malformed_ids_look_the_same(client, shop, clo
 @pytest.mark.parametrize(
     ("body", "pointers"),
     [
-        ({}, ["/type"]),
+        ({}, ["/type", "/reference", "/account"]),
+        ({"account": 1, "digits": "6", "type": None}, ["/type", "/reference", "/account", "/digits"]),
+        (
+            {
+                "type": "push",
+                "reference": "",
+                "account": "",
+                "issuer": ":",
+                "algorithm": "MD5",
+                "digits": 5,
+                "period": 1,
+            },
+            ["/type", "/reference", "/account", "/issuer", "/algorithm", "/digits", "/period"],
+        ),
         ({**BODY, "type": "push"}, ["/type"]),
         ({**BODY, "reference": ""}, ["/reference"]),
         ({**BODY, "account": "a:b", "period": 31}, ["/account", "/period"]),

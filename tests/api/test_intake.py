@@ -60,6 +60,16 @@ def tried(call: Callable[[], T]) -> tuple[T | None, Sequence[FieldError]]:
         return None, refused.errors
 
 
+def test_every_field_that_is_missing_or_wrong_is_named_at_once():
+    _, faults = tried(lambda: shaped({"ttl": "x", "code": {"length": 0}, "params": {"a": 1}}, CreateVerification))
+    assert [(fault.pointer, fault.detail) for fault in faults] == [
+        ("/to", "required"),
+        ("/params/a", "expected str, got int"),
+        ("/code/length", "expected int >= 1"),
+        ("/ttl", "expected int | null, got str"),
+    ]
+
+
 @settings(max_examples=80)
 @given(st.sampled_from(SHAPES), JSON | BODIES)
 @example(CreateVerification, {"to": {"a/b~c": 1}})

@@ -19,6 +19,7 @@ from gateway.api.keys import (
     refusal,
 )
 from gateway.api.networks import parsed
+from gateway.api.refusals import KeyRefusal
 from gateway.api.scopes import DEFAULT, Scope
 from gateway.errors import Unauthorized
 from gateway.storage.database import Database
@@ -197,19 +198,41 @@ async def test_a_key_that_ends_is_not_let_in_by_what_is_in_memory(keys, clock):
         await keys.authenticate(key)
 
 
-async def test_a_key_from_elsewhere_is_refused_like_one_that_is_unknown_and_its_owner_is_told(keys, caplog, clock):
+async def refused(keys: Keys, token: str, host: str | None = None) -> tuple[str, str | None]:
+    """Return why a token is refused, and whose id is told; the caller is told the same in any case."""
+    with pytest.raises(KeyRefusal) as told:
+        await keys.authenticate(token, host)
+    same = refusal()
+    assert (told.value.detail, told.value.headers, told.value.extra) == (same.detail, same.headers, {})
+    return told.value.reason.value, told.value.key_id
+
+
+@pytest.mark.parametrize("host", ["198.51.100.9", None, "nonsense"])
+async def test_a_key_from_elsewhere_is_refused_like_one_that_is_unknown(keys, host):
     key = await keys.create("shop", wanted=Wanted(networks=parsed(["192.0.2.0/24"])))
     assert (await keys.authenticate(key, "192.0.2.9")).service == "shop"
-    for host in ("198.51.100.9", None, "nonsense"):
-        with pytest.raises(Unauthorized) as told:
-            await keys.authenticate(key, host)
-        assert told.value.detail == refusal().detail
-    # Once a minute and key, by its id.
-    assert [(record.key, key in record.getMessage()) for record in caplog.records] == [(key[5:13], False)]
+    assert await refused(keys, key, host) == ("network", key[5:13])
+
+
+async def test_of_a_key_that_is_over_it_is_known_why_here_and_elsewhere(keys, database, clock):
+    revoked, ended = await keys.create("shop"), await keys.create("shop", wanted=Wanted(lifetime=60.0))
+    for key in (revoked, ended):
+        await keys.authenticate(key)
+    await keys.revoke(revoked[5:13])
     clock.advance(60)
-    with pytest.raises(Unauthorized):
-        await keys.authenticate(key, None)
-    assert len(caplog.records) == 2
+    for node in (keys, Keys(database, clock)):
+        # Twice: what is over is not taken for live because it was looked up.
+        assert [await refused(node, revoked) for _ in range(2)] == [("revoked", revoked[5:13])] * 2
+        assert await refused(node, ended) == ("ended", ended[5:13])
+
+
+async def test_of_a_wrong_secret_it_is_known_whose_it_is_not_and_of_an_invented_key_nothing(keys):
+    key = await keys.create("shop")
+    wrong, invented = f"{key[:14]}{'x' * 43}", f"otpg_nobody00_{'x' * 43}"
+    assert await refused(keys, wrong + checksum(wrong)) == ("unknown", key[5:13])
+    assert await refused(keys, invented + checksum(invented)) == ("unknown", None)
+    for nonsense in ("", "otpg_", f"{invented}000000"):
+        assert await refused(keys, nonsense) == ("unknown", None)
 
 
 async def test_a_rotated_key_goes_on_for_its_grace_beside_one_like_it(keys, clock, database):

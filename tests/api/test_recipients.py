@@ -20,7 +20,19 @@ async def test_a_recipient_is_erased_over_all_services(world, client, shop):
     ) == (200, {"verifications": 1, "canceled": 1})
     after = (await client.get(f"/v1/verifications/{made['id']}")).json()
     assert (after["status"], after["to"]) == ("canceled", {})
-    assert {0} == set((await shop.request("DELETE", URL, json={"to": PHONE})).json().values())
+    again = (await shop.request("DELETE", URL, json={"to": PHONE})).json()
+    assert (again.pop("still_readable"), set(again.values())) == (False, {0})
+
+
+async def test_what_the_files_still_hold_is_told_to_the_caller_and_in_the_log(world, shop, monkeypatch, caplog):
+    async def held_open() -> bool:
+        """Find that something reads the database at an older state."""
+        return False
+
+    monkeypatch.setattr(world.parts.erasing, "_empty_log", held_open)
+    response = await shop.request("DELETE", URL, json={"to": PHONE})
+    assert (response.status_code, response.json()["still_readable"]) == (200, True)
+    assert [record.levelname for record in caplog.records if "can still be read" in record.getMessage()] == ["WARNING"]
 
 
 async def test_a_reference_is_the_calling_services_own(world, client, shop):

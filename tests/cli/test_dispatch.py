@@ -45,7 +45,7 @@ def collector():
 def test_on_sqlite_it_is_refused_and_says_what_to_use(config):
     result = CliRunner().invoke(app, ["dispatch", "--config", str(config)])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("[database] url: dispatch shares a PostgreSQL with other nodes")
+    assert result.stderr.startswith("error: [database] url: dispatch shares a PostgreSQL with other nodes")
     assert "`otp-gateway serve` does all there is to do" in result.stderr
 
 

@@ -74,7 +74,7 @@ def test_a_line_is_numbered_by_where_its_row_begins():
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        ("a@x.org", "1 cells, where the first line names 3 columns"),
+        ("a@x.org", "1 cell, where the first line names 3 columns"),
         ("a@x.org,,x,y", "4 cells, where the first line names 3 columns"),
         (",,x", "/to: at least one address"),
         (

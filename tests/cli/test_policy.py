@@ -129,7 +129,7 @@ def test_without_another_file_its_own_policy_is_tried(config):
     asyncio.run(add(config, 500, sealed=False))
     lines = run(config).stdout.splitlines()
     assert lines[2:] == [
-        "left out: 1 verifications whose addresses cannot be opened",
+        "left out: 1 verification whose addresses cannot be opened",
         "Nobody would have been refused.",
     ]
 
@@ -142,10 +142,27 @@ def test_a_channel_that_is_gone_costs_nothing(config, other):
     assert (found["log"]["cost"], found["refused"]["refused"], found["refused"]["cost_saved"]) == (0, 1, 0)
 
 
-@pytest.mark.parametrize("arguments", [("--since", "long"), ("--against", "nowhere.toml")])
-def test_what_cannot_be_tried_is_misuse(config, arguments):
-    result = run(config, *arguments)
+def test_what_cannot_be_tried_is_misuse(config):
+    result = run(config, "--since", "long")
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_what_is_wrong_with_the_file_that_is_tried_is_told_of_it(config, other):
+    other.write_text(f"{CONFIG}[services.default.limits]\nsends_per_our = 1\nip_per_hour = -1\n")
+    nowhere, faulty = (run(config, "--against", str(file)) for file in (other.with_name("nowhere.toml"), other))
+    assert (nowhere.exit_code, nowhere.stdout, faulty.exit_code, faulty.stdout) == (2, "", 2, "")
+    assert (
+        nowhere.stderr
+        == f"error: --against: {other.with_name('nowhere.toml')} cannot be read: No such file or directory\n"
+    )
+    told = faulty.stderr.splitlines()
+    assert len(told) == 2
+    assert all(line.startswith("error: --against: ") for line in told)
+
+
+def test_one_of_each_is_told_as_one(config, other):
+    asyncio.run(add(config, 1000))
+    assert run(config).stdout.splitlines()[1] == "in the log: 1 verification, 1 approved; 1 send, 0.075"
 
 
 def test_on_a_terminal_people_who_were_approved_are_coloured():

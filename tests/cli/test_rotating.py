@@ -123,7 +123,10 @@ def test_with_nodes_running_it_takes_three_steps_and_each_says_the_next(run, wit
     within(node("k1"))
     refused = run()
     assert (1, ["k1"], {"k1"}) == (refused.exit_code, ring_of(path), sealed_by(path))
-    assert "rotate-secrets --add" in refused.stderr
+    assert (
+        "1 of 1 running node cannot open what the new key seals: run `otp-gateway keys rotate-secrets --add`"
+        in refused.stderr
+    )
     assert "restart" in run("--add").stderr.lower()
     assert (["k1", "k2"], {"k1"}) == (ring_of(path), sealed_by(path))
     # Not restarted yet.
@@ -135,7 +138,7 @@ def test_with_nodes_running_it_takes_three_steps_and_each_says_the_next(run, wit
     assert "Restart the gateway" in done.stderr
     refused = run("--finish")
     assert (refused.exit_code, ring_of(path)) == (1, ["k2", "k1"])
-    assert "still seal with k1" in refused.stderr
+    assert "1 running node still seals with k1; restart first" in refused.stderr
     within(node("k2", "k1"))
     assert (run("--finish").exit_code, ring_of(path)) == (0, ["k2"])
     assert within(opens)
@@ -173,10 +176,22 @@ def test_a_key_is_not_dropped_while_a_value_needs_it(run, within, path):
 
     within(moved)
     done = run()
-    assert "2 in reply.sealed cannot be opened with any of the keys" in done.stderr
+    assert "2 values in reply.sealed cannot be opened with any of the keys" in done.stderr
     refused = run("--finish")
     assert (refused.exit_code, ring_of(path)) == (1, ["k2", "k1"])
     assert "2 by k1" in refused.stderr
+
+
+def test_beside_a_long_reader_it_says_that_the_log_still_holds_what_the_old_key_sealed(run, within, path, monkeypatch):
+    for wait in ("PAUSE", "PATIENCE"):
+        monkeypatch.setattr(f"gateway.housekeeping.checkpoint.{wait}", 0.0)
+    within(fill)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM reply").fetchall()
+        done = run()
+    assert (done.exit_code, sealed_by(path)) == (0, {"k2"})
+    assert "What the old keys sealed is still in the file's log" in done.stderr
 
 
 def test_steps_out_of_order_are_refused(run):

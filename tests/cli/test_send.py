@@ -89,7 +89,7 @@ def test_one_is_followed_until_its_time_is_over_and_refused_while_its_cooldown_r
     assert result.exit_code == 1
     assert result.stderr.splitlines() == ["console queued", "not sent within 0.01 s; it goes on without being watched"]
     again = send("--to", "ann@example.org")
-    assert (again.exit_code, again.stdout, again.stderr.startswith("cooldown: ")) == (1, "", True)
+    assert (again.exit_code, again.stdout, again.stderr.startswith("error: cooldown: ")) == (1, "", True)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_a_faulty_line_is_named_and_nothing_is_sent(send, people, config):
     result = send("--from", str(people))
     assert result.exit_code == 2
     told = [line for line in result.stderr.splitlines() if not line.startswith("checking")]
-    assert told[0].startswith(f"{people}:3: /to")
+    assert told[0].startswith(f"error: {people}:3: /to")
     assert told[1:] == [
-        f"{people}:4: this service does not send to that country",
-        "2 of 3 lines cannot be used, and nothing was sent; mend them, or leave them out with --skip-faulty",
+        f"error: {people}:4: this service does not send to that country",
+        "error: 2 of 3 lines cannot be used, and nothing was sent; mend them, or leave them out with --skip-faulty",
     ]
     assert rows(config, "SELECT count(*) FROM verification") == [(0,)]
 
@@ -180,7 +180,7 @@ def test_a_dry_run_sums_up_and_sends_nothing(send, people, config):
     ]
     assert result.stdout.splitlines()[3:] == [
         "3 rows, 3 can be used; price 1.50; nothing was sent",
-        "1 name somebody who was named before: the cooldown defers them",
+        "1 row names somebody who was named before: the cooldown defers them",
     ]
     assert rows(config, "SELECT count(*) FROM verification") == [(0,)]
     assert not people.with_suffix(".results.csv").exists()
@@ -205,13 +205,13 @@ def test_a_dry_run_on_a_terminal_is_a_table(capsys, monkeypatch):
     _print_trial(trial, Order("default", {}, as_json=False))
     told = capsys.readouterr().out
     assert "\x1b[" in told
-    assert "1 wait until the person has opened the bot" in told
+    assert "1 row waits until the person has opened the bot" in told
 
 
 def test_a_file_that_is_no_list_is_named_with_its_line(send, people):
     people.write_text("name\nAnn\n", encoding="utf-8")
     result = send("--from", str(people))
-    assert (result.exit_code, result.stderr.startswith(f"{people}: line 1: there is no column")) == (2, True)
+    assert (result.exit_code, result.stderr.startswith(f"error: {people}: line 1: there is no column")) == (2, True)
 
 
 def test_ctrl_c_stops_after_the_chunk_under_way_and_the_same_command_goes_on(send, people, config, monkeypatch):

@@ -17,6 +17,8 @@ from gateway.cli.unlock import unlock_recipient
 from gateway.clock import rfc3339
 from gateway.config import load_settings
 from gateway.storage import models
+from gateway.verification.authenticators.parts import built
+from gateway.verification.authenticators.view import Wanted
 from tests.rows import put, row
 from tests.world import PHONE
 
@@ -93,10 +95,65 @@ def test_json_has_the_same(config):
 def test_what_is_no_address_is_misuse_and_not_repeated(config):
     result = run(config, "--to", " ")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "no kind of address is written like this\n"
+    assert result.stderr == "error: --to: no kind of address is written like this\n"
 
 
 def test_a_service_that_is_not_configured_is_misuse(config):
     result = run(config, "--to", PHONE, "--service", "desk")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "no service 'desk'; configured are default\n"
+    assert result.stderr == "error: no service 'desk'; configured are default\n"
+
+
+async def fail(config: Path, *, failures: int) -> tuple[str, float]:
+    """Enrol somebody and lock them out after so many failures; return their authenticator's id and until when."""
+    async with opened_store(load_settings(config)) as store:
+        parts = built(store.database, store.sealer, store.hasher, store.clock, {"default": "Example"})
+        prepared = parts.enrolling.prepare("default", Wanted("totp", "user-42", "ann"))
+        made = (await parts.enrolling.create(prepared)).id
+        until = float(int(time.time()) + 600)
+        [owner] = await store.database.fetch("SELECT service, reference_hash FROM authenticator")
+        known = {"service": owner["service"], "reference_hash": owner["reference_hash"], "forget_at": until}
+        counted = row(models.Throttle, **known, authenticator_id=made, failures=failures)
+        await put(store.database, models.Throttle, counted, row(models.Throttle, **known, locked_until=until))
+        return made, until
+
+
+def test_an_authenticators_lock_is_lifted_and_told_in_words_and_as_json(config):
+    made, until = asyncio.run(fail(config, failures=1))
+    told = run(config, "--authenticator", made)
+    expected = f"u•••2: 1 wrong code at their authenticators, locked out until {rfc3339(until)} (default)\n"
+    assert (told.exit_code, told.stdout) == (0, expected)
+    assert run(config, "--authenticator", made).stdout == "There was nothing to lift.\n"
+    assert json.loads(run(config, "--authenticator", made, "--json").stdout) == []
+
+
+def test_json_tells_whose_authenticator_it_was(config):
+    made, until = asyncio.run(fail(config, failures=7))
+    assert json.loads(run(config, "--authenticator", made, "--json").stdout) == [
+        {
+            "authenticator": made,
+            "service": "default",
+            "recipient": "u•••2",
+            "wrong": 7,
+            "locked_until": rfc3339(until),
+        }
+    ]
+
+
+def test_an_authenticator_that_is_not_there_is_a_failure(config):
+    result = run(config, "--authenticator", "auth_0")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: there is no authenticator with that id; ")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "give one of --to and --authenticator"),
+        (("--to", PHONE, "--authenticator", "auth_0"), "give one of --to and --authenticator"),
+        (("--authenticator", "auth_0", "--service", "default"), "--service is for --to"),
+    ],
+)
+def test_it_is_told_one_person_in_one_way(config, words, told):
+    result = run(config, *words)
+    assert (result.exit_code, result.stdout, result.stderr.startswith(f"error: {told}")) == (2, "", True)

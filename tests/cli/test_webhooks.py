@@ -210,7 +210,7 @@ def test_one_that_is_being_tried_is_left_alone(config):
     add(config, held)
     result = run(config, "replay", held.id)
     assert (result.exit_code, result.stdout) == (0, "0 webhooks are sent again.\n")
-    assert result.stderr == "1 being tried at this moment, and left alone.\n"
+    assert result.stderr == "1 is being tried at this moment, and left alone.\n"
 
 
 def test_all_of_a_service_that_it_does_not_have_are_sent_again(config):
@@ -261,7 +261,7 @@ def test_a_receiver_that_wants_no_more_is_told_again_only_where_asked(config):
 def test_a_service_without_a_receiver_is_told_of(config):
     result = run(config, "replay", "--service", "mute", "--since", "1h")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "[services.mute]: there is no webhook_url\n"
+    assert result.stderr == "error: [services.mute]: there is no webhook_url\n"
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_on_a_terminal_a_replay_of_nothing_shows_no_progress(config):
     os.close(theirs)
     os.close(ours)
     assert (process.returncode, out.decode()) == (1, "0 webhooks are sent again.\n")
-    assert text == b"error: there is no webhook whk_1\r\n."
+    assert text == b"\x1b[1;31merror: \x1b[0mthere is no webhook whk_1\r\n."
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly(old):
