@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # What is only for attacking has an environment of its own.
 FUZZ := $(VENV)/fuzz
 
-.PHONY: help demo test test-browser screenshots check lint types bench bench-scale chaos chaos-long fuzz lock clean
+.PHONY: help demo test test-browser screenshots check lint types bench bench-full bench-check bench-scale chaos chaos-long fuzz lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,10 @@ help: ## Show what can be made
 demo: $(READY) ## Run the main job without any account, and keep serving
 	@$(BIN)/otp-gateway demo
 
+# The bytecode is kept whatever the environment says: every worker would compile the tests anew, and every program that
+# they start the gateway: a minute of processor time.
 test: $(READY) ## Run all tests, PostgreSQL included
-	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=95
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=95
 
 test-browser: $(READY) ## Walk through the sandbox page in the system's Chromium, without a window
 	@$(BIN)/python -m pytest -q -m browser tests/browser
@@ -33,8 +35,14 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/mypy
 
-bench: $(READY) ## Measure against yardsticks in the same run; rewrites docs/benchmarks.md
+bench: $(READY) ## Measure against yardsticks in the same run (15 minutes at most); rewrites docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+bench-full: $(READY) ## The same with other programs and a million messages (over an hour)
+	@$(BIN)/python -m benchmarks --full
+
+bench-check: $(READY) ## Count the instructions of an accept, a send and a check (5 minutes); fails where they grew
+	@$(BIN)/python -m benchmarks.instructions
 
 bench-scale: $(READY) ## Measure several nodes on one PostgreSQL; rewrites docs/scaling.md
 	@$(BIN)/python -m benchmarks scale

@@ -23,6 +23,7 @@ from gateway.storage.migrations import Store
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.sqlite import SqliteEngine
+from tests import watching
 
 # How long an example takes says more of a shared machine than of the code: no test fails for being slow.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,6 +49,11 @@ class HandClock:
     def advance(self, seconds: float) -> None:
         self._now += seconds
         self._monotonic += seconds
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let ``watching`` decide which tests coverage watches."""
+    config.pluginmanager.register(watching)
 
 
 @cache

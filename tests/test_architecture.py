@@ -84,7 +84,7 @@ OTHER_MEANINGS = {
     ("gateway.events.records", "telegram"),  # the logger of a library
 }
 #: The queue and its parts: what was heard of a message after it was sent, and what comes after it.
-MOVERS = {"gateway.delivery.queue", "gateway.delivery.receipts", "gateway.delivery.succession"}
+MOVERS = {f"gateway.delivery.{name}" for name in ("births", "queue", "receipts", "standing", "succession")}
 MAX_LINES = 400
 MAX_FUNCTION = 60
 #: A migration is a list of what is created, as long as the schema.
@@ -112,9 +112,20 @@ def place(path: Path, node: ast.AST) -> str:
 MODULES = {name_of(path): path for path in sources()}
 
 
-def imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All that a file is made of; to walk it takes as long as to parse it."""
+    return list(ast.walk(tree(path)))
+
+
+@cache
+def imports(path: Path) -> list[tuple[ast.AST, str]]:
     """Every module of ours that a file imports, with the node that does."""
-    for node in ast.walk(tree(path)):
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -132,6 +143,7 @@ def within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
+@cache
 def group(name: str) -> tuple[int, str]:
     """The rank of a module, 0 at the top, and the name it has it by."""
     groups = [(rank, item) for rank, names in enumerate(RANKS) for item in names if within(name, item)]
@@ -139,13 +151,13 @@ def group(name: str) -> tuple[int, str]:
 
 
 def strings(path: Path) -> Iterator[ast.Constant]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -299,10 +311,15 @@ def test_a_status_has_one_writing_module(table, writer):
     assert writers == {writer}
 
 
-def strings_joined(path: Path) -> Iterator[str]:
+@cache
+def strings_joined(path: Path) -> list[str]:
     """Every string of a file, the literal parts of an f-string together."""
+    return list(_strings_joined(path))
+
+
+def _strings_joined(path: Path) -> Iterator[str]:
     inside: set[int] = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.JoinedStr):
             parts = [part.value for part in node.values if isinstance(part, ast.Constant)]
             inside.update(id(part) for part in node.values)
@@ -324,7 +341,7 @@ def test_nothing_is_printed_but_by_the_command_line_and_the_console_channel():
     wrong = [
         place(path, node)
         for name, path in MODULES.items()
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "print"

@@ -11,6 +11,7 @@ from functools import partial
 from channels.base import Channel, Normalize
 from gateway.api import Parts
 from gateway.api.keys import Keys
+from gateway.api.refusals import Refusals
 from gateway.app.allowances import built_allowances
 from gateway.app.bots import Bots, Spine, built_bots
 from gateway.app.channels import kinds_of, load_replies, revising
@@ -97,7 +98,7 @@ def built(
     )
     spine = Spine(queue, dispatcher, paces, verifications, reverse, blocking, kinds, texts, node)
     bots = built_bots(settings, store, channels, spine)
-    keys, draining = Keys(store.database, store.clock), asyncio.Event()
+    keys, draining = Keys(store.database, store.clock, Refusals(store.clock, metrics.key_refused)), asyncio.Event()
     answers = Answers(store.database, store.sealer, store.clock)
     parts = Parts(
         verifications=verifications,
@@ -225,6 +226,7 @@ def _verifications(
         kinds=kinds_of(channels),
         hand_over=dispatcher.hand_over,
         has_room=dispatcher.has_room,
+        workers=dispatcher,
         resolve=subscribers.resolve,
         locked=any_locked,
         is_theirs=is_theirs,

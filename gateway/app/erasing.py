@@ -58,11 +58,12 @@ def own_kinds(channels: Mapping[str, Channel]) -> frozenset[str]:
     )
 
 
-def _emptying(settings: Settings) -> Callable[[], Awaitable[object]]:
+def _emptying(settings: Settings) -> Callable[[], Awaitable[bool]]:
     if settings.database.path is not None:
         return Checkpoint(settings.database.path).clear
     return _nothing
 
 
-async def _nothing() -> None:
-    """Do nothing: a server's files are its own affair."""
+async def _nothing() -> bool:
+    """Do nothing: a server's files are its own affair, which VACUUM is for."""
+    return True

@@ -134,8 +134,11 @@ class Taking:
 
         try:
             told, replayed = await self._parts.answers.once(service, source, _fingerprint(source), create)
-        except Problem as problem:
-            return problem
+        except Exception as error:
+            self._parts.verifications.dropped(begun)
+            if isinstance(error, Problem):
+                return error
+            raise
         if replayed:
             self._parts.verifications.dropped(begun)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 
+from gateway.api import refusals
 from gateway.api.keys import MINUTE
 from gateway.app.core import Gateway
 from gateway.app.store import Store, several_nodes, sync_clock
@@ -65,6 +66,7 @@ def duties(
     yield _webhooks(settings, store, rows, metrics, endpoints).run()
     yield every(STEPS, Steps(store.clock).look)
     yield every(MINUTE, gateway.keys.note_uses)
+    yield every(refusals.LOOK, gateway.keys.refusals.tell)
     yield Rings(store.database).telling(gateway.node, store.sealer.ids, store.clock)
     yield every(TALLY, gateway.allowances.tally)
     if several_nodes(settings):

@@ -100,6 +100,8 @@ class EventName(StrEnum):
     AUTHENTICATOR_FAILED = "authenticator.failed"
     #: Its person failed so often that nothing is compared for a while.
     AUTHENTICATOR_LOCKED = "authenticator.locked"
+    #: An operator lifted that lock, and what counted towards it.
+    AUTHENTICATOR_UNLOCKED = "authenticator.unlocked"
     #: A recovery code took its place.
     AUTHENTICATOR_RECOVERED = "authenticator.recovered"
     #: New recovery codes were made; those before ended.

@@ -38,6 +38,8 @@ REFUSALS: Final = frozenset(
         *LIMITS,
     }
 )
+#: Why an API key can be refused.
+KEY_REFUSALS: Final = frozenset({"unknown", "ended", "revoked", "network", "scope"})
 #: What can become of one try to tell an application.
 WEBHOOK_OUTCOMES: Final = frozenset({"delivered", "retried", "failed", "disabled", "dropped"})
 
@@ -132,6 +134,10 @@ class Metrics:
         """Count a request that was refused: the limit's name, else the problem's code."""
         self._refusals.labels(_among(code, REFUSALS)).inc()
 
+    def key_refused(self, reason: str) -> None:
+        """Count an API key that was refused, by why (``KEY_REFUSALS``)."""
+        self._keys.labels(_among(reason, KEY_REFUSALS)).inc()
+
     def webhook(self, service: str, outcome: str) -> None:
         """Count one try to tell an application (``WEBHOOK_OUTCOMES``); ``failed`` and ``disabled`` come as events."""
         self._webhooks.labels(_among(service, self._services), _among(outcome, WEBHOOK_OUTCOMES)).inc()
@@ -151,6 +157,7 @@ class Metrics:
         self._created = counter("verifications_created", "Verifications that were accepted.", "service")
         self._ended = counter("verifications_ended", "Verifications that ended, by how.", "service", "status")
         self._refusals = counter("refusals", "Requests that were refused: by which limit, else by code.", "code")
+        self._keys = counter("keys_refused", "API keys that were refused, by why.", "reason")
         self._limits = counter("limits", "What limits did beside refusing requests.", "service", "limit", "effect")
         self._attempts = counter("attempts", "Calls to providers that ended.", "channel", "outcome", "reason")
         self._arrived = counter("messages_ended", "Messages that came to a status.", "channel", "status")
@@ -169,6 +176,8 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         # A series that is absent until its first event has no rate then: the first failure would raise no alert.
+        for reason in KEY_REFUSALS:
+            self._keys.labels(reason)
         for service in self._services:
             self._created.labels(service)
             for name in _VERIFICATION_ENDS:

@@ -165,5 +165,6 @@ def event_item(event: Event) -> Json:
         "reason": event.reason and str(event.reason),
         "provider_code": event.provider_code,
         "recipient": event.recipient,
-        "milliseconds": event.milliseconds,
+        # To a tenth, as the log and the API tell it.
+        "milliseconds": None if event.milliseconds is None else round(event.milliseconds, 1),
     }

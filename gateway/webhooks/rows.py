@@ -142,7 +142,8 @@ _REPLAY = Statement(
 )
 
 # By id, which begins with the time: old rows are the index's first. One that ended late is kept for as long as others.
-_FORGET = f"""DELETE FROM webhook WHERE id IN
+# The time is asked again outside, for on PostgreSQL one may be replayed while this waits for its row.
+_FORGET = f"""DELETE FROM webhook WHERE COALESCE(finished_at, due_at) <= :before AND id IN
     (SELECT id FROM webhook WHERE id < :floor AND COALESCE(finished_at, due_at) <= :before ORDER BY id LIMIT {BITE})
     RETURNING id"""  # noqa: S608 - a number of our own
 

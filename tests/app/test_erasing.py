@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import shutil
 import zlib
@@ -12,7 +13,8 @@ import pytest
 from sqlmodel import SQLModel
 
 from channels.kinds import KINDS
-from gateway.app.erasing import own_kinds
+from gateway.app.erasing import _emptying, own_kinds
+from gateway.config import load_settings
 from gateway.conversation.erasing import Forgetting
 from gateway.conversation.replies import Replies
 from gateway.housekeeping import Checkpoint
@@ -175,6 +177,15 @@ async def ids(database: Database) -> set[bytes]:
                 if value
             )
     return kept
+
+
+async def test_a_servers_files_are_its_own_affair(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text('[channels.console]\nadapter = "console"\n[services.default]\nchannels = ["console"]\n')
+    ring = f'["k1:{base64.b64encode(bytes(range(32))).decode()}"]'
+    environ = {"DATABASE__URL": "postgresql://otp@127.0.0.1/otp", "SECRETS__KEYS": ring}
+    settings = load_settings(config, {f"OTP_GATEWAY_{name}": value for name, value in environ.items()})
+    assert await _emptying(settings)()
 
 
 def test_a_bots_own_references_and_the_shared_ones_are_a_services_own():

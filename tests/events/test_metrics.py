@@ -15,7 +15,15 @@ from gateway.config import LimitSettings
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.events import metrics as module
 from gateway.events.event import Event, EventName, event
-from gateway.events.metrics import DELIVERY_BUCKETS, LIMITS, REFUSALS, SEND_BUCKETS, WEBHOOK_OUTCOMES, Metrics
+from gateway.events.metrics import (
+    DELIVERY_BUCKETS,
+    KEY_REFUSALS,
+    LIMITS,
+    REFUSALS,
+    SEND_BUCKETS,
+    WEBHOOK_OUTCOMES,
+    Metrics,
+)
 from tests.events.scraping import moved, samples, value
 
 CHANNELS, SERVICES = ("sms", "email"), ("shop", "default")
@@ -192,6 +200,7 @@ def most(channels: int, services: int) -> int:
     channels, services = channels + 1, services + 1
     outcomes, reasons = len(AttemptOutcome) + 1, len(Reason) + 2
     counters = services * (1 + 5 + len(WEBHOOK_OUTCOMES) + 1) + len(REFUSALS) + 1
+    counters += len(KEY_REFUSALS) + 1
     counters += services * (len(LIMITS) + 1) * 2
     counters += channels * (outcomes * reasons + 6 + 1 + 1 + 4)
     return counters + channels * (len(SEND_BUCKETS) + len(DELIVERY_BUCKETS) + 6) + 1
@@ -213,12 +222,23 @@ def test_whatever_comes_in_the_number_of_series_is_bounded(notes, words):
     metrics.on_commit(notes)
     for word in words:
         metrics.refused(word)
+        metrics.key_refused(word)
         metrics.webhook(word, word)
         metrics.sent(word, 1.0)
         metrics.delivered(word, 1.0)
     found = samples(metrics)
     assert len(found) <= most(len(CHANNELS), len(SERVICES))
-    known = {*CHANNELS, *SERVICES, *AttemptOutcome, *Reason, *REFUSALS, *WEBHOOK_OUTCOMES, "other", "none"}
+    known = {
+        *CHANNELS,
+        *SERVICES,
+        *AttemptOutcome,
+        *Reason,
+        *REFUSALS,
+        *KEY_REFUSALS,
+        *WEBHOOK_OUTCOMES,
+        "other",
+        "none",
+    }
     known |= {name.value.rpartition(".")[2] for name in EventName} | {"1.2.3"}
     labels = {text for _, pairs in found for key, text in pairs if key not in {"le", "python"}}
     assert labels <= known

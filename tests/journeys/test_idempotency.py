@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys.node import Caller, Node, by_email
 
-ITEMS = 1000
+ITEMS = 400
 COUNT = "SELECT count(*) FROM verification"
 #: Seconds to wait for what comes within one.
 PATIENCE = 20.0

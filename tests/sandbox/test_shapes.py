@@ -211,3 +211,4 @@ def test_an_event_is_shown_with_what_is_known_of_it():
         "recipient": "+49•••678",
         "milliseconds": None,
     }
+    assert event_item(event(EventName.MESSAGE_SENT, 1.0, "shop", milliseconds=12.3456))["milliseconds"] == 12.3

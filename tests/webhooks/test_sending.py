@@ -45,6 +45,9 @@ class Flaky:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
+    def splits(self, moves: int) -> bool:
+        return False
+
     async def commit(self, units: Sequence[Any]) -> Any:
         if self.lost_commits:
             self.lost_commits -= 1
