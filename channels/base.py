@@ -53,6 +53,18 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: Characters of a provider's id that are kept.
+MAX_ID = 256
+
+
+def storable(text: str | None, most: int = 64) -> str | None:
+    """Return what a provider said as every database takes it: no NUL, no half of a surrogate pair, nothing unprintable."""
+    if text is None:
+        return None
+    text = text[:most]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 class DeliveryError(Exception):
     """A failed delivery. Its text never holds an address, a code or a key.
 
@@ -61,7 +73,7 @@ class DeliveryError(Exception):
 
     def __init__(self, reason: Reason, *, provider_code: str | None = None) -> None:
         self.reason = reason
-        self.provider_code = provider_code[:64] if provider_code else None
+        self.provider_code = storable(provider_code) or None
         super().__init__(f"{reason} ({self.provider_code})" if self.provider_code else str(reason))
 
 
@@ -158,6 +170,11 @@ class Receipt:
     delivered: bool = False
     #: The provider's own status or code, at most 64 characters.
     provider_code: str | None = None
+
+    def __post_init__(self) -> None:
+        # What cannot be written down would be sent again: its acceptance could not be either.
+        object.__setattr__(self, "provider_id", storable(self.provider_id, MAX_ID))
+        object.__setattr__(self, "provider_code", storable(self.provider_code))
 
 
 class ReportedStatus(StrEnum):

@@ -33,7 +33,7 @@ _FORGET = "DELETE FROM chat WHERE hash = :hash RETURNING phone_masked, language"
 
 #: A number has one chat: whoever proved it before has it no longer.
 _TAKE_PHONE = """UPDATE chat SET phone_hash = NULL, phone_sealed = NULL, phone_masked = NULL, proved_at = NULL
-    WHERE phone_hash = :phone_hash AND hash <> :hash RETURNING hash, chat_sealed"""
+    WHERE phone_hash = :phone_hash AND hash <> :hash RETURNING hash, chat_sealed, locked_until"""
 _PROVE = """UPDATE chat SET phone_hash = :phone_hash, phone_sealed = :sealed, phone_masked = :masked, proved_at = :now
     WHERE hash = :hash AND (phone_hash IS NULL OR phone_hash <> :phone_hash) RETURNING hash"""
 _FORGET_PHONE = """UPDATE chat SET phone_hash = NULL, phone_sealed = NULL, phone_masked = NULL, proved_at = NULL
@@ -138,11 +138,19 @@ async def lock(turn: Turn, until: float) -> None:
         await _tell(turn, EventName.SUBSCRIBER_LOCKED)
 
 
+async def keep_lock(turn: Turn, before: Sequence[Record]) -> None:
+    """Have a lock that still runs come along from who had the number or the link before: else taking it would end it."""
+    until = max((record["locked_until"] or 0.0 for record in before), default=0.0)
+    if until > turn.now:
+        await lock(turn, until)
+
+
 async def prove(turn: Turn, phone: Address) -> str | None:
     """Make the number this chat's; return the address of the chat that had it before, if another had."""
     await ensure(turn)
     phone_hash = turn.tools.hasher.hash(phone.kind, phone.canonical)
     taken = await turn.connection.fetch(_TAKE_PHONE, hash=turn.chat_hash, phone_hash=phone_hash)
+    await keep_lock(turn, taken)
     moved = await turn.connection.fetch(
         _PROVE,
         hash=turn.chat_hash,

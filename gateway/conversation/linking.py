@@ -44,6 +44,9 @@ async def _confirmed(turn: Turn) -> Outcome:
         if not await _linked(turn, record):
             break
         await chats.ensure(turn)
+        if record["chat_hash"] is not None and record["chat_hash"] != turn.chat_hash:
+            before = await chats.known(turn.connection, record["chat_hash"])
+            await chats.keep_lock(turn, [] if before is None else [before])
         said = [*_done(turn, record), *await _farewell(turn, record)]
         wake = await turn.tools.on_link(
             turn.connection,

@@ -19,6 +19,16 @@ RENEW_TOKEN = Statement(
     key=(0,),
 )
 
+#: The same for a stranger's request: not where they have linked since it looked them up, for whoever asked gets the link.
+INVITE = Statement(
+    "subscriber.invite",
+    {"id": "text", "token_hash": "bytea", "expires_at": "double precision", "person_sealed": "bytea"},
+    """UPDATE subscriber SET link_token_hash = r.token_hash, link_expires_at = r.expires_at, asked_chat_hash = NULL,
+        person_sealed = COALESCE(r.person_sealed, subscriber.person_sealed), status = 'pending'
+    FROM r WHERE subscriber.id = r.id AND subscriber.chat_hash IS NULL RETURNING subscriber.id""",
+    key=(0,),
+)
+
 #: A chat opened the link and is asked to confirm. The token is used up: nobody else can open it.
 ASK = Statement(
     "subscriber.ask",

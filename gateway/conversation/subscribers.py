@@ -12,11 +12,12 @@ from gateway.conversation import chats, erasing, people
 from gateway.conversation import statements as sql
 from gateway.delivery.lifecycle import SubscriberStatus
 from gateway.delivery.person import Reach
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import InvalidRequest, NotFound, Unavailable
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer, token_hash
+from gateway.storage.statement import Statement
 from gateway.storage.unit import Connection, Record
 
 #: Seconds a link can be opened and confirmed.
@@ -96,8 +97,10 @@ class Subscribers:
         """Write a subscriber durably; known ones get a new link, and the old link ends."""
         return await self._database.run(lambda connection: self.create_within(connection, prepared))
 
-    async def create_within(self, connection: Connection, prepared: PreparedSubscriber) -> SubscriberView:
-        """Write a subscriber in a transaction of the caller's."""
+    async def create_within(
+        self, connection: Connection, prepared: PreparedSubscriber, *, renews: Statement = sql.RENEW_TOKEN
+    ) -> SubscriberView:
+        """Write a subscriber in a transaction of the caller's. Raises ``Unavailable`` where ``renews`` holds for none."""
         now, reference_hash = self._clock.now(), self._hash(prepared.reference)
         subscriber_id = new_id("sub", now)
         if await self._insert(connection, subscriber_id, reference_hash, prepared, now):
@@ -105,7 +108,7 @@ class Subscribers:
         else:
             found = await connection.fetch(sql.BY_REFERENCE, service=prepared.service, reference_hash=reference_hash)
             record = found[0]
-            await self._renew(connection, record, prepared, now)
+            await self._renew(connection, record, prepared, now, renews)
             subscriber_id, created_at, name = record["id"], record["created_at"], self._display_name(record)
             unlinked = record["status"] == SubscriberStatus.UNLINKED
             status = str(SubscriberStatus.PENDING) if unlinked else record["status"]
@@ -171,7 +174,9 @@ class Subscribers:
 
     async def invite(self, service: str, _channel: str, reference: Address) -> str:
         """Ask a person to open the bot; return the link. Raises ``DeliveryError``."""
-        return (await self.create(await self._prepared(service, reference, None))).link or ""
+        prepared = await self._prepared(service, reference, None)
+        view = await self._database.run(lambda connection: self.create_within(connection, prepared, renews=sql.INVITE))
+        return view.link or ""
 
     async def _prepared(self, service: str, reference: Address, phone: Address | None) -> PreparedSubscriber:
         assert self._bot is not None, "a bot is configured wherever a subscriber is asked for"
@@ -207,13 +212,16 @@ class Subscribers:
         told = event(EventName.SUBSCRIBER_CREATED, now, prepared.service, recipient=prepared.reference.masked)
         return await connection.apply(recorded((sql.INSERT, row), [], [told]))
 
-    async def _renew(self, connection: Connection, record: Record, prepared: PreparedSubscriber, now: float) -> None:
+    async def _renew(
+        self, connection: Connection, record: Record, prepared: PreparedSubscriber, now: float, renews: Statement
+    ) -> None:
         # Who is asked again without a phone keeps the one that is known.
         phone, person = prepared.phone, None
         if phone is not None:
             person = people.sealed(self._sealer, record["id"], prepared.reference, phone)
         row = (record["id"], token_hash(prepared.token), now + LINK_LIFETIME, person)
-        await connection.apply(recorded((sql.RENEW_TOKEN, row), [], []))
+        if not await connection.apply(recorded((renews, row), [], [])):
+            raise Unavailable("the person has just linked; ask again", retry_after=1.0)
 
     def _display_name(self, record: Record) -> str | None:
         blob = record["display_name_sealed"]

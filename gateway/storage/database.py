@@ -36,8 +36,6 @@ _log = logging.getLogger(__name__)
 
 #: Units in one transaction at most: bounds the time a single commit can hold everybody up (measured 20 µs a row).
 MAX_BATCH = 500
-#: Units in one transaction at least, of as many that wait, where others are gathered while it is written elsewhere.
-PART = 8
 #: Seconds for trying the units of a failed batch one by one, before the rest fails too: each may wait for a lock.
 ALONE = 10.0
 #: Seconds after which a failed commit has kept everybody waiting long enough: who waits behind it fails with it.
@@ -201,8 +199,9 @@ class Database:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if busy:
-                # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long.
+            if busy and not self._engine.splits(len(self._waiting)):
+                # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long. Not where
+                # another process writes, which would wait for it: then callers and it would work in turns.
                 await asyncio.sleep(0)
             batch = self._gather()
             busy = len(batch) > 1
@@ -211,14 +210,10 @@ class Database:
 
     def _gather(self) -> list[_Waiting]:
         """Take what waits, less what would write a row of this batch twice: that is for the next."""
-        most = MAX_BATCH
-        if self._engine.splits(len(self._waiting)):
-            # Written beside this process: while one half is, the callers of the other are answered and ask again.
-            most = max(PART, (len(self._waiting) + 1) // 2)
         batch: list[_Waiting] = []
         later: list[_Waiting] = []
         seen: set[tuple[object, ...]] = set()
-        while self._waiting and len(batch) < most:
+        while self._waiting and len(batch) < MAX_BATCH:
             item = self._waiting.popleft()
             identities = item.unit.identities if isinstance(item.unit, Move) else ()
             if identities and not seen.isdisjoint(identities):

@@ -237,3 +237,25 @@ def test_a_message_costs_what_its_country_does_or_else_the_channel():
         {"adapter": "console", "price": 0.05, "prices": {"de": 0.075, "001": 0.5}}
     )
     assert [settings.price_in(country) for country in ("DE", "001", "AT", None)] == [0.075, 0.5, 0.05, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("SM1", "SM1"),
+        ("SM1\x002", "SM1?2"),
+        ("SM\ud800", "SM?"),
+        ("a\nb", "a?b"),
+        ("x" * 300, "x" * 256),
+        (None, None),
+        ("", ""),
+    ],
+)
+def test_what_a_provider_says_is_kept_as_every_database_takes_it(told, kept):
+    """An acceptance that could not be written down would be sent again."""
+    assert base.Receipt(told).provider_id == kept
+
+
+def test_a_providers_code_is_short_and_printable():
+    assert base.Receipt("SM1", provider_code="4\x002").provider_code == "4?2"
+    assert PermanentError(Reason.REJECTED, provider_code="x" * 63 + "\x00y").provider_code == "x" * 63 + "?"

@@ -129,3 +129,13 @@ async def test_of_two_chats_that_prove_a_number_on_two_nodes_at_once_one_has_it(
     assert await proved(talk) == [MASKED]
     # Whoever came first may have been told already that it is over.
     assert all(MASKED in said[chat][0].text for said, chat in zip(answers, (CHAT, OTHER_CHAT), strict=True))
+
+
+async def test_a_lock_that_runs_comes_along_with_the_number(talk, clock):
+    """Whoever has taken over a number (by its SIM) shares it in a chat of their own."""
+    await share(talk)
+    until = clock.now() + 60
+    await talk.turned(lambda turn: chats.lock(turn, until))
+    await share(talk, chat=OTHER_CHAT)
+    reach = await talk.subscribers.resolve("shop", KINDS["phone"](PHONE))
+    assert (reach.chat, reach.locked_until) == (OTHER_CHAT, until)

@@ -9,6 +9,7 @@ import pytest
 from channels.kinds import KINDS
 from gateway.conversation import chats
 from gateway.conversation.subscribers import LINK_LIFETIME
+from gateway.errors import Unavailable
 from gateway.storage.database import Database
 from tests.conversation.conftest import CHAT, OTHER_CHAT
 from tests.world import PHONE
@@ -271,3 +272,39 @@ async def test_no_text_name_or_chat_is_in_a_row(talk):
     )
     for secret in (CHAT, "Ann", "user-42"):
         assert secret not in stored
+
+
+async def test_a_request_that_met_a_confirmation_gets_no_link_to_the_linked_person(talk):
+    """Whoever opened it would become that person: somebody who knows a reference asks while its person presses yes."""
+    view, plain = await talk.invite(), talk.bot.link
+    [asked] = await talk.start(view.link)
+    looked_up, may_go = asyncio.Event(), asyncio.Event()
+
+    async def slow(token: str) -> str:
+        looked_up.set()
+        await may_go.wait()
+        return str(await plain(token))
+
+    talk.bot.link = slow
+    stranger = asyncio.create_task(talk.verify("user-42"))
+    await looked_up.wait()
+    talk.bot.link = plain
+    await talk.press(asked, 0)
+    may_go.set()
+    with pytest.raises(Unavailable):
+        await stranger
+    assert await status(talk, view) == "linked"
+    # Asked again, the code goes to the person.
+    assert (await talk.verify("user-42")).messages[0].status == "queued"
+    assert (await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))).chat == CHAT
+
+
+async def test_a_lock_that_runs_comes_along_to_a_chat_that_takes_the_link(talk, clock):
+    await talk.link()
+    until = clock.now() + 60
+    await talk.turned(lambda turn: chats.lock(turn, until))
+    again = await talk.invite()
+    [asked] = await talk.start(again.link, OTHER_CHAT)
+    await talk.hear(OTHER_CHAT, text=asked.buttons[0][0].data, press="1")
+    reach = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))
+    assert (reach.chat, reach.locked_until) == (OTHER_CHAT, until)
