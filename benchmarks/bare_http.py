@@ -7,17 +7,15 @@ came to ``benchmarks.provider``, N times, reads each answer and its JSON, and pr
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import resource
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
-import uvloop
+
+from benchmarks.bare_loop import cpu, main
 
 #: Headers that aiohttp writes itself.
 _OWN = frozenset({"host", "content-length", "connection"})
@@ -47,9 +45,9 @@ async def run(port: int, request: Request, *, count: int, connections: int) -> t
     connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(connector=connector, skip_auto_headers=("User-Agent",)) as session:
         numbers = iter(range(count))
-        began_at, used = time.monotonic(), _cpu()
+        began_at, used = time.monotonic(), cpu()
         await asyncio.gather(*(_send(session, url, request, numbers) for _ in range(connections)))
-        return began_at, _cpu() - used
+        return began_at, cpu() - used
 
 
 async def _send(session: aiohttp.ClientSession, url: str, request: Request, numbers: Iterator[int]) -> None:
@@ -59,22 +57,5 @@ async def _send(session: aiohttp.ClientSession, url: str, request: Request, numb
             json.loads(await response.read())
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--connections", type=int, default=16)
-    asked = parser.parse_args()
-    request = parsed(asked.file.read_bytes())
-    began_at, cpu = uvloop.run(run(asked.port, request, count=asked.count, connections=asked.connections))
-    print(json.dumps({"began_at": began_at, "cpu": cpu}), flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    main(lambda port, content, count, connections: run(port, parsed(content), count=count, connections=connections))

@@ -6,16 +6,13 @@ one line of JSON: when it began (monotonic seconds) and the CPU seconds it used 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import resource
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiosmtplib
-import uvloop
+
+from benchmarks.bare_loop import cpu, main
 
 SENDER = "codes@example.org"
 
@@ -30,9 +27,9 @@ async def run(port: int, content: bytes, *, count: int, connections: int) -> tup
         await client.connect()
         await client.ehlo()
     numbers = iter(range(count))
-    began_at, used = time.monotonic(), _cpu()
+    began_at, used = time.monotonic(), cpu()
     await asyncio.gather(*(_send(client, content, numbers) for client in clients))
-    spent = _cpu() - used
+    spent = cpu() - used
     for client in clients:
         client.close()
     return began_at, spent
@@ -43,22 +40,5 @@ async def _send(client: aiosmtplib.SMTP, content: bytes, numbers: Iterator[int])
         await client.sendmail(SENDER, [f"person-{number}@example.org"], content)
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--connections", type=int, default=16)
-    asked = parser.parse_args()
-    content = asked.file.read_bytes()
-    began_at, cpu = uvloop.run(run(asked.port, content, count=asked.count, connections=asked.connections))
-    print(json.dumps({"began_at": began_at, "cpu": cpu}), flush=True)
-
-
 if __name__ == "__main__":
-    _main()
+    main(lambda port, content, count, connections: run(port, content, count=count, connections=connections))

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.bare_loop import cpu
 from benchmarks.figures import quantile
 
 HOST = "127.0.0.1"
@@ -199,7 +199,7 @@ async def run(
 
 async def put_on(port: int, window: Window, requests: Iterator[Asking], *, key: str, keep: Keep | None = None) -> Load:
     """Put a load of any requests on and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
-    loop, began_at, used = asyncio.get_running_loop(), time.monotonic(), _cpu()
+    loop, began_at, used = asyncio.get_running_loop(), time.monotonic(), cpu()
     callers: list[Caller] = []
     async with asyncio.timeout(window.closes_at - began_at + PATIENCE):
         for _ in range(CONNECTIONS):
@@ -214,7 +214,7 @@ async def put_on(port: int, window: Window, requests: Iterator[Asking], *, key: 
         began_at=began_at,
         median=quantile(window.latencies, 0.5),
         slowest=quantile(window.latencies, 0.99),
-        busy=(_cpu() - used) / (ended_at - began_at),
+        busy=(cpu() - used) / (ended_at - began_at),
     )
 
 
@@ -222,11 +222,6 @@ def address_of(body: bytes) -> str:
     """Return the address that a body of ``starts`` is for."""
     to = json.loads(body)["to"]
     return str(to if isinstance(to, str) else next(iter(to.values())))
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _main() -> None:
