@@ -32,6 +32,8 @@ ENOUGH: Final = 8
 #: Seconds a batch may take, of which it may wait ``busy_timeout`` for another process: the last resort against one that
 #: was stopped.
 TIMEOUT: Final = 20.0
+#: Seconds a process may take to end when its input does.
+CLOSE_TIMEOUT: Final = 5.0
 #: Seconds after a process ended or failed, and after one could not be started, in which no other is.
 PAUSE: Final = 1.0
 LONG_PAUSE: Final = 60.0
@@ -126,7 +128,12 @@ class Beside:
             process, self._process = self._process, None
             assert process.stdin is not None, "its input is ours"
             process.stdin.close()
-            await process.wait()
+            try:
+                async with asyncio.timeout(min(CLOSE_TIMEOUT, self.timeout)):
+                    await process.wait()
+            except TimeoutError:
+                # It was stopped, and would hold up our own end. Nothing is under way that anybody waits for.
+                await _end(process)
 
     async def _start(self) -> None:
         process = None

@@ -171,6 +171,15 @@ async def test_it_ends_with_the_database(path):
         os.kill(process, 0)
 
 
+async def test_one_that_is_stopped_does_not_hold_up_the_end(path):
+    async with busy(path) as (_, beside):
+        assert beside.process is not None
+        process, beside.timeout = beside.process, 0.05
+        os.kill(process, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
 async def test_it_waits_for_another_process_as_this_one_does(path):
     other = sqlite3.connect(path, isolation_level=None)
     async with busy(path, busy_timeout=0.05) as (database, beside):
