@@ -23,7 +23,8 @@ from gateway.clock import SystemClock
 from gateway.config import SealingKey
 from gateway.delivery.queue import Queue
 from gateway.storage import models
-from gateway.storage.database import Database, Engine
+from gateway.storage.database import Database
+from gateway.storage.engine import Engine
 from gateway.storage.migrations import Store
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Sealer

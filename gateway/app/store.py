@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from gateway.clock import STEP, SystemClock
 from gateway.config import DatabaseSettings, Settings, ensure_secrets
 from gateway.storage import migrations
-from gateway.storage.database import Database, Engine
+from gateway.storage.database import Database
+from gateway.storage.engine import Engine
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.secret import index_key

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from gateway.storage.engine import Done, Engine
 from gateway.storage.unit import (
     Connection,
     Move,
@@ -25,7 +26,6 @@ from gateway.storage.unit import (
     Write,
 )
 from gateway.storage.wakes import Wakes
-from gateway.value import Value
 
 T = TypeVar("T")
 
@@ -34,58 +34,34 @@ Alongside = Callable[[Sequence[object]], Sequence[Write]]
 
 _log = logging.getLogger(__name__)
 
+_STOPPED = "the storage writer was stopped"
+
 #: Units in one transaction at most: bounds the time a single commit can hold everybody up (measured 20 µs a row).
 MAX_BATCH = 500
+#: Moves that wait from which on they are written at once, beside a batch that is under way, where the engine can.
+#: Otherwise 32 callers wait for one batch and then the writer for 32 callers, in turns, and of two cores one idles
+#: (decision 28 has the figures).
+AT_ONCE = 16
+#: Batches under way at once: one that is written, one that is there when it is.
+UNDER_WAY = 2
 #: Seconds for trying the units of a failed batch one by one, before the rest fails too: each may wait for a lock.
 ALONE = 10.0
 #: Seconds after which a failed commit has kept everybody waiting long enough: who waits behind it fails with it.
 LONG = 1.0
 
 
-class Done(Value, frozen=True):
-    """How one unit of a batch went: its value or the exception it raised itself, its notes and its wakes."""
-
-    value: Any = None
-    error: BaseException | None = None
-    notes: Sequence[object] = ()
-    wakes: Sequence[str] = ()
-
-
-class Engine(Protocol):
-    """What SQLite and PostgreSQL each bring."""
-
-    async def open(self, wakes: Wakes) -> None:
-        """Connect; what other nodes tell of reaches ``wakes``. Raises ``StorageError``."""
-        ...
-
-    async def close(self) -> None:
-        """Disconnect."""
-        ...
-
-    def splits(self, moves: int) -> bool:
-        """Whether so many moves of a batch are better committed by themselves than with its works."""
-        ...
-
-    async def commit(self, units: Sequence[Unit]) -> list[Done]:
-        """Write all units in one durable transaction.
-
-        Raises ``StorageError`` if that failed as a whole; then nothing of it was kept.
-        """
-        ...
-
-    async def fetch(self, sql: str, values: dict[str, Any]) -> list[Record]:
-        """Read committed rows."""
-        ...
-
-    def tell(self, topics: Collection[str]) -> None:
-        """Wake these topics on the other nodes, as soon as that can be done; wait for nothing."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class _Waiting:
     unit: Unit
     done: asyncio.Future[Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Begun:
+    batch: list[_Waiting]
+    outcomes: Coroutine[Any, Any, list[Done]]
+    #: When, in the loop's time.
+    at: float
 
 
 class Database:
@@ -109,6 +85,13 @@ class Database:
         self._alongside = alongside
         self._alongside_wakes = tuple(alongside_wakes)
         self._waiting: deque[_Waiting] = deque()
+        #: How many of them are works.
+        self._works = 0
+        #: What is written by the engine while others gather, in order; not while a batch is committed here.
+        self._begun: deque[_Begun] = deque()
+        self._committing = False
+        #: Whether the last batch was of more than one.
+        self._busy = False
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
@@ -189,24 +172,73 @@ class Database:
         assert self._loop is not None, "the database is not open"
         done: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Waiting(unit, done))
+        if not isinstance(unit, Move):
+            self._works += 1
+        elif len(self._waiting) >= AT_ONCE and len(self._begun) < UNDER_WAY:
+            self._begin_at_once()
         self._wake.set()
         return done
 
+    def _begin_at_once(self) -> None:
+        # A work that waits is next: moves would come before it for as long as they came.
+        if not self._works and not self._committing and self._engine.splits(len(self._waiting)):
+            self._begin(self._gather())
+
+    def _begin(self, batch: list[_Waiting]) -> None:
+        assert self._loop is not None
+        moves = [item.unit for item in batch if isinstance(item.unit, Move)]
+        self._begun.append(_Begun(batch, self._engine.begin(moves), self._loop.time()))
+
     async def _write_batches(self) -> None:
-        busy = False
-        while not (self._closing and not self._waiting):
-            if not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            if busy and not self._engine.splits(len(self._waiting)):
-                # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long. Not where
-                # another process writes, which would wait for it: then callers and it would work in turns.
-                await asyncio.sleep(0)
-            batch = self._gather()
-            busy = len(batch) > 1
-            for part in self._parts(batch):
-                await self._write_batch(part)
+        try:
+            while self._waiting or self._begun or not self._closing:
+                if self._begun:
+                    await self._end_first()
+                    if len(self._waiting) >= AT_ONCE:
+                        self._begin_at_once()
+                elif self._waiting:
+                    await self._write_next()
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except BaseException:
+            for begun in self._begun:
+                begun.outcomes.close()
+                _fail(begun.batch, StorageUnavailableError(_STOPPED))
+            raise
+
+    async def _write_next(self) -> None:
+        """Write what waits: what the engine splits off is begun, and its works follow once it has ended."""
+        if self._busy and not self._engine.splits(len(self._waiting)):
+            # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long. Not where
+            # another process writes, which would wait for it: then callers and it would work in turns.
+            await asyncio.sleep(0)
+            if self._begun:
+                return
+        batch = self._gather()
+        self._busy = len(batch) > 1
+        moves = [item for item in batch if isinstance(item.unit, Move)]
+        if not self._engine.splits(len(moves)):
+            await self._write_here(batch)
+            return
+        self._begin(moves)
+        if len(moves) < len(batch):
+            self._committing = True
+            await self._end_first()
+            await self._write_here([item for item in batch if not isinstance(item.unit, Move)])
+
+    async def _write_here(self, batch: list[_Waiting]) -> None:
+        assert self._loop is not None
+        self._committing = True
+        await self._write_batch(batch, self._engine.commit([item.unit for item in batch]), self._loop.time())
+        self._committing = False
+
+    async def _end_first(self) -> None:
+        begun = self._begun[0]
+        try:
+            await self._write_batch(begun.batch, begun.outcomes, begun.at)
+        finally:
+            self._begun.popleft()
 
     def _gather(self) -> list[_Waiting]:
         """Take what waits, less what would write a row of this batch twice: that is for the next."""
@@ -221,36 +253,35 @@ class Database:
                 continue
             seen.update(identities)
             batch.append(item)
+            if not isinstance(item.unit, Move):
+                self._works -= 1
         self._waiting.extendleft(reversed(later))
         return batch
 
-    def _parts(self, batch: list[_Waiting]) -> list[list[_Waiting]]:
-        """Return a batch as what is committed together: all of it, or its moves and then its works."""
-        moves = [item for item in batch if isinstance(item.unit, Move)]
-        if len(moves) == len(batch) or not self._engine.splits(len(moves)):
-            return [batch]
-        return [moves, [item for item in batch if not isinstance(item.unit, Move)]]
-
-    async def _write_batch(self, batch: list[_Waiting]) -> None:
+    async def _write_batch(
+        self, batch: list[_Waiting], outcomes: Coroutine[Any, Any, list[Done]], begun: float
+    ) -> None:
         assert self._loop is not None
-        begun = self._loop.time()
-        error = await self._commit(batch)
+        error = await self._commit(batch, outcomes)
         if error is None:
             return
         if not _is_gone(error) and len(batch) > 1:
             _log.warning("a batch of %d writes failed (%s); each is tried alone", len(batch), error)
+            committing, self._committing = self._committing, True
             await self._write_each(batch, begun)
+            self._committing = committing
             return
         _fail(batch, error)
         if _is_gone(error) and self._loop.time() - begun >= LONG:
             # They have waited as long: each batch of them would wait for the same lock, disk or server again.
             _fail(self._waiting, error)
             self._waiting.clear()
+            self._works = 0
 
     async def _write_each(self, batch: list[_Waiting], begun: float) -> None:
         assert self._loop is not None
         for place, item in enumerate(batch):
-            error = await self._commit([item])
+            error = await self._commit([item], self._engine.commit([item.unit]))
             if error is None:
                 continue
             if _is_gone(error):
@@ -261,17 +292,17 @@ class Database:
                 _fail(batch[place + 1 :], StorageContendedError("other transactions were in the way for too long"))
                 return
 
-    async def _commit(self, batch: list[_Waiting]) -> StorageError | None:
-        """Write a batch and settle it; where that fails, settle nothing and return why."""
+    async def _commit(self, batch: list[_Waiting], writing: Coroutine[Any, Any, list[Done]]) -> StorageError | None:
+        """Wait until a batch is written and settle it; where that fails, settle nothing and return why."""
         try:
-            outcomes = await self._engine.commit([item.unit for item in batch])
+            outcomes = await writing
         except StorageError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a fault of ours must leave nobody waiting, nor end the writer
             # By its type alone: its text may hold a value.
             return StorageError(f"{type(error).__name__} in the storage writer")
         except BaseException:
-            _fail(batch, StorageUnavailableError("the storage writer was stopped"))
+            _fail(batch, StorageUnavailableError(_STOPPED))
             raise
         self._hand_on([note for done in outcomes for note in done.notes])
         topics = {topic for done in outcomes if done.wakes for topic in done.wakes}

@@ -21,8 +21,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from gateway.storage.database import Done
-from gateway.storage.sqlite_beside import Beside
+from gateway.storage.engine import Done
+from gateway.storage.sqlite_beside import Beside, Flight
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
 from gateway.storage.sqlite_moves import write_guards, write_moves
 from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
@@ -75,11 +75,17 @@ class SqliteEngine:
         """Whether so many moves are better written by themselves: the other process can write nothing else."""
         return self.beside is not None and self.beside.takes(moves)
 
+    def begin(self, moves: Sequence[Move]) -> Coroutine[Any, Any, list[Done]]:
+        """Have the other process write moves in one transaction, after those that it was given before."""
+        assert self.beside is not None, "ask whether it splits"
+        try:
+            flight = self.beside.send(moves)
+        except Exception as error:  # noqa: BLE001 - a value that no message holds: whoever asked for this batch is told
+            return _raising(error)
+        return self._landed(moves, flight)
+
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
-        moves = [unit for unit in units if isinstance(unit, Move)]
-        if self.beside is not None and len(moves) == len(units) and self.beside.takes(len(moves)):
-            return _done(moves, await self.beside.write(moves))
         if self._writer is None:
             self._writer = await self._in(self._writer_thread, self._new_writer)
         writer = self._writer
@@ -101,6 +107,10 @@ class SqliteEngine:
 
     def tell(self, topics: Collection[str]) -> None:
         """Tell nobody: a file is one node's, and another process on it looks from time to time."""
+
+    async def _landed(self, moves: Sequence[Move], flight: Flight) -> list[Done]:
+        assert self.beside is not None, "it was handed over"
+        return _done(moves, await self.beside.landed(flight))
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         try:
@@ -190,6 +200,10 @@ def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:
     # Moves first: a work sees what they wrote.
     written = iter(_done(moves, write_moves(writer, moves, _SQL)))
     return [next(written) if isinstance(unit, Move) else _run_work(writer, unit) for unit in units]
+
+
+async def _raising(error: Exception) -> list[Done]:
+    raise error
 
 
 def _done(moves: Sequence[Move], held: Sequence[Any]) -> list[Done]:

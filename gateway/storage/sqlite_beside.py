@@ -12,15 +12,15 @@ import logging
 import os
 import sqlite3
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from gateway.storage.sqlite_child import HEADER, Answer, Fault
+from gateway.storage.sqlite_child import Answer, Fault
 from gateway.storage.sqlite_file import SETTINGS, translated
+from gateway.storage.sqlite_pipe import Pipe
 from gateway.storage.statement import Statement
 from gateway.storage.unit import Move, StorageError, StorageUnavailableError
 
@@ -60,6 +60,13 @@ def several_cores() -> bool:
     return len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) > 1
 
 
+class Flight(NamedTuple):
+    """A batch on its way."""
+
+    pipe: Pipe
+    answer: asyncio.Future[Answer | None]
+
+
 class Beside:
     """Hands long batches to a process that is started at the first of them. ``busy_timeout`` is in seconds."""
 
@@ -68,93 +75,99 @@ class Beside:
         self._busy_timeout = busy_timeout
         #: Seconds a batch may take, and seconds without a process after one ended.
         self.timeout, self.pause = timeout, PAUSE
-        self._process: Process | None = None
+        self._pipe: Pipe | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Until when, in the loop's time, none is started.
         self.patient_until = 0.0
         self._numbers: dict[Statement, int] = {}
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Answer).decode
 
     @property
     def process(self) -> int | None:
         """The number of the process that writes, if one does."""
-        return None if self._process is None else self._process.pid
+        return None if self._pipe is None else self._pipe.pid
+
+    @property
+    def under_way(self) -> int:
+        """How many batches it was given and has not written."""
+        return 0 if self._pipe is None else self._pipe.asked
 
     def takes(self, moves: int) -> bool:
         """Whether so many moves are to be handed over now. The first time that they would be, a process is started."""
         if moves < ENOUGH:
             return False
-        if self._process is not None and self._process.returncode is not None:
+        if self._pipe is not None and not self._pipe.alive:
             # It ended while nothing was written.
-            self._process = None
-        if self._process is None and self._starting is None and asyncio.get_running_loop().time() >= self.patient_until:
+            self._pipe = None
+        if self._pipe is None and self._starting is None and asyncio.get_running_loop().time() >= self.patient_until:
             self._starting = asyncio.create_task(self._start(), name="storage beside")
-        return self._process is not None
+        return self._pipe is not None
 
     async def started(self) -> bool:
         """Wait for a process that is being started; return whether one writes."""
         if self._starting is not None:
             await asyncio.gather(self._starting, return_exceptions=True)
-        return self._process is not None
+        return self._pipe is not None
 
-    async def write(self, moves: Sequence[Move]) -> list[Any]:
-        """Write moves in one durable transaction; return what ``write_moves`` does.
+    def send(self, moves: Sequence[Move]) -> Flight:
+        """Hand moves over, to be written in one durable transaction after those that were handed over before.
+
+        Raises what MessagePack does of a value that it cannot hold.
+        """
+        assert self._pipe is not None, "ask whether it takes them"
+        return Flight(self._pipe, self._pipe.send(self._framed(moves)))
+
+    async def landed(self, flight: Flight) -> list[Any]:
+        """Wait until moves that were handed over are written; return what ``write_moves`` does.
 
         Raises ``StorageError``; then nothing was kept, unless the process ended meanwhile.
         """
-        assert self._process is not None, "ask whether it takes them"
-        frame = self._framed(moves)
-        try:
-            answer = await self._exchange(self._process, frame)
-        except BaseException:
-            # Stopped, or stuck: with the process its transaction ends.
-            await self._drop()
-            raise
-        if answer.fault is None:
+        answer = await self._answered(flight)
+        error = None if answer.fault is None else raised(answer.fault)
+        if error is not None and not isinstance(error, sqlite3.IntegrityError | StorageError):
+            # Locked, full, exchanged, or stuck in its transaction: only a new connection finds out which is over.
+            self._forget(flight.pipe)
+        if flight.pipe is not self._pipe and not flight.pipe.asked:
+            await flight.pipe.kill()
+        if error is None:
             return answer.held
-        error = raised(answer.fault)
         if isinstance(error, StorageError):
             raise error
-        if not isinstance(error, sqlite3.IntegrityError):
-            # Locked, full, exchanged, or stuck in its transaction: only a new connection finds out which is over.
-            await self._drop()
         raise translated(error) from None
 
     async def close(self) -> None:
         """End the process, once what it writes is written."""
         await self.started()
-        if self._process is not None:
-            process, self._process = self._process, None
-            assert process.stdin is not None, "its input is ours"
-            process.stdin.close()
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            pipe.finish()
             try:
                 async with asyncio.timeout(min(CLOSE_TIMEOUT, self.timeout)):
-                    await process.wait()
+                    await pipe.ended()
             except TimeoutError:
                 # It was stopped, and would hold up our own end. Nothing is under way that anybody waits for.
-                await _end(process)
+                await pipe.kill()
 
     async def _start(self) -> None:
-        process = None
+        pipe = None
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment(os.environ)
-            )
-            opened = await self._exchange(process, self._encode([str(self._path), self._busy_timeout, SETTINGS]))
-            _raise_fault(opened)
+            pipe = await Pipe.start((sys.executable, *PROGRAM), environment(os.environ))
+            opening = pipe.send(self._encode([str(self._path), self._busy_timeout, SETTINGS]))
+            _raise_fault(await self._answered(Flight(pipe, opening)))
         except (OSError, sqlite3.Error, StorageError) as error:
             # Nothing is lost by it but speed.
             _log.warning("no process to write beside this one could be started: %s", error)
             self.patient_until = asyncio.get_running_loop().time() + LONG_PAUSE
-            await _end(process)
+            if pipe is not None:
+                await pipe.kill()
         except BaseException:
-            await _end(process)
+            if pipe is not None:
+                await pipe.kill()
             raise
         else:
             self._numbers = {}
-            self._process = process
-            _log.info("a process of its own (%d) writes long batches from now on", process.pid)
+            self._pipe = pipe
+            _log.info("a process of its own (%d) writes long batches from now on", pipe.pid)
         finally:
             self._starting = None
 
@@ -181,32 +194,31 @@ class Beside:
                 del numbers[statement]
             raise
 
-    async def _exchange(self, process: Process, frame: bytes) -> Answer:
-        assert process.stdin is not None, "its input is ours"
-        assert process.stdout is not None, "its output is ours"
+    async def _answered(self, flight: Flight) -> Answer:
+        pipe, answer = flight
         try:
-            async with asyncio.timeout(self.timeout):
-                process.stdin.write(len(frame).to_bytes(HEADER, "big") + frame)
-                length = int.from_bytes(await process.stdout.readexactly(HEADER), "big")
-                return self._decode(await process.stdout.readexactly(length))
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            raise StorageUnavailableError(ENDED) from None
+            if not answer.done():
+                async with asyncio.timeout(self.timeout):
+                    await answer
+        except BaseException as error:
+            # Stopped, or stuck: with the process its transaction ends.
+            self._forget(pipe)
+            await pipe.kill()
+            if isinstance(error, TimeoutError):
+                raise StorageUnavailableError(ENDED) from None
+            raise
+        if (found := answer.result()) is not None:
+            return found
+        self._forget(pipe)
+        await pipe.kill()
+        raise StorageUnavailableError(ENDED)
 
-    async def _drop(self) -> None:
+    def _forget(self, pipe: Pipe) -> None:
+        """Give a process nothing more to write."""
         # Under a fault that lasts, starting one after the other would take the core that the answers need.
         self.patient_until = asyncio.get_running_loop().time() + self.pause
-        process, self._process = self._process, None
-        await _end(process)
-
-
-async def _end(process: Process | None) -> None:
-    """End a process that is stuck, gone or not wanted any more."""
-    if process is None:
-        return
-    if process.returncode is None:
-        process.kill()
-    # It holds the database's lock until it is gone.
-    await asyncio.shield(process.wait())
+        if pipe is self._pipe:
+            self._pipe = None
 
 
 def _raise_fault(answer: Answer) -> None:

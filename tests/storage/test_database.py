@@ -8,7 +8,8 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.storage import models
-from gateway.storage.database import Database, Done
+from gateway.storage.database import Database
+from gateway.storage.engine import Done
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Move, StorageContendedError, StorageError, StorageUnavailableError
 
@@ -190,6 +191,9 @@ class Failing:
     def splits(self, moves: int) -> bool:
         return False
 
+    def begin(self, moves):
+        raise AssertionError("it does not split")
+
     async def commit(self, units):
         self.commits.append(len(units))
         if self.poison in units:
@@ -257,6 +261,9 @@ class Flaky:
 
     def splits(self, moves: int) -> bool:
         return False
+
+    def begin(self, moves):
+        raise AssertionError("it does not split")
 
     async def commit(self, units):
         self.commits.append(len(units))

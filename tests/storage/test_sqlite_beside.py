@@ -9,8 +9,8 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from gateway.storage import models, sqlite_beside, sqlite_child
-from gateway.storage.database import Database
+from gateway.storage.database import AT_ONCE, Database
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import ENOUGH, Beside, several_cores
 from gateway.storage.sqlite_child import Answer, Fault
@@ -69,6 +69,19 @@ async def busy(path: Path, *, busy_timeout: float = 5.0, **more: Any) -> AsyncIt
         await asyncio.gather(*(database.write(add(f"first {n}")) for n in range(ENOUGH)))
         assert await engine.beside.started()
         yield database, engine.beside
+
+
+@contextmanager
+def stopped(beside: Beside) -> Iterator[int]:
+    """Stop the process that writes, and let it go on at the end, if it is still there."""
+    process = beside.process
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
 
 
 async def write_many(database: Database, name: str) -> list[Any]:
@@ -152,6 +165,92 @@ async def test_one_that_is_stopped_is_ended_and_keeps_no_lock(path):
         outcomes = await write_many(database, "stuck")
         assert {str(outcome) for outcome in outcomes} == {sqlite_beside.ENDED}
         assert await database.write(add("afterwards"))
+
+
+async def test_a_second_batch_is_handed_over_while_the_first_is_written_and_no_third(path):
+    told: list[object] = []
+    async with busy(path, on_commit=told.extend) as (database, beside):
+        with stopped(beside):
+            waiting = [database.submit(add(f"{n:02}")) for n in range(AT_ONCE)]
+            assert (beside.under_way, database.waiting) == (1, 0)
+            waiting += [database.submit(add(f"{n:02}")) for n in range(AT_ONCE, 3 * AT_ONCE)]
+            assert (beside.under_way, database.waiting) == (2, AT_ONCE)
+        assert await asyncio.gather(*waiting) == [True] * 3 * AT_ONCE
+        assert told[ENOUGH:] == [f"{n:02}" for n in range(3 * AT_ONCE)]
+
+
+async def test_a_work_is_not_kept_waiting_by_moves_that_come_after_it(path):
+    async def count(connection: Connection) -> int:
+        return int((await connection.fetch("SELECT count(*) AS number FROM lease"))[0]["number"])
+
+    async with busy(path) as (database, beside):
+        with stopped(beside):
+            before = [database.submit(add(f"before {n}")) for n in range(AT_ONCE)]
+            counted = asyncio.create_task(database.run(count))
+            await asyncio.sleep(0)
+            after = [database.submit(add(f"after {n}")) for n in range(2 * AT_ONCE)]
+            assert (beside.under_way, database.waiting) == (1, 2 * AT_ONCE + 1)
+        # Moves come first in a batch, so it sees those that waited with it.
+        assert await counted == ENOUGH + 3 * AT_ONCE
+        assert await asyncio.gather(*before, *after) == [True] * 3 * AT_ONCE
+
+
+async def test_a_move_that_fails_in_the_first_of_two_batches_fails_alone(path):
+    async with busy(path) as (database, beside):
+        with stopped(beside):
+            twice = database.submit(add("first 0"))
+            waiting = [database.submit(add(f"{n}")) for n in range(2 * AT_ONCE - 1)]
+            assert beside.under_way == 2
+        assert await asyncio.gather(*waiting) == [True] * (2 * AT_ONCE - 1)
+        with pytest.raises(StorageError, match="UNIQUE"):
+            await twice
+        assert beside.process is not None
+
+
+async def test_with_the_process_both_batches_fail_and_the_next_is_written_here(path):
+    async with busy(path) as (database, beside):
+        with stopped(beside) as process:
+            waiting = [database.submit(add(f"lost {n}")) for n in range(2 * AT_ONCE)]
+            assert beside.under_way == 2
+            os.kill(process, signal.SIGKILL)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {sqlite_beside.ENDED}
+        assert await write_many(database, "here") == [True] * ENOUGH
+        assert not await beside.started()
+
+
+async def test_one_that_met_a_fault_answers_for_what_it_was_given_and_is_given_no_more(path):
+    other = sqlite3.connect(path, isolation_level=None)
+    async with busy(path, busy_timeout=0.05) as (database, beside):
+        other.execute("BEGIN IMMEDIATE")
+        waiting = [database.submit(add(f"locked {n}")) for n in range(2 * AT_ONCE)]
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {"SQLite: database is locked"}
+        assert (beside.process, beside.under_way) == (None, 0)
+        other.execute("COMMIT")
+        assert await write_many(database, "free") == [True] * ENOUGH
+    other.close()
+
+
+async def test_a_value_that_no_frame_holds_fails_its_move_alone(path):
+    async with busy(path) as (database, _):
+        waiting = [database.submit(Move(None, [(ADD, (object(), "", 0.0))]))]
+        waiting += [database.submit(add(f"good {n}")) for n in range(AT_ONCE)]
+        bad, *good = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(bad, StorageError)
+        assert good == [True] * AT_ONCE
+
+
+async def test_a_writer_that_is_stopped_leaves_nobody_waiting(path):
+    async with busy(path) as (database, beside):
+        with stopped(beside):
+            waiting = [database.submit(add(f"{n}")) for n in range(2 * AT_ONCE)]
+            await asyncio.sleep(0)
+            assert database._writer is not None
+            database._writer.cancel()
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StorageUnavailableError}
+        database._writer = None
 
 
 async def test_signals_to_the_group_do_not_end_it(path):

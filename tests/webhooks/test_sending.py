@@ -14,7 +14,8 @@ import pytest
 from standardwebhooks import Webhook as Judge
 
 from gateway.events.event import EventName, event, recorded
-from gateway.storage.database import Database, Engine
+from gateway.storage.database import Database
+from gateway.storage.engine import Engine
 from gateway.storage.ids import new_id
 from gateway.storage.unit import StorageUnavailableError
 from gateway.webhooks.connecting import Client
