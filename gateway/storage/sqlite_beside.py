@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 #: Moves in a batch from which on they are handed over, which costs this process some 75 µs a batch and 4 a move, by a
 #: profile under load; to write them here costs 60 to 70 a move.
 ENOUGH: Final = 8
+#: Seconds after a batch was written there for which short ones are handed over too. Written here, the first of 32 callers
+#: held up the rest: while this process writes, no other batch can be begun, and then all of them came in one.
+BUSY: Final = 0.02
 #: Seconds a batch may take, of which it may wait ``busy_timeout`` for another process: the last resort against one that
 #: was stopped.
 TIMEOUT: Final = 20.0
@@ -73,12 +76,15 @@ class Beside:
     def __init__(self, path: Path, busy_timeout: float, *, timeout: float = TIMEOUT) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
-        #: Seconds a batch may take, and seconds without a process after one ended.
-        self.timeout, self.pause = timeout, PAUSE
+        #: Seconds a batch may take, seconds without a process after one ended, and seconds for which any batch is handed
+        #: over after one was.
+        self.timeout, self.pause, self.busy = timeout, PAUSE, BUSY
         self._pipe: Pipe | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Until when, in the loop's time, none is started.
         self.patient_until = 0.0
+        #: Until when, in the loop's time, short batches are handed over too.
+        self._busy_until = 0.0
         self._numbers: dict[Statement, int] = {}
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -94,7 +100,7 @@ class Beside:
 
     def takes(self, moves: int) -> bool:
         """Whether so many moves are to be handed over now. The first time that they would be, a process is started."""
-        if moves < ENOUGH:
+        if moves < ENOUGH and not (moves and asyncio.get_running_loop().time() < self._busy_until):
             return False
         if self._pipe is not None and not self._pipe.alive:
             # It ended while nothing was written.
@@ -123,6 +129,7 @@ class Beside:
         Raises ``StorageError``; then nothing was kept, unless the process ended meanwhile.
         """
         answer = await self._answered(flight)
+        self._busy_until = asyncio.get_running_loop().time() + self.busy
         error = None if answer.fault is None else raised(answer.fault)
         if error is not None and not isinstance(error, sqlite3.IntegrityError | StorageError):
             # Locked, full, exchanged, or stuck in its transaction: only a new connection finds out which is over.

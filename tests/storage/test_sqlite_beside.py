@@ -106,6 +106,22 @@ async def test_short_batches_start_no_process(path):
         assert not await engine.beside.started()
 
 
+async def test_for_a_moment_after_a_long_batch_short_ones_are_written_there_too(path):
+    async with busy(path) as (database, beside):
+        beside.busy = 60.0
+        assert await write_many(database, "beside") == [True] * ENOUGH
+        with stopped(beside):
+            soon = database.submit(add("soon"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert beside.under_way == 1
+        assert await soon
+        beside.busy = 0.0
+        assert await database.write(add("later"))
+        with stopped(beside):
+            assert await database.write(add("here"))
+
+
 async def test_guards_hold_and_fall_there_as_here(path):
     async with busy(path) as (database, _):
         await asyncio.gather(database.write(add("many", 99.0)), database.write(add("one", 1.0)))
