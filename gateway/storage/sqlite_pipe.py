@@ -10,13 +10,27 @@ import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Self, cast
+from pathlib import Path
+from typing import Final, Self, cast
 
 import msgspec
 
 from gateway.storage.sqlite_child import HEADER, Answer
 
+#: Seconds between two looks at a process that has not answered. One that stands still at two of them in a row is ended:
+#: it answers nobody, and holds the database's lock for as long.
+LOOK: Final = 1.0
+
 _decode = msgspec.msgpack.Decoder(Answer).decode
+
+
+def stands_still(process: int) -> bool:
+    """Whether a process was stopped, by a signal or a debugger (proc(5)). Where the system does not tell, it was not."""
+    try:
+        # The name, in brackets, may hold anything; behind it comes the state.
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+    except OSError:
+        return False
 
 
 class Pipe(asyncio.SubprocessProtocol):
@@ -27,6 +41,7 @@ class Pipe(asyncio.SubprocessProtocol):
         self._ended: asyncio.Future[None] = loop.create_future()
         self._asked: deque[asyncio.Future[Answer | None]] = deque()
         self._came = bytearray()
+        self._watch: asyncio.TimerHandle | None = None
         self._open = True
 
     @classmethod
@@ -59,6 +74,9 @@ class Pipe(asyncio.SubprocessProtocol):
         if self._open:
             self._asked.append(answer)
             self._input.write(len(frame).to_bytes(HEADER, "big") + frame)
+            if self._watch is None:
+                # One for all that is under way, and none for each: it costs a busy gateway nothing.
+                self.look_again(LOOK, stood=False)
         else:
             answer.set_result(None)
         return answer
@@ -102,8 +120,25 @@ class Pipe(asyncio.SubprocessProtocol):
         if not self._ended.done():
             self._ended.set_result(None)
 
+    def look_again(self, seconds: float, *, stood: bool) -> None:
+        """Look after so many seconds whether the process stands still; ``stood``: it did when it was looked at last."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_later(seconds, self._look, seconds, stood)
+
+    def _look(self, seconds: float, stood: bool) -> None:
+        self._watch = None
+        if self._asked and self._open:
+            stands = stands_still(self.pid)
+            if stood and stands:
+                self._process.kill()
+            else:
+                self.look_again(seconds, stood=stands)
+
     def _lost(self) -> None:
         self._open = False
+        if self._watch is not None:
+            self._watch.cancel()
         while self._asked:
             self._answer(self._asked.popleft(), None)
 

@@ -286,6 +286,19 @@ async def test_it_ends_with_the_database(path):
         os.kill(process, 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether a process was stopped")
+async def test_one_that_stands_still_is_ended_long_before_its_time(path):
+    async with busy(path) as (database, beside):
+        pipe = beside._pipe
+        assert pipe is not None
+        os.kill(pipe.pid, signal.SIGSTOP)
+        waiting = [database.submit(add(f"stuck {n}")) for n in range(ENOUGH)]
+        pipe.look_again(0.0, stood=False)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {sqlite_beside.ENDED}
+        assert await write_many(database, "afterwards") == [True] * ENOUGH
+
+
 async def test_one_that_is_stopped_does_not_hold_up_the_end(path):
     async with busy(path) as (_, beside):
         assert beside.process is not None
