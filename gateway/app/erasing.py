@@ -44,6 +44,7 @@ def built_erasing(
         own_kinds=own_kinds(channels),
         cancel=checking.cancel,
         expire_overdue=checking.expire_overdue,
+        known=forgetting.known,
         forget=forgetting.forget,
         empty_log=_emptying(settings),
     )

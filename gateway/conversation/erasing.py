@@ -18,7 +18,7 @@ from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import Hasher, Sealer, UnsealError
 from gateway.storage.statement import Row, Statement, columns_of, insert_into
-from gateway.storage.unit import Connection, Move, Record
+from gateway.storage.unit import Connection, Fetch, Move, Record
 
 #: Subscribers looked through at once: whom a service told a phone of is known by opening what is sealed.
 PAGE: Final = 200
@@ -63,12 +63,17 @@ class Forgetting:
         self._hasher = hasher
         self._replies = replies
 
+    async def known(self, whom: Whom) -> frozenset[str]:
+        """Return the ids of a recipient's subscribers, who are left as they are. Raises ``StorageError``."""
+        found = [*await self._told_the_phone_of(whom), *await self._subscribers(self._database.fetch, whom)]
+        return frozenset(record["id"] for record in found)
+
     async def forget(self, whom: Whom, now: float) -> Leaving:
         """Erase what the bots know of a recipient, and return what that was. Raises ``StorageError``."""
         told = await self._told_the_phone_of(whom)
 
         async def work(connection: Connection) -> Leaving:
-            found = {record["id"]: record for record in await self._subscribers(connection, whom)}
+            found = {record["id"]: record for record in await self._subscribers(connection.fetch, whom)}
             found |= {record["id"]: record for record in told}
             return await self._erase(connection, whom, list(found.values()), now)
 
@@ -93,10 +98,10 @@ class Forgetting:
             # Nobody can tell whose it is any more, the gateway included.
             return False
 
-    async def _subscribers(self, connection: Connection, whom: Whom) -> list[Record]:
+    async def _subscribers(self, fetch: Fetch, whom: Whom) -> list[Record]:
         found: list[Record] = []
         for hashed in whom.references:
-            found += await connection.fetch(_BY_REFERENCE, hash=hashed, service=whom.service or "")
+            found += await fetch(_BY_REFERENCE, hash=hashed, service=whom.service or "")
         return found
 
     async def _erase(self, connection: Connection, whom: Whom, subscribers: Collection[Record], now: float) -> Leaving:

@@ -6,6 +6,7 @@ of nodes, one is carried out, and the others wait for its commit and read its an
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
@@ -40,17 +41,21 @@ _FILL = Statement(
 )
 _FIND = """SELECT fingerprint, sealed FROM idempotent_answer
     WHERE service = :service AND key_hash = :key_hash AND created_at > :oldest"""
-#: An answer is changed after it was given, unless it was given anew meanwhile.
+#: An answer is changed after it was given, unless it was given or sealed anew meanwhile.
 _REWRITE = Statement(
     "idempotent_answer.rewrite",
     {"service": "text", "key_hash": "bytea", "before": "bytea", "after": "bytea"},
     """UPDATE idempotent_answer SET sealed = r.after FROM r
     WHERE idempotent_answer.service = r.service AND idempotent_answer.key_hash = r.key_hash
-        AND idempotent_answer.sealed = r.before""",
+        AND idempotent_answer.sealed = r.before
+    RETURNING idempotent_answer.service, idempotent_answer.key_hash""",
+    key=(0, 1),
 )
 _PAGE = """SELECT service, key_hash, fingerprint, sealed FROM idempotent_answer
     WHERE (service, key_hash) > (:service, :key_hash) ORDER BY service, key_hash
     LIMIT 100"""
+_ONE = """SELECT service, key_hash, fingerprint, sealed FROM idempotent_answer
+    WHERE service = :service AND key_hash = :key_hash"""
 _FORGET = """DELETE FROM idempotent_answer WHERE created_at <= :oldest AND (service, key_hash) IN
     (SELECT service, key_hash FROM idempotent_answer WHERE created_at <= :oldest ORDER BY created_at
         LIMIT CAST(:number AS bigint))
@@ -120,12 +125,21 @@ class Answers:
         """
         changed, after = 0, ("", b"")
         while page := await self._database.fetch(_PAGE, service=after[0], key_hash=after[1]):
-            writes = [write for record in page if (write := self._rewritten(record, change)) is not None]
-            if writes:
-                await self._database.write(Move(None, writes))
-                changed += len(writes)
+            changed += sum(await asyncio.gather(*(self._change(record, change) for record in page)))
             after = page[-1]["service"], bytes(page[-1]["key_hash"])
         return changed
+
+    async def _change(self, record: Record, change: Callable[[bytes], bytes | None]) -> bool:
+        key = {"service": record["service"], "key_hash": bytes(record["key_hash"])}
+        while (write := self._rewritten(record, change)) is not None:
+            if await self._database.write(Move(write)):
+                return True
+            # Sealed by another key meanwhile, perhaps: it says the same.
+            found = await self._database.fetch(_ONE, **key)
+            if not found:
+                return False
+            record = found[0]
+        return False
 
     def _rewritten(self, record: Record, change: Callable[[bytes], bytes | None]) -> Write | None:
         place = _place(record["service"], bytes(record["key_hash"]))

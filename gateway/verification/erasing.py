@@ -2,7 +2,7 @@
 
 A verification keeps its row: when it was, of which service, how it ended. What is pending ends first. An attempt that
 is under way still writes its end, with the masked address it was made for, so it is waited for and looked for once
-more. What the bots know is erased by ``Forget``, which keeps what the person forbade.
+more. Everything goes before that by which it is found: whatever cuts an erasure off, the same again ends it. What the bots know is erased by ``Forget``, which keeps what the person forbade.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orjson
 from channels.base import InvalidAddressError, Normalize
 from gateway.clock import Clock
 from gateway.delivery.lifecycle import VerificationStatus
-from gateway.delivery.person import Forget, Leaving, Whom
+from gateway.delivery.person import Forget, Known, Whom
 from gateway.errors import GatewayError, Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.answers import Answers
@@ -140,6 +140,7 @@ class Erasing:
         own_kinds: Collection[str],
         cancel: Cancel,
         expire_overdue: Callable[[], Awaitable[int]],
+        known: Known,
         forget: Forget,
         empty_log: Callable[[], Awaitable[bool]],
         sleep: Sleep = asyncio.sleep,
@@ -153,6 +154,7 @@ class Erasing:
         self._own = frozenset(own_kinds)
         self._cancel = cancel
         self._expire_overdue = expire_overdue
+        self._known = known
         self._forget = forget
         self._empty_log = empty_log
         self._sleep = sleep
@@ -174,14 +176,19 @@ class Erasing:
         canceled = 0
         for item in found:
             canceled += item.pending and await self._ended(item)
-        leaving = await self._forget(person, self._clock.now())
-        webhooks = await self._wipe(found)
+        known = {*await self._known(person), *await self._devices(person), *(item.id for item in found)}
+        answers = await self._forget_answers(known)
         await self._forget_counts(person, found)
+        leaving = await self._forget(person, self._clock.now())
         devices = await self._forget_devices(person)
-        under_way = await self._wait([item for item in found if item.young])
+        # Who came in between is found no more.
+        answers += await self._forget_answers({*leaving.subscribers, *devices} - known)
+        webhooks = await self._wipe(person, found) + await self._wipe_orphans(person)
+        young = [item for item in found if item.young]
+        under_way = await self._wait(young)
         # What the ends of those attempts told of.
-        webhooks += await self._wipe([item for item in found if item.young])
-        answers = await self._forget_answers(found, leaving, devices)
+        webhooks += await self._wipe(person, young)
+        await self._lose(person, [item for item in found if item.id not in under_way])
         await self._tell(person, by)
         left_the_files = await self._empty_log()
         return Erased(
@@ -192,7 +199,7 @@ class Erasing:
             authenticators=len(devices),
             webhooks=webhooks,
             answers=answers,
-            under_way=under_way,
+            under_way=len(under_way),
             still_readable=not left_the_files,
         )
 
@@ -225,16 +232,41 @@ class Erasing:
             return False
         return True
 
-    async def _wipe(self, found: Sequence[_Found]) -> int:
-        """Take every address out of verifications and what belongs to them; return how many webhooks had one."""
+    async def _wipe(self, person: Whom, found: Sequence[_Found]) -> int:
+        """Take every address out of verifications and what belongs to them; return how many webhooks had one.
+
+        They are found still by the address that is erased, and no more by any other.
+        """
         webhooks = 0
         for start in range(0, len(found), BITE):
-            ids = [item.id for item in found[start : start + BITE]]
-            bodies = [write for each in ids for write in await self._webhooks(each)]
-            writes: list[Write] = [(statement, (each,)) for statement in sql.WIPE for each in ids]
+            bite = found[start : start + BITE]
+            bodies = [write for item in bite for write in await self._webhooks(item.id)]
+            writes: list[Write] = [(statement, (item.id,)) for statement in sql.WIPE for item in bite]
+            # Along with the route, which alone tells of them.
+            writes += _addresses(bite, lambda hashed: hashed not in person.hashes)
             await self._database.write(Move(None, [*writes, *bodies]))
             webhooks += len(bodies)
         return webhooks
+
+    async def _wipe_orphans(self, person: Whom) -> int:
+        """Take the masked address out of webhooks whose verification has gone; return how many had it.
+
+        A few others' may look the same.
+        """
+        webhooks, after = 0, ""
+        while page := await self._database.fetch(sql.ORPHANS, after=after):
+            theirs = [record for record in page if _recipient(record["body"]) in person.masks]
+            writes = [(sql.REWRITE_WEBHOOK, (record["id"], _without_recipient(record["body"]))) for record in theirs]
+            await self._database.write(Move(None, writes))
+            webhooks += len(theirs)
+            after = page[-1]["id"]
+        return webhooks
+
+    async def _lose(self, person: Whom, found: Sequence[_Found]) -> None:
+        """Delete that by which verifications are found: nothing is left in them to look for."""
+        for start in range(0, len(found), BITE):
+            writes = _addresses(found[start : start + BITE], lambda hashed: hashed in person.hashes)
+            await self._database.write(Move(None, writes))
 
     async def _webhooks(self, verification_id: str) -> list[Write]:
         found = await self._database.fetch(sql.WEBHOOKS, id=verification_id)
@@ -245,13 +277,11 @@ class Erasing:
         """Delete what was counted by the address, and events of no verification that name it."""
         addresses = {*person.values, *(address for item in found for address in item.addresses)}
         turns = [self._hasher.hash("turn", address) for address in sorted(addresses)]
-        hashes = [*person.everywhere, *person.references]
-        writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in hashes]
+        writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in person.hashes]
         writes += [(sql.FORGET_NAME, (mask,)) for mask in sorted(person.masks)]
-        for hashed in hashes:
+        for hashed in person.hashes:
             service = (person.service or "") if hashed in person.references else ""
             writes += await self._keyed(sql.COUNTED, hashed, service)
-        writes += [(sql.FORGET_ADDRESS, (hashed, item.id)) for item in found for hashed in sorted(item.hashes)]
         for hashed in turns:
             writes += await self._keyed(sql.TURNS, hashed, "")
         await self._database.write(Move(None, writes))
@@ -269,6 +299,14 @@ class Erasing:
             ]
         return writes
 
+    async def _devices(self, person: Whom) -> set[str]:
+        """Return the ids of the person's authenticators."""
+        found: set[str] = set()
+        for hashed in person.references:
+            values = {"hash": hashed, "service": person.service or ""}
+            found.update(record["id"] for record in await self._database.fetch(sql.DEVICES, **values))
+        return found
+
     async def _forget_devices(self, person: Whom) -> frozenset[str]:
         """Delete the person's authenticators, recovery codes and failures; return the authenticators' ids."""
         found: set[str] = set()
@@ -283,19 +321,16 @@ class Erasing:
         await self._database.run(work)
         return frozenset(found)
 
-    async def _wait(self, found: Sequence[_Found]) -> int:
-        """Wait until no attempt is under way any more; return of how many verifications one still is."""
+    async def _wait(self, found: Sequence[_Found]) -> set[str]:
+        """Wait until no attempt is under way any more; return the verifications of which one still is."""
         until = self._clock.monotonic() + PATIENCE
         while True:
-            left = 0
-            for item in found:
-                left += bool(await self._database.fetch(sql.UNDER_WAY, id=item.id))
+            left = {item.id for item in found if await self._database.fetch(sql.UNDER_WAY, id=item.id)}
             if not left or self._clock.monotonic() >= until:
                 return left
             await self._sleep(LOOK)
 
-    async def _forget_answers(self, found: Iterable[_Found], leaving: Leaving, devices: Collection[str]) -> int:
-        ids = {*(item.id for item in found), *leaving.subscribers, *devices}
+    async def _forget_answers(self, ids: Collection[str]) -> int:
         wanted = {each.encode() for each in ids}
         if not wanted:
             return 0
@@ -307,6 +342,16 @@ class Erasing:
     async def _tell(self, person: Whom, by: str) -> None:
         told = event(EventName.RECIPIENT_ERASED, self._clock.now(), by or person.service or "")
         await self._database.write(recorded(None, [], [told]))
+
+
+def _addresses(found: Iterable[_Found], goes: Callable[[bytes], bool]) -> list[Write]:
+    return [(sql.FORGET_ADDRESS, (hashed, item.id)) for item in found for hashed in sorted(filter(goes, item.hashes))]
+
+
+def _recipient(body: str) -> str | None:
+    """Return the masked address that a webhook's body tells, if it does."""
+    told: str | None = orjson.loads(body).get("data", {}).get("recipient")
+    return told
 
 
 def _without_recipient(body: str) -> str:

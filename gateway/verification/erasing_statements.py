@@ -18,6 +18,10 @@ VERIFICATIONS: Final = """SELECT v.id, v.service, v.purpose, v.status, v.created
 UNDER_WAY: Final = "SELECT 1 FROM attempt WHERE verification_id = :id AND outcome IS NULL LIMIT 1"
 
 WEBHOOKS: Final = "SELECT id, body FROM webhook WHERE verification_id = :id"
+#: Webhooks that outlive their verification: told late, or again.
+ORPHANS: Final = """SELECT id, body FROM webhook WHERE id > :after AND verification_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = webhook.verification_id)
+    ORDER BY id LIMIT 200"""
 REWRITE_WEBHOOK: Final = Statement(
     "webhook.erase", {"id": "text", "body": "text"}, "UPDATE webhook SET body = r.body FROM r WHERE webhook.id = r.id"
 )
@@ -66,11 +70,12 @@ WIPE: Final = (
 FORGET_RECIPIENT: Final = Statement(
     "recipient.erase", {"hash": "bytea"}, "DELETE FROM recipient WHERE hash IN (SELECT hash FROM r)"
 )
-#: By what a verification was found.
+#: By what a verification is found. That of the address that is erased goes last: until then erasing can be taken up again.
 FORGET_ADDRESS: Final = Statement(
     "address.erase",
     {"hash": "bytea", "verification_id": "text"},
-    "DELETE FROM address WHERE (hash, verification_id) IN (SELECT hash, verification_id FROM r)",
+    """DELETE FROM address WHERE (hash, verification_id) IN (SELECT hash, verification_id FROM r)
+        AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = address.verification_id AND v.status = 'pending')""",
 )
 #: Events of no verification (of a bot's people, of limits) have the masked address alone; a few others' may look the same.
 FORGET_NAME: Final = Statement(

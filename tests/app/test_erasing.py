@@ -144,6 +144,7 @@ async def test_nothing_of_whom_was_erased_is_left_in_any_file(path, database, cl
         own_kinds=own_kinds({}),
         cancel=world.checking.cancel,
         expire_overdue=world.checking.expire_overdue,
+        known=forgetting.known,
         forget=forgetting.forget,
         empty_log=Checkpoint(path).clear,
     )

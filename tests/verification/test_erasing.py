@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
 
+from channels.base import Report, ReportedStatus
 from channels.kinds import KINDS
+from gateway.config import SealingKey
 from gateway.conversation.erasing import Forgetting
 from gateway.conversation.replies import Replies
 from gateway.delivery.person import Leaving
 from gateway.storage import models
 from gateway.storage.answers import Answers, Source
 from gateway.storage.ids import new_id
+from gateway.storage.resealing import Resealing
+from gateway.storage.sealing import Sealer
+from gateway.storage.unit import StorageUnavailableError
 from gateway.verification import erasing as module
 from gateway.verification.erasing import Erased, Erasing, NobodyError, whom
 from tests.rows import count, put, row
@@ -53,6 +59,7 @@ def make_erasing(world, database, clock, sealer, hasher):
             "answers": Answers(database, sealer, clock),
             "cancel": world.checking.cancel,
             "expire_overdue": world.checking.expire_overdue,
+            "known": forgetting.known,
             "forget": forgetting.forget,
             "empty_log": empty_log,
         }
@@ -118,6 +125,17 @@ async def test_what_it_is_found_by_goes_by_whichever_address(world, database, er
     await erase(EMAIL)
     assert await count(database, models.Address) == 1
     assert (await erase(PHONE)).verifications == 0
+
+
+async def test_a_report_that_comes_afterwards_brings_no_id_of_the_providers_back(world, database, erase):
+    view = await world.start()
+    await world.attempt()
+    token = world.channels["sms"].sent[0].attempt_token
+    await world.checking.check("shop", view.id, world.code)
+    await erase(PHONE)
+    assert await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, "SM-of-ann"))
+    for table in ("message", "attempt"):
+        assert [found["provider_id"] for found in await rows(database, table)] == [None]
 
 
 async def test_what_is_pending_is_canceled_first(world, database, erase):
@@ -221,6 +239,17 @@ async def test_webhooks_keep_everything_but_the_recipient(world, database, erase
     assert bodies == {told["id"]: orjson.loads(told["body"]) for told in await rows(database, "webhook")}
 
 
+async def test_a_webhook_that_outlived_its_verification_loses_the_recipient_too(database, erase):
+    masks = [KINDS["phone"](phone).masked for phone in (PHONE, OTHER)]
+    for mask in masks:
+        body = orjson.dumps({"type": "message.sent", "data": {"service": "shop", "recipient": mask}}).decode()
+        told = row(models.Webhook, id=f"whk_{mask}", verification_id="ver_gone", body=body)
+        await put(database, models.Webhook, told)
+    assert (await erase(PHONE)).webhooks == 1
+    left = [orjson.loads(told["body"])["data"].get("recipient") for told in await rows(database, "webhook")]
+    assert sorted(left, key=str) == sorted([None, masks[1]], key=str)
+
+
 async def test_a_stored_answer_is_told_again_without_the_person(world, database, clock, sealer, erase):
     answers = Answers(database, sealer, clock)
     view = await world.start()
@@ -247,6 +276,30 @@ async def test_a_stored_answer_is_told_again_without_the_person(world, database,
     told["items"][0]["body"] |= {"to": {}, "link": None}
     assert told == again
     assert await keep(sources[1], b"never made") == plains[1]
+
+
+async def test_an_answer_that_is_sealed_anew_meanwhile_loses_the_person_too(world, database, make_erasing, clock, ring):
+    newer = Sealer((SealingKey("k2", bytes(range(1, 33))), *ring))
+    view = await world.start()
+    source = await kept_answer(Answers(database, Sealer(ring), clock), id=view.id, to=dict(view.to))
+    answers, fetch = Answers(database, newer, clock), database.fetch
+
+    async def sealed_anew_after(sql: str, **values: Any) -> Any:
+        found = await fetch(sql, **values)
+        if "FROM idempotent_answer" in sql:
+            database.fetch = fetch
+
+            async def rest() -> None:
+                """Go on at once."""
+
+            async for _ in Resealing(database, newer).run(rest):
+                pass
+        return found
+
+    database.fetch = sealed_anew_after
+    erasing = make_erasing(answers=answers)
+    assert (await erasing.erase(erasing.whom(PHONE, None))).answers == 1
+    assert await answers.kept("shop", source, b"f" * 32) == orjson.dumps({"id": view.id, "to": {}})
 
 
 async def test_the_deed_is_told_without_the_name(database, erase):
@@ -284,6 +337,71 @@ async def test_an_attempt_that_does_not_end_is_told_of(world, database, make_era
     assert module.PATIENCE <= clock.monotonic() - began < module.PATIENCE + 1
 
 
+async def kept_answer(answers: Answers, **body: Any) -> Source:
+    """Keep an answer for its idempotency key, and return for which."""
+    source = Source("POST", "/v1/anything", body["id"])
+
+    async def create(_: Any) -> bytes:
+        return orjson.dumps(body)
+
+    await answers.once("shop", source, b"f" * 32, create)
+    return source
+
+
+async def test_what_an_attempt_told_after_the_erasure_goes_with_the_next(world, database, make_erasing):
+    view = await world.start({"phone": PHONE, "email": EMAIL})
+    assert await world.queue.begin(world.handed_over[0])
+    erasing = make_erasing()
+    assert (await erasing.erase(erasing.whom(PHONE, None))).under_way == 1
+    late = row(models.Event, id=new_id("evt", 2.0), verification_id=view.id, recipient="+49•••••••678")
+    await put(database, models.Event, late)
+    await database.run(lambda c: c.fetch("UPDATE attempt SET outcome = 'sent', provider_id = 'SM1' RETURNING number"))
+    again = await erasing.erase(erasing.whom(PHONE, None))
+    assert (again.verifications, again.under_way) == (1, 0)
+    assert [told for told in await rows(database, "event") if told["recipient"]] == []
+    assert [attempt["provider_id"] for attempt in await rows(database, "attempt")] == [None]
+    assert await count(database, models.Address) == 0
+
+
+@pytest.mark.parametrize("cut", range(9))
+async def test_an_erasure_that_is_cut_off_is_ended_by_the_next(world, database, make_erasing, clock, sealer, cut):
+    answers = Answers(database, sealer, clock)
+    view = await world.start({"phone": PHONE, "email": EMAIL}, client_ip="192.0.2.7")
+    await world.attempt()
+    source = await kept_answer(answers, id=view.id, to=dict(view.to))
+    hashed = world.hasher.hash("telegram", PHONE)
+    device = "auth_" + "0" * 36
+    await put(
+        database, models.Authenticator, row(models.Authenticator, id=device, service="shop", reference_hash=hashed)
+    )
+    enrolled = await kept_answer(answers, id=device, secret="JBSWY3DP", uri="otpauth://totp/x")
+    erasing, commits = make_erasing(), 0
+    whole = database._engine.commit
+
+    async def fails(units: Any) -> Any:
+        nonlocal commits
+        commits += 1
+        if commits > cut:
+            raise StorageUnavailableError("the disk is full")
+        return await whole(units)
+
+    database._engine.commit = fails
+    with suppress(StorageUnavailableError):
+        await erasing.erase(erasing.whom(PHONE, "shop"))
+    database._engine.commit = whole
+    await erasing.erase(erasing.whom(PHONE, "shop"))
+    print("COMMITS", commits, cut)
+    assert await answers.kept("shop", source, b"f" * 32) == orjson.dumps({"id": view.id, "to": {}})
+    told = await answers.kept("shop", enrolled, b"f" * 32)
+    assert told == orjson.dumps({"id": device, "secret": None, "uri": None})
+    assert [await count(database, model) for model in (models.Address, models.Authenticator, models.Recipient)] == [
+        0
+    ] * 3
+    assert ((after := await world.look(view)).status, after.to) == ("canceled", {})
+    assert [told for told in await rows(database, "event") if told["recipient"]] == []
+    assert [attempt["provider_id"] for attempt in await rows(database, "attempt")] == [None]
+
+
 @pytest.mark.parametrize("emptied", [True, False])
 async def test_the_log_is_emptied_last_and_where_it_cannot_be_that_is_told(world, make_erasing, database, emptied):
     done: list[int] = []
@@ -307,10 +425,13 @@ async def test_a_route_nobody_can_open_is_erased_by_what_is_known(world, databas
 
 
 async def test_what_the_bots_knew_is_counted(make_erasing):
+    async def known(_: Any) -> frozenset[str]:
+        return frozenset()
+
     async def forget(*_: Any) -> Leaving:
         return Leaving(frozenset({"sub_1"}), frozenset({b"chat", b"other"}))
 
-    erasing = make_erasing(forget=forget)
+    erasing = make_erasing(known=known, forget=forget)
     gone = await erasing.erase(erasing.whom(PHONE, None))
     assert (gone.subscribers, gone.chats) == (1, 2)
 
