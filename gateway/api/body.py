@@ -8,8 +8,9 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.api.keys import TRACE
+from gateway.api.keys import PREFIX, TRACE
 from gateway.api.problems import SlowRequest
+from gateway.api.shortcut import SHORTCUT, Shortcut
 from gateway.api.strict_json import parse
 from gateway.errors import BadRequest, TooLarge, UnsupportedMediaType
 
@@ -18,8 +19,10 @@ MAX_BODY: Final = 16 * 1024
 #: Seconds in which a body must have arrived.
 BODY_SECONDS: Final = 15.0
 
-#: Set in the ASGI scope by our server (``slow_clients``) once a request's body has arrived whole.
-WHOLE: Final = "otp_gateway.whole"
+#: Where the ASGI scope keeps the headers by name; empty where one of them came twice.
+_ONCE: Final = "otp_gateway.headers"
+#: What every key begins with, in a body without escapes.
+_MARK: Final = PREFIX.encode()
 
 #: Names under which people send keys where they do not belong.
 KEY_NAMES: Final = frozenset({"key", "api_key", "apikey", "token", "access_token", "authorization"})
@@ -31,7 +34,15 @@ class MisplacedKey(BadRequest):
 
 def values(request: Request, name: bytes) -> list[bytes]:
     """Return what a header was given as, each time it was. ``name`` is in lower case, as ASGI has all of them."""
-    return [value for given, value in request.scope["headers"] if given == name]
+    scope = request.scope
+    once: dict[bytes, bytes] | None = scope.get(_ONCE)
+    if once is None:
+        # Five are looked up in a request, and nearly always none came twice.
+        once = dict(scope["headers"])
+        scope[_ONCE] = once = once if len(once) == len(scope["headers"]) else {}
+    if once:
+        return [once[name]] if name in once else []
+    return [value for given, value in scope["headers"] if given == name]
 
 
 async def read(request: Request, limit: int = MAX_BODY, *, seconds: float = BODY_SECONDS) -> bytes:
@@ -42,9 +53,12 @@ async def read(request: Request, limit: int = MAX_BODY, *, seconds: float = BODY
     for told in values(request, b"content-length"):
         if told.isdigit() and len(told) < 20 and int(told) > limit:
             raise _too_large(limit)
-    if WHOLE in request.scope:
-        # Nothing is waited for, and a deadline costs more than the reading.
-        return await _read(request, limit)
+    server: Shortcut | None = request.scope.get(SHORTCUT)
+    # Where nothing is waited for, a deadline costs more than the reading.
+    if server is not None and (whole := server.take_body(request.scope)) is not None:
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
     try:
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
@@ -82,7 +96,8 @@ async def read_json(request: Request, *, optional: bool = False, limit: int = MA
         _check_type(request)
         raw = await read(request, limit)
     value = parse(raw)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and (_MARK in raw or b"\\" in raw or not KEY_NAMES.isdisjoint(value)):
+        # Looked through only where there may be a key: one that is spelled with escapes has no mark.
         refuse_keys(value)
     return value
 
@@ -106,7 +121,8 @@ def _holds_key(value: object) -> bool:
 
 
 def _check_type(request: Request) -> None:
-    if any(encoding.strip().lower() != b"identity" for encoding in values(request, b"content-encoding")):
+    encodings = values(request, b"content-encoding")
+    if encodings and any(encoding.strip().lower() != b"identity" for encoding in encodings):
         raise UnsupportedMediaType("compressed bodies are not taken", headers={"Accept-Encoding": "identity"})
     given = values(request, b"content-type")
     if given == [b"application/json"]:

@@ -56,7 +56,7 @@ class CallbackRoutes:
             return
         report = channel.report(call)
         if report is not None:
-            await self._parts.queue.report(report)
+            await self._parts.queue.report(channel.name, report)
 
 
 def _target(request: Request) -> str:

@@ -33,6 +33,9 @@ _INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": Client
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
 
+_NO_CLIENT: Final = ClientTold()
+_NO_WISH: Final = CodeWish()
+
 #: Characters of an unknown name that are repeated, so that its sender finds it.
 _MAX_SHOWN: Final = 40
 
@@ -51,7 +54,7 @@ def asked(body: CreateVerification) -> Asked:
     faults = list(_wrong(body))
     if faults:
         raise _invalid(faults)
-    client, code = body.client or ClientTold(), body.code or CodeWish()
+    client, code = body.client or _NO_CLIENT, body.code or _NO_WISH
     return Asked(
         to={kind_of(body.to): body.to} if isinstance(body.to, str) else body.to,
         channels=body.channels,
@@ -125,7 +128,8 @@ def _wrong(body: CreateVerification) -> Iterator[FieldError]:
         yield FieldError("/locale", "a language tag, like de or de-AT")
     if body.params is not None and not all(map(_PARAM.fullmatch, body.params)):
         yield FieldError("/params", "names are 1 to 64 ASCII letters, digits and underscores, a letter first")
-    yield from _wrong_bind(body.bind)
+    if body.bind is not None:
+        yield from _wrong_bind(body.bind)
     if body.mode not in _MODES:
         yield FieldError("/mode", "outbound or inbound")
     if body.client is not None and body.client.ip is not None and not _is_ip(body.client.ip):

@@ -234,7 +234,8 @@ class Keys:
         # Only for what can be a key is the database asked; the sum of one that is known says nothing its hash does not.
         if match[1] not in self._live and not hmac.compare_digest(checksum(token[:-_CHECKSUM_LENGTH]), match[3]):
             raise refusal()
-        await self._freshen()
+        if (age := self._clock.monotonic() - self._read_at) >= REFRESH_AFTER:
+            await self._freshen(age)
         known = self._live.get(match[1]) or await self._look_up(match[1])
         if not hmac.compare_digest(token_hash(match[2]), known.secret_hash if known else _NOBODY) or known is None:
             raise refusal(Reason.UNKNOWN, known.id if known else None)
@@ -263,11 +264,8 @@ class Keys:
             raise
         return len(used)
 
-    async def _freshen(self) -> None:
-        """Have the keys in memory read again where they are old, and wait for it where they are too old."""
-        age = self._clock.monotonic() - self._read_at
-        if age < REFRESH_AFTER:
-            return
+    async def _freshen(self, age: float) -> None:
+        """Have the keys in memory, which are ``age`` seconds old, read again; wait for it where they are too old."""
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh(), name="keys refresh")
             self._refreshing.add_done_callback(self._refreshed)

@@ -21,26 +21,26 @@ def not_before(seconds: float) -> str:
 
 def verification(view: VerificationView, *, whole: bool = False) -> VerificationShape:
     """Return a verification; ``whole`` with attempts and events."""
-    events = view.events or ()
+    # By place, in the order of the shape: by name costs four times as much, and this is told with every code.
     return VerificationShape(
-        id=view.id,
-        status=view.status,
-        service=view.service,
-        purpose=view.purpose,
-        locale=view.locale,
-        to=dict(view.to),
-        channel=view.channel,
-        next_channels=list(view.next_channels),
-        created_at=rfc3339(view.created_at),
-        expires_at=rfc3339(view.expires_at),
-        resend_at=not_before(view.resend_at),
-        checks_left=view.checks_left,
-        sends_left=view.sends_left,
-        link=view.link,
-        challenge=view.challenge,
-        page=None,
-        messages=[_message(message, whole=whole) for message in view.messages],
-        events=[_event(event) for event in events] if whole else UNSET,
+        view.id,
+        view.status,
+        view.service,
+        view.purpose,
+        view.locale,
+        dict(view.to),
+        view.channel,
+        list(view.next_channels),
+        rfc3339(view.created_at),
+        rfc3339(view.expires_at),
+        not_before(view.resend_at),
+        view.checks_left,
+        view.sends_left,
+        view.link,
+        view.challenge,
+        None,
+        [_message(message, whole=whole) for message in view.messages],
+        [_event(event) for event in view.events or ()] if whole else UNSET,
     )
 
 

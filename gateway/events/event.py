@@ -176,7 +176,7 @@ def _row(item: Event) -> Row:
     return (
         item.id,
         item.at,
-        item.name.value,
+        str(item.name),
         item.service,
         item.verification_id,
         item.message_id,
@@ -202,4 +202,4 @@ def recorded(
 
     ``wakes`` are the topics that are woken then, ``first`` the guards that are asked before.
     """
-    return Move(guard, (*then, *((_INSERT, _row(item)) for item in events)), tuple(events), wakes, first)
+    return Move(guard, [*then, *[(_INSERT, _row(item)) for item in events]], tuple(events), wakes, first)

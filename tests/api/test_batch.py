@@ -14,6 +14,7 @@ from gateway.api import batch
 from gateway.api.shapes import MAX_ITEMS
 from gateway.errors import IdempotencyConflict
 from gateway.storage.answers import Answers, Source
+from gateway.storage.sealing import token_hash
 from gateway.storage.unit import StorageUnavailableError
 from gateway.verification.chunking import CHUNK
 
@@ -45,6 +46,12 @@ async def statuses(client: httpx.AsyncClient, items: object, key: str | None = N
     response = await send(client, items, key)
     assert response.status_code == 207, response.text
     return [item["status"] for item in response.json()["items"]]
+
+
+async def is_alive(world, link: str) -> bool:
+    """Whether a link is one that a person can open."""
+    rows = await world.database.fetch("SELECT link_token_hash FROM subscriber")
+    return token_hash(link.rpartition("=")[2]) in [bytes(row["link_token_hash"]) for row in rows]
 
 
 async def made(world) -> int:
@@ -246,13 +253,22 @@ async def test_refusals_of_items_are_counted_as_those_of_requests(world, client)
 
 
 @both
-async def test_a_person_who_is_invited_twice_in_a_batch_keeps_the_first_link(world, client):
-    items = [{"to": {"telegram": "user-1"}}, {"to": {"telegram": "user-1"}}]
-    for key in (None, "k"):
-        found = (await send(client, items, key)).json()["items"]
-        assert [item["status"] for item in found] == [201, 429] if key is None else True
-    pending = await world.database.fetch("SELECT count(*) AS number FROM verification")
-    assert pending[0]["number"] == 1
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_person_who_is_invited_twice_in_a_batch_keeps_the_first_link(world, client, key):
+    items = [{"to": {"telegram": "user-1"}}] * 2
+    found = (await send(client, items, key)).json()["items"]
+    assert [item["status"] for item in found] == [201, 429]
+    again = (await send(client, items, "another")).json()["items"]
+    assert [item["status"] for item in again] == [429, 429]
+    assert await is_alive(world, found[0]["body"]["link"])
+    assert await made(world) == 1
+
+
+@both
+async def test_two_items_that_limits_allow_a_person_leave_the_later_link(world, shop):
+    found = (await send(shop, [{"to": {"telegram": "user-1"}}] * 2, "k")).json()["items"]
+    assert [item["status"] for item in found] == [201, 201]
+    assert [await is_alive(world, item["body"]["link"]) for item in found] == [False, True]
 
 
 @both

@@ -13,7 +13,12 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
+from gateway.api.body import read
+from gateway.api.problems import respond
+from gateway.api.responses import Answer
+from gateway.api.shortcut import SHORTCUT
 from gateway.api.slow_clients import MAX_HEAD, DeadlineProtocol
+from gateway.errors import Problem
 
 #: Seconds a test waits for what must happen at once; only a failing test takes them.
 PATIENCE = 20.0
@@ -47,6 +52,8 @@ async def serving(protocol: type[DeadlineProtocol], served: Any = echo) -> Async
     )
     config.load()
     state = uvicorn.server.ServerState()
+    # As uvicorn's own clock tells it once a second.
+    state.default_headers = [(b"date", b"Mon, 04 May 2026 10:40:00 GMT")]
     made: list[DeadlineProtocol] = []
 
     def factory() -> DeadlineProtocol:
@@ -146,7 +153,7 @@ async def test_requests_in_pieces_and_in_a_row_are_answered():
         assert (await answer(reader)).endswith(b"2")
         writer.write(b"3")
         assert (await answer(reader)).endswith(b"3")
-        assert made[0]._timer is None
+        assert (made[0]._late_at, made[0]._watched) == (float("inf"), None)
 
 
 async def test_a_whole_request_sets_no_timer_beside_the_connections_own():
@@ -154,7 +161,31 @@ async def test_a_whole_request_sets_no_timer_beside_the_connections_own():
         reader, writer, made = await connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await answer(reader)
-        assert (made[0]._timer, made[0]._watched) == (None, None)
+        assert (made[0]._late_at, made[0]._watched) == (float("inf"), None)
+        timer = made[0]._timer
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await answer(reader)
+        assert made[0]._timer is timer
+
+
+async def test_a_timer_that_was_left_to_run_closes_no_connection_before_its_time():
+    async with serving(Patient) as connect:
+        reader, writer, made = await connect()
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+            # As if the deadline of an earlier request had come.
+            made[0]._look()
+        made[0]._idle_at = made[0].loop.time()
+        made[0]._look()
+        assert await all_of(reader) == b""
+
+
+async def test_a_connection_that_is_idle_is_closed():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await all_of(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_the_deadlines_are_the_contracts():
@@ -251,6 +282,53 @@ async def test_what_stands_behind_a_body_is_no_header():
     assert [name for name, _ in seen[0]] == [b"host", b"transfer-encoding"]
 
 
+async def read_whole(scope, receive, send):
+    """Answer with the body, read as an endpoint does."""
+    try:
+        body = await read(Request(scope, receive), 8)
+    except Problem as problem:
+        await respond(problem)(scope, receive, send)
+        return
+    await Answer(body)(scope, receive, send)
+
+
+async def test_whole_bodies_are_read_and_answered_in_the_order_they_came():
+    async with serving(Patient, read_whole) as connect:
+        reader, writer, _ = await connect()
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
+        writer.write(b"".join(request + b"%d" % number for number in range(4)))
+        for number in range(4):
+            assert (await answer(reader)).endswith(b"\r\n\r\n%d" % number)
+
+
+async def test_a_whole_body_over_its_limit_is_refused():
+    async with serving(Patient, read_whole) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_who_has_gone_before_the_answer_is_told_nothing_and_leaves_no_fault(caplog):
+    gone = asyncio.Event()
+
+    async def late(scope, receive, send):
+        shortcut = scope[SHORTCUT]
+        while not shortcut.cycle.disconnected:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        taken = shortcut.take_body(scope)
+        await Answer(b"{}")(scope, receive, send)
+        assert taken is None
+        gone.set()
+
+    async with serving(Patient, late) as connect:
+        _, writer, _ = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.close()
+        async with asyncio.timeout(PATIENCE):
+            await gone.wait()
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     "framing",
     [
@@ -268,3 +346,53 @@ async def test_a_body_that_two_servers_could_measure_differently_is_refused(fram
         reader, writer, _ = await connect()
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\nabc")
         assert (await all_of(reader)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+UPGRADE = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+)
+#: What its sender would have the next caller say.
+HIDDEN = b"DELETE /hidden HTTP/1.1\r\nX-Swallow: "
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        [b"Content-Length: %d\r\n\r\n" % len(HIDDEN), HIDDEN],
+        [b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN],
+        [b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN[:9], HIDDEN[9:]],
+        [b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)],
+    ],
+)
+async def test_a_request_that_asks_for_another_protocol_keeps_its_body(framed: list[bytes]):
+    async with serving(Patient) as connect:
+        reader, writer, made = await connect()
+        writer.write(UPGRADE)
+        for part in framed:
+            writer.write(part)
+            await writer.drain()
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert (await answer(reader)).endswith(b"\r\n\r\n" + HIDDEN)
+        # Behind a proxy the next request of a connection is somebody else's.
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: theirs\r\nContent-Length: 4\r\n\r\nnext")
+        assert (await answer(reader)).endswith(b"\r\n\r\nnext")
+        assert made[0]._requests == 2
+
+
+@pytest.mark.parametrize(
+    "unreadable", [b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+async def test_an_address_that_cannot_be_read_is_refused_and_fills_no_log(unreadable: bytes, caplog):
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(unreadable)
+        assert (await all_of(reader)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert caplog.records == []
+
+
+async def test_an_address_that_cannot_be_read_is_not_answered_in_the_place_of_the_request_before_it():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET http:// HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"400" not in await all_of(reader)

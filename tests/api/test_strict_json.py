@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.strict_json import MAX_DEPTH, parse
+from gateway.api.strict_json import MAX_DEPTH, _read_plainly, _read_strictly, parse
 from gateway.errors import BadRequest
 
 JSON_VALUES = st.recursive(
@@ -74,6 +74,36 @@ def test_what_json_can_say_is_read_as_it_was_written(value):
             parse(raw)
     else:
         assert parse(raw) == value
+
+
+#: Members of plain bodies, some of one name, as they are written.
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["to", "code", "a:b", "é"]),
+        st.sampled_from(
+            [
+                *("null", "true", "1", "-0", "1.0", "1e2", "9007199254740993", '"x"', '"a:b"', '"☃"', '"\x7f"', "NaN"),
+                *("[]", '["x"]', "[1]", "{}", '{"a": 1, "b": "x"}', '{"a": 1, "a": 2}', '{"a": {"b": 1}}', '"\\u0061"'),
+            ]
+        ),
+    ),
+    max_size=5,
+).map(lambda pairs: ("{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}").encode())
+
+
+@given(MEMBERS)
+def test_a_plain_body_is_read_as_the_strict_reader_reads_it(raw):
+    plain = _read_plainly(raw)
+    if plain is not None:
+        # By their texts: to Python 1, 1.0 and True are the same.
+        assert repr(_read_strictly(raw)) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"to": "a"}', b'{"to": {"phone": "1"}, "ttl": 60, "channels": ["sms"], "mode": null}']
+)
+def test_what_applications_send_is_plain(raw):
+    assert json.loads(raw) == _read_plainly(raw)
 
 
 @given(st.binary(max_size=200) | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -13,6 +13,7 @@ from channels.kinds import KINDS
 from gateway.api import examples
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.storage import models
+from gateway.storage.sealing import token_hash
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move
 from gateway.verification import ending
@@ -306,6 +307,15 @@ async def test_a_repeated_request_leaves_the_first_link_alive(client, world):
     again = await client.post(URL, json=body, headers=headers)
     assert first.json()["link"] == again.json()["link"]
     assert token == (await world.database.fetch("SELECT link_token_hash FROM subscriber"))[0][0]
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"])
+async def test_a_request_that_comes_twice_at_once_leaves_the_answered_link_alive(shop, world):
+    body, headers = {"to": {"telegram": "user-42"}}, {"Idempotency-Key": "k"}
+    one, other = await asyncio.gather(*(shop.post(URL, json=body, headers=headers) for _ in range(2)))
+    assert one.json() == other.json()
+    [row] = await world.database.fetch("SELECT link_token_hash FROM subscriber")
+    assert token_hash(one.json()["link"].rpartition("=")[2]) == bytes(row["link_token_hash"])
 
 
 # Reverse verification
