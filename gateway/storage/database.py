@@ -155,6 +155,10 @@ class Database:
         """Read committed rows with ``:name`` values, beside the writer. Raises ``StorageError``."""
         return await self._engine.fetch(sql, values)
 
+    async def look(self, sql: str, /, **values: Any) -> list[Record]:
+        """Read a few committed rows that are found by their keys, the cheapest way there is. Raises ``StorageError``."""
+        return await self._engine.look(sql, values)
+
     def _accompanied(self, move: Move) -> Move:
         assert self._alongside is not None
         writes = self._alongside(move.notes) if move.notes else ()

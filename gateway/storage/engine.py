@@ -52,6 +52,10 @@ class Engine(Protocol):
         """Read committed rows."""
         ...
 
+    async def look(self, sql: str, values: dict[str, Any]) -> list[Record]:
+        """Read a few committed rows that are found by their keys."""
+        ...
+
     def tell(self, topics: Collection[str]) -> None:
         """Wake these topics on the other nodes, as soon as that can be done; wait for nothing."""
         ...

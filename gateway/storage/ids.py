@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import lru_cache
 
 from gateway.randomness import random_bytes
 
@@ -11,7 +12,8 @@ from gateway.randomness import random_bytes
 RandomBytes = Callable[[int], bytes]
 
 _count = itertools.count()
-_64_BITS = (1 << 64) - 1
+_16_BITS = (1 << 16) - 1
+_48_BITS = (1 << 48) - 1
 
 
 def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
@@ -20,4 +22,15 @@ def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
     The time in front keeps an index's newest rows together and lets a list page by id; the counter orders what one
     process makes within a millisecond; 80 random bits are beyond guessing.
     """
-    return f"{prefix}_{(int(now * 1000) << 16 | next(_count) & 0xFFFF) & _64_BITS:016x}{random(10).hex()}"
+    return f"{prefix}_{_milliseconds(now)}{((next(_count) & _16_BITS).to_bytes(2) + random(10)).hex()}"
+
+
+def least_id(prefix: str, at: float) -> str:
+    """Return what every id that was made at ``at`` or after it is above."""
+    return f"{prefix}_{_milliseconds(at)}"
+
+
+@lru_cache(maxsize=64)
+def _milliseconds(now: float) -> str:
+    # A request's ids, of which there are half a dozen, are all of its moment.
+    return f"{int(max(now, 0.0) * 1000) & _48_BITS:012x}"

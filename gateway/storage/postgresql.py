@@ -1,24 +1,26 @@
 """PostgreSQL by asyncpg: one writing connection, a few for reading, one for wakes, any number of nodes.
 
-A batch is a handful of set statements over arrays (8 µs a row measured, against 25-31 for one statement a row).
+A batch is a handful of set statements over arrays (8 µs a row measured, against 25-31 for one statement a row). One that
+is begun waits for the one before it and follows at once: batches are written in the order in which they were handed in.
 A connection that may be broken is never asked to roll back, for it might not answer: it is ended, which rolls back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import lru_cache, partial
+import math
+from collections.abc import Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any, cast
 
 import asyncpg
 
 from gateway.storage.connecting import FAILURES, Connected, Connector, is_sound, translated
-from gateway.storage.database import Done
+from gateway.storage.engine import Done
 from gateway.storage.listener import Listener
+from gateway.storage.postgresql_batch import AS_IT_IS, as_numbered, write_all
 from gateway.storage.readers import Readers
-from gateway.storage.statement import Row, Statement, numbered
-from gateway.storage.unit import Connection, Move, Record, StorageUnavailableError, Unit, Write
+from gateway.storage.unit import Move, Record, StorageUnavailableError, Unit
 from gateway.storage.wakes import Wakes
 
 #: Seconds a transaction may take to begin or to be rolled back: nothing is done then, so a server that takes longer
@@ -29,17 +31,21 @@ TRANSACTION_TIMEOUT = 20.0
 #: Seconds after a failed attempt to connect in which no other is made: a busy gateway would make hundreds a second,
 #: each of which costs the server a process.
 CONNECT_PAUSE = 0.25
+#: Seconds between a lost deadlock, which the server finds after one, and the second try.
+GIVE_WAY = 0.02
 #: Seconds a connection may take to say goodbye.
 CLOSE_TIMEOUT = 2.0
+
+#: Moves from which on a batch is begun by itself. Fewer are gathered: each batch costs an fsync and four round trips.
+ENOUGH = 16
+#: Seconds that plans of the statements in moves are used for. To plan them for each batch was two fifths of the server's
+#: part (of 16 accepts each took it 127 µs, and 77 without); one kept for good is for a table as small as it was then.
+#: After as long a pause they are not used either.
+PLANS_KEPT = 1.0
 
 #: Failures after which the same units may simply be tried again: the other side of a deadlock has won and goes on, and
 #: a plan that a migration made obsolete is forgotten.
 _PASSING = (asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
-
-#: The values by which ``RETURNING`` names a row.
-Key = tuple[Any, ...]
-
-_numbered = lru_cache(maxsize=512)(numbered)
 
 
 class PostgresqlEngine:
@@ -54,6 +60,12 @@ class PostgresqlEngine:
         self._listening: asyncio.Task[None] | None = None
         #: Until when, in the loop's time, no connection for writing is tried.
         self._patient_until = 0.0
+        #: When the last transaction began, and until when the writer's plans are used, in the loop's time.
+        self._began_at = self._planned_until = -math.inf
+        #: Held by the batch that is written; how many wait for it, and what writes those that were begun.
+        self._turn = asyncio.Lock()
+        self._queued = 0
+        self._flights: set[asyncio.Task[list[Done]]] = set()
 
     async def open(self, wakes: Wakes) -> None:
         """Connect. Raises ``StorageUnavailableError``."""
@@ -61,7 +73,7 @@ class PostgresqlEngine:
         self._listener = Listener(partial(self._connector.connect, synchronous_commit="off"), wakes)
         try:
             await self._readers.open()
-            self._writer = await self._connector.connect()
+            self._writer = await self._connect()
             await self._listener.open()
         except BaseException as error:
             await self.close()
@@ -77,21 +89,44 @@ class PostgresqlEngine:
             await asyncio.gather(self._listening, return_exceptions=True)
         elif self._listener is not None:
             self._listener.reconnect()
+        for flight in (flights := list(self._flights)):
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
         if self._writer is not None:
             # A server that does not answer closes nothing; then the connection is simply ended.
             await asyncio.gather(self._writer.close(timeout=CLOSE_TIMEOUT), return_exceptions=True)
         await self._readers.close(CLOSE_TIMEOUT)
 
-    def splits(self, moves: int) -> bool:  # noqa: ARG002 - one connection writes all there is
-        """Whether so many moves are better written by themselves: never."""
-        return False
+    def splits(self, moves: int) -> bool:
+        """Whether so many moves are better begun by themselves: the gateway goes on while the server writes them."""
+        return moves >= ENOUGH
+
+    def begin(self, moves: Sequence[Move]) -> Coroutine[Any, Any, list[Done]]:
+        """Begin to write moves in a transaction after the one that is under way."""
+        flight = asyncio.create_task(self.commit(moves), name="storage flight")
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
+        return _landed(flight)
 
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
+        self._queued += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._queued -= 1
+        try:
+            return await self._committed(units)
+        finally:
+            self._turn.release()
+
+    async def _committed(self, units: Sequence[Unit]) -> list[Done]:
         try:
             try:
                 return await self._in_transaction(units)
             except _PASSING:
+                # The server wakes the one that has won; who came again before it would have that one lose.
+                await asyncio.sleep(GIVE_WAY)
                 return await self._in_transaction(units)
         except FAILURES as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
@@ -103,8 +138,9 @@ class PostgresqlEngine:
         # The driver sets itself no limit where it closes an old statement, which a hung server never answers.
         limit = asyncio.get_running_loop().call_later(TRANSACTION_TIMEOUT, writer.terminate)
         try:
-            outcomes = await _write_all(writer, units)
-            await writer.execute("COMMIT")
+            outcomes = await write_all(writer, units)
+            # The next transaction begins with the end of this one, where somebody waits for it: a round trip less.
+            await writer.execute(self._planned("COMMIT AND CHAIN") if self._queued else "COMMIT")
         except BaseException as error:
             await _roll_back(writer, error)
             raise
@@ -115,8 +151,10 @@ class PostgresqlEngine:
     async def _begun(self) -> Connected:
         """Return the writing connection, a transaction begun on it."""
         if self._writer is not None and not self._writer.is_closed():
+            if self._writer.is_in_transaction():
+                return self._writer
             try:
-                await self._writer.execute("BEGIN", timeout=BEGIN_TIMEOUT)
+                await self._writer.execute(self._planned("BEGIN"), timeout=BEGIN_TIMEOUT)
             except FAILURES:
                 # Nothing was begun, so nothing is done twice.
                 self._writer.terminate()
@@ -124,18 +162,34 @@ class PostgresqlEngine:
                 return self._writer
         self._writer = await self._reconnected()
         try:
-            await self._writer.execute("BEGIN", timeout=BEGIN_TIMEOUT)
+            await self._writer.execute(self._planned("BEGIN"), timeout=BEGIN_TIMEOUT)
         except BaseException:
             self._writer.terminate()
             raise
         return self._writer
+
+    def _planned(self, command: str) -> str:
+        """Return a command that begins a transaction, and has what comes in it planned anew where it is time."""
+        now = asyncio.get_running_loop().time()
+        idle, self._began_at = now - self._began_at >= PLANS_KEPT, now
+        if idle:
+            # For this one alone: to forget all plans would have their statements parsed again as well.
+            return f"{command}; {AS_IT_IS}"
+        if now < self._planned_until:
+            return command
+        self._planned_until = now + PLANS_KEPT
+        return f"DISCARD PLANS; {command}"
+
+    async def _connect(self) -> Connected:
+        # For moves: a work sets it back, for what it looks for is better planned by how much there is of it.
+        return await self._connector.connect(plan_cache_mode="force_generic_plan")
 
     async def _reconnected(self) -> Connected:
         loop = asyncio.get_running_loop()
         if loop.time() < self._patient_until:
             raise StorageUnavailableError("PostgreSQL: no connection, and the last attempt was a moment ago")
         try:
-            return await self._connector.connect()
+            return await self._connect()
         except FAILURES:
             self._patient_until = loop.time() + self._pause
             raise
@@ -149,16 +203,24 @@ class PostgresqlEngine:
 
     async def fetch(self, sql: str, values: dict[str, Any]) -> list[Record]:
         """Read committed rows."""
-        text, names = _numbered(sql)
+        text, names = as_numbered(sql)
         try:
             return cast("list[Record]", await self._readers.fetch(text, [values[name] for name in names]))
         except FAILURES as error:
             raise translated(error) from None
 
+    async def look(self, sql: str, values: dict[str, Any]) -> list[Record]:
+        """Read a few committed rows."""
+        return await self.fetch(sql, values)
+
     def tell(self, topics: Collection[str]) -> None:
         """Wake these topics on the other nodes, as soon as that can be done; wait for nothing."""
         if self._listener is not None:
             self._listener.tell(topics)
+
+
+async def _landed(flight: asyncio.Task[list[Done]]) -> list[Done]:
+    return await flight
 
 
 async def _roll_back(writer: Connected, error: BaseException) -> None:
@@ -169,115 +231,3 @@ async def _roll_back(writer: Connected, error: BaseException) -> None:
             writer.terminate()
     else:
         writer.terminate()
-
-
-async def _write_all(writer: Connected, units: Sequence[Unit]) -> list[Done]:
-    outcomes: list[Done] = [Done()] * len(units)
-    moves = {place: unit for place, unit in enumerate(units) if isinstance(unit, Move)}
-    held = await _held(writer, moves)
-    follow: dict[Statement, list[Row]] = {}
-    for place, move in moves.items():
-        if place in held:
-            outcomes[place] = Done(value=held[place], notes=move.notes, wakes=move.wakes)
-            for statement, row in move.then:
-                follow.setdefault(statement, []).append(row)
-    for statement, rows in follow.items():
-        await _execute(writer, statement, rows)
-    for place, unit in enumerate(units):
-        if not isinstance(unit, Move):
-            outcomes[place] = await _run_work(writer, unit)
-    return outcomes
-
-
-async def _held(writer: Connected, moves: dict[int, Move]) -> dict[int, Any]:
-    """Write every guard, and return what the moves whose guards held are answered, by their places.
-
-    The first guards of all moves go before the second ones, and so on: of each kind one statement. So a statement
-    sees what others committed while the ones before it waited for their rows.
-    """
-    standing = {place: move.guards for place, move in moves.items()}
-    held: dict[int, Any] = {place: True for place, guards in standing.items() if not guards}
-    fallen: list[tuple[int, int]] = []
-    turn = 0
-    while asked := {place: guards[turn] for place, guards in standing.items() if turn < len(guards)}:
-        found = await _asked(writer, asked)
-        for place in asked:
-            if place not in found:
-                fallen.append((place, turn))
-                held.pop(place, None)
-                del standing[place]
-        held.update(found)
-        turn += 1
-    await _undo(writer, [(moves[place], turn) for place, turn in fallen])
-    return held
-
-
-async def _asked(writer: Connected, guards: dict[int, Write]) -> dict[int, Any]:
-    """Write guards, one statement a kind, and return the rows they wrote by their places."""
-    kinds: dict[Statement, dict[Key, tuple[int, Row]]] = {}
-    for place, (statement, row) in guards.items():
-        kinds.setdefault(statement, {})[tuple(row[at] for at in statement.key)] = place, row
-    found = {}
-    for statement, rows in kinds.items():
-        # In the order of their keys, so that two nodes never wait for each other's rows crosswise.
-        written = await _execute(writer, statement, [rows[key][1] for key in sorted(rows)])
-        width = len(statement.key)
-        for record in written:
-            found[rows[tuple(record)[:width]][0]] = record
-    return found
-
-
-async def _undo(writer: Connected, fallen: Sequence[tuple[Move, int]]) -> None:
-    """Take back what the guards wrote that held before the one that did not: the ``turn``-th of its move."""
-    kinds: dict[Statement, list[Row]] = {}
-    for move, turn in fallen:
-        for item in move.first[:turn]:
-            statement, row = item.undo
-            kinds.setdefault(statement, []).append(row)
-    for statement, rows in kinds.items():
-        await _execute(writer, statement, rows)
-
-
-async def _execute(writer: Connected, statement: Statement, rows: Sequence[Row]) -> list[Any]:
-    return await writer.fetch(statement.postgresql, *zip(*rows, strict=True))
-
-
-async def _run_work(writer: Connected, work: Callable[[Connection], Awaitable[Any]]) -> Done:
-    connection = _PostgresqlConnection(writer)
-    await writer.execute("SAVEPOINT work")
-    try:
-        value = await work(connection)
-    except (*FAILURES, asyncio.CancelledError):
-        raise
-    except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for the work
-        # The work itself said no: its savepoint is undone, and the others of the batch are not.
-        await writer.execute("ROLLBACK TO work; RELEASE work")
-        return Done(error=error)
-    await writer.execute("RELEASE work")
-    return Done(value=value, notes=connection.notes, wakes=connection.wakes)
-
-
-class _PostgresqlConnection:
-    def __init__(self, writer: Connected) -> None:
-        self._writer = writer
-        self.notes: list[object] = []
-        self.wakes: list[str] = []
-
-    async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
-        text, names = _numbered(sql)
-        return cast("list[Record]", await self._writer.fetch(text, *(values[name] for name in names)))
-
-    async def apply(self, move: Move) -> bool:
-        return bool(await self._write(move))
-
-    async def claim(self, move: Move) -> Record | None:
-        return cast("Record | None", await self._write(move))
-
-    async def _write(self, move: Move) -> Any:
-        held = (await _held(self._writer, {0: move})).get(0)
-        if held:
-            for statement, row in move.then:
-                await _execute(self._writer, statement, [row])
-            self.notes.extend(move.notes)
-            self.wakes.extend(move.wakes)
-        return held

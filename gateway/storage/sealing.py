@@ -66,12 +66,15 @@ class Hasher:
     """Keyed hashes of addresses, for look-ups. Its key never rotates, else look-ups would forget everybody."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # BLAKE2b's keyed mode is a MAC by itself (RFC 7693 2.9), at a third of the time of HMAC. A copy of what has the
+        # key already takes 0.7 of the time of a hash that is given it.
+        self._keyed = hashlib.blake2b(key=key, digest_size=32)
 
     def hash(self, kind: str, canonical: str) -> bytes:
         """Return 32 bytes that stand for the address of that kind."""
-        # BLAKE2b's keyed mode is a MAC by itself (RFC 7693 2.9), at a third of the time of HMAC.
-        return hashlib.blake2b(f"{kind}\0{canonical}".encode(), key=self._key, digest_size=32).digest()
+        hashed = self._keyed.copy()
+        hashed.update(f"{kind}\0{canonical}".encode())
+        return hashed.digest()
 
 
 def key_id(blob: bytes) -> str:

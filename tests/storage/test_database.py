@@ -203,6 +203,8 @@ class Failing:
     async def fetch(self, sql, values):
         return []
 
+    look = fetch
+
 
 @pytest.mark.parametrize(
     "error", [StorageError("no"), StorageContendedError("locked"), UnicodeEncodeError("a", "", 0, 1, "")]
@@ -276,6 +278,8 @@ class Flaky:
 
     async def fetch(self, sql, values):
         return []
+
+    look = fetch
 
 
 async def three_and_one_behind(database: Database) -> list[object]:

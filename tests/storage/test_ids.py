@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gateway.storage.ids import new_id
+from gateway.storage.ids import least_id, new_id
 from tests.conftest import START
 
 
@@ -29,3 +29,8 @@ def test_an_id_carries_80_bits_of_the_given_randomness():
 
 def test_many_ids_of_one_moment_differ():
     assert len({new_id("msg", START) for _ in range(10_000)}) == 10_000
+
+
+def test_what_was_made_from_a_moment_on_is_above_the_least_id_of_it():
+    assert new_id("ver", START - 0.001) < least_id("ver", START) < new_id("ver", START)
+    assert least_id("ver", -1.0) == least_id("ver", 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,13 @@ def test_a_hash_depends_on_kind_value_and_key(hasher):
     assert len(hashes) == 4
     assert hasher.hash("phone", "+4915112345678") in hashes
     assert {len(value) for value in hashes} == {32}
+
+
+@given(st.text(max_size=40).filter(str.isprintable))
+def test_a_hash_is_that_of_every_version_before(value):
+    """Whoever is remembered by it would be forgotten else."""
+    known = hashlib.blake2b(f"phone\0{value}".encode(), key=b"h" * 32, digest_size=32).digest()
+    assert known == Hasher(b"h" * 32).hash("phone", value)
 
 
 def test_kind_and_value_do_not_run_into_each_other(hasher):

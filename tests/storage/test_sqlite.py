@@ -72,6 +72,19 @@ async def test_readers_see_what_is_committed_while_another_writes(path):
     other.close()
 
 
+@pytest.mark.parametrize("answer", [sqlite3.SQLITE_OK, sqlite3.SQLITE_DENY])
+async def test_what_is_looked_up_at_once_is_what_is_committed_and_what_cannot_be_is_read_in_a_thread(path, answer):
+    async with Database(engine := SqliteEngine(path)) as database:
+        await database.write(add("a"))
+        for _ in range(2):
+            looks = (database.look("SELECT name FROM lease WHERE name = :name", name="a") for _ in range(2))
+            assert [[row["name"] for row in found] for found in await asyncio.gather(*looks)] == [["a"], ["a"]]
+            if engine._looker is not None:
+                engine._looker.set_authorizer(lambda *_: answer)
+        with pytest.raises(StorageError):
+            await database.look("SELECT nothing FROM lease")
+
+
 async def test_a_reader_cannot_write(path):
     async with Database(SqliteEngine(path)) as database:
         with pytest.raises(StorageUnavailableError, match="readonly"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +90,31 @@ def test_a_page_that_is_damaged_is_found_before_it_is_used(path):
 def test_a_large_file_is_looked_over_for_a_while_only(path, monkeypatch):
     fill(path, 5000)
     monkeypatch.setattr(sqlite_file, "_CHECK_STEPS", 100)
+    monkeypatch.setattr(sqlite_file, "_SMALL", 0)
     check(path, seconds=0.0)
+
+
+@pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "looked through"])
+def test_only_what_is_found_in_that_time_is_damage(path, monkeypatch, interrupted):
+    """SQLite says of pages it was kept from looking at that they are damaged."""
+
+    class Slow(sqlite3.Connection):
+        stopped = threading.Event()
+
+        def interrupt(self):
+            self.stopped.set()
+
+        def execute(self, sql, *values):
+            if "quick_check" not in sql:
+                return super().execute(sql, *values)
+            if interrupted:
+                self.stopped.wait(20)
+            return super().execute("SELECT 'Page 7 is never used'")
+
+    monkeypatch.setattr(sqlite_file, "_SMALL", 0 if interrupted else 1 << 30)
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Slow))
+    with contextlib.nullcontext() if interrupted else pytest.raises(StorageDamagedError, match="is damaged"):
+        check(path, seconds=0.0)
 
 
 def test_a_folder_that_is_not_there_is_an_outage(tmp_path):

@@ -48,6 +48,18 @@ def test_a_row_is_read_from_the_fields_of_that_name():
     assert row_of(models.Lease)(lease) == ("a", "b", 1.0)
 
 
+def test_conditions_that_an_index_is_by_are_put_otherwise_for_postgresql_alone():
+    plain = "message.status IN ('queued') AND message.revise_at IS NOT NULL AND message.confirm_by <= "
+    hidden = (
+        "message.status || '' IN ('queued') AND COALESCE(message.revise_at, 'infinity') < 'infinity' "
+        "AND COALESCE(message.confirm_by, 'infinity') <= r.at"
+    )
+    body = f"UPDATE message SET status = 'sent' FROM r WHERE {plain}r.at"
+    statement = Statement("a", {"at": "double precision"}, body)
+    assert statement.sqlite == f"UPDATE message SET status = 'sent' WHERE {plain}?1"
+    assert statement.postgresql.endswith(f"UPDATE message SET status = 'sent' FROM r WHERE {hidden}")
+
+
 async def test_every_kind_of_value_is_read_back_as_it_was_written(database):
     columns = columns_of(models.Attempt)
     values = dict.fromkeys(columns) | {
