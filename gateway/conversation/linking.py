@@ -10,6 +10,7 @@ from gateway.conversation import statements as sql
 from gateway.conversation.people import place
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
 from gateway.delivery.lifecycle import SubscriberStatus
+from gateway.delivery.writing.legible import visible
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.sealing import token_hash
 from gateway.storage.unit import Record
@@ -75,7 +76,8 @@ async def _linked(turn: Turn, record: Record) -> bool:
         subscriber_id,
         turn.chat_hash,
         seal(turn.inbound.chat.encode(), place("chat", subscriber_id)),
-        seal(turn.inbound.display_name.encode(), place("display_name", subscriber_id)),
+        # What its person chose to be called is shown by applications, beside other words.
+        seal(visible(turn.inbound.display_name).encode(), place("display_name", subscriber_id)),
         turn.now,
     )
     told = event(EventName.SUBSCRIBER_LINKED, turn.now, record["service"])

@@ -10,7 +10,7 @@ from channels.chat import Button
 from gateway.conversation import chats, contacts
 from gateway.conversation.reporting import lock_button
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
-from gateway.delivery.person import Question, Verdict
+from gateway.delivery.person import Question, Unheard, Verdict
 from gateway.storage.unit import Record
 
 #: Characters of the longest text that is looked up; links' tokens have 22, typed challenges fewer.
@@ -23,11 +23,16 @@ _ANSWERS = {Verdict.APPROVED: "question_approved", Verdict.WRONG_PERSON: "questi
 
 
 async def open(turn: Turn) -> Outcome | None:  # noqa: A001 - as a link is opened; called by its module's name
-    """Ask whoever opened a challenge (``turn.argument``: a link's token, or typed) to confirm; ``None``: it is none."""
+    """Ask whoever opened a challenge (``turn.argument``: a link's token, or typed) to confirm; ``None``: it is none.
+
+    Who guesses at challenges is told to wait, whatever they type.
+    """
     if len(turn.argument) > _LONGEST or not turn.argument.isascii():
         return None
     tools, phone_hash = turn.tools, _phone_hash(turn.known)
     question = await tools.open_question(turn.connection, turn.argument, turn.chat_hash, phone_hash, turn.now)
+    if question is Unheard.TOO_OFTEN:
+        return Outcome((turn.say("typed_too_often"),))
     return None if question is None else Outcome((_asked(turn, question),))
 
 

@@ -29,6 +29,10 @@ INVITE = Statement(
     key=(0,),
 )
 
+#: Whether somebody has linked, their row held until what follows is written.
+HOLD = """UPDATE subscriber SET status = status WHERE service = :service AND reference_hash = :reference_hash
+    RETURNING chat_hash"""
+
 #: A chat opened the link and is asked to confirm. The token is used up: nobody else can open it.
 ASK = Statement(
     "subscriber.ask",

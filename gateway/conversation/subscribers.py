@@ -5,20 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from gateway.clock import Clock
 from gateway.conversation import chats, erasing, people
 from gateway.conversation import statements as sql
 from gateway.delivery.lifecycle import SubscriberStatus
-from gateway.delivery.person import Reach
+from gateway.delivery.person import Invitation, Reach
 from gateway.errors import InvalidRequest, NotFound, Unavailable
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer, token_hash
 from gateway.storage.statement import Statement
-from gateway.storage.unit import Connection, Record
+from gateway.storage.unit import Connection, Record, StorageContendedError
 
 #: Seconds a link can be opened and confirmed.
 LINK_LIFETIME = 600.0
@@ -172,11 +173,24 @@ class Subscribers:
             locked_until=until,
         )
 
-    async def invite(self, service: str, _channel: str, reference: Address) -> str:
-        """Ask a person to open the bot; return the link. Raises ``DeliveryError``."""
+    async def invite(self, service: str, reference: Address) -> Invitation:
+        """Make the link that asks a person to open the bot; nothing is written. Raises ``DeliveryError``."""
         prepared = await self._prepared(service, reference, None)
-        view = await self._database.run(lambda connection: self.create_within(connection, prepared, renews=sql.INVITE))
-        return view.link or ""
+        return Invitation(prepared.link, partial(self._hold_unlinked, prepared), partial(self._invite, prepared))
+
+    async def _hold_unlinked(self, prepared: PreparedSubscriber, connection: Connection) -> None:
+        hashed = self._hash(prepared.reference)
+        for record in await connection.fetch(sql.HOLD, service=prepared.service, reference_hash=hashed):
+            if record["chat_hash"] is not None:
+                raise _just_linked()
+
+    async def _invite(self, prepared: PreparedSubscriber, connection: Connection) -> None:
+        try:
+            await self.create_within(connection, prepared, renews=sql.INVITE)
+        except Unavailable:
+            # Nobody knew them when they were looked for, and all of it came between. What the link is for is written
+            # already, and only a failed transaction takes that back.
+            raise StorageContendedError("a person has linked while they were invited") from None
 
     async def _prepared(self, service: str, reference: Address, phone: Address | None) -> PreparedSubscriber:
         assert self._bot is not None, "a bot is configured wherever a subscriber is asked for"
@@ -221,7 +235,7 @@ class Subscribers:
             person = people.sealed(self._sealer, record["id"], prepared.reference, phone)
         row = (record["id"], token_hash(prepared.token), now + LINK_LIFETIME, person)
         if not await connection.apply(recorded((renews, row), [], [])):
-            raise Unavailable("the person has just linked; ask again", retry_after=1.0)
+            raise _just_linked()
 
     def _display_name(self, record: Record) -> str | None:
         blob = record["display_name_sealed"]
@@ -229,3 +243,7 @@ class Subscribers:
 
     def _hash(self, reference: Address) -> bytes:
         return self._hasher.hash(reference.kind, reference.canonical)
+
+
+def _just_linked() -> Unavailable:
+    return Unavailable("the person has just linked; ask again", retry_after=1.0)

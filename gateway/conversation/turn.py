@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from channels.base import Normalize
 from channels.chat import Button, Inbound, Reply
-from gateway.delivery.person import Question, Reported, Verdict
+from gateway.delivery.person import Question, Reported, Unheard, Verdict
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
@@ -37,7 +37,7 @@ class Outcome:
 OnLink = Callable[[Connection, str, bytes, str, str | None, float], Awaitable[set[str]]]
 #: A chat opens a reverse verification: connection, what it gave (a link's token or the short text), hash of the chat,
 #: hash of the phone it proved, now. ``None`` where it can open none by that.
-OpenQuestion = Callable[[Connection, str, bytes, bytes | None, float], Awaitable[Question | None]]
+OpenQuestion = Callable[[Connection, str, bytes, bytes | None, float], Awaitable[Question | Unheard | None]]
 #: The reverse verifications a chat opened and has not answered: connection, chat's hash, phone's hash, now.
 OpenedQuestions = Callable[[Connection, bytes, bytes | None, float], Awaitable[list[Question]]]
 #: A person confirms one: connection, verification's id, chat's hash, phone's hash, now.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from gateway.config import LimitSettings
 from gateway.delivery.message import Message
+from gateway.delivery.person import Invitation
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.events.event import Event, recorded
@@ -48,7 +49,7 @@ class Accepting:
         """Write a verification durably; return it as it was written, its code and its checks included.
 
         Raises ``Cooldown``, ``RateLimited``, ``InvalidRequest`` for a service's own code that the recipient had
-        already, or ``Unavailable``.
+        already, or ``Unavailable``, also where whoever was to be invited has just linked.
         """
         if _needs_a_look(prepared):
             return await self._database.run(lambda connection: self.accept_within(connection, prepared))
@@ -61,17 +62,28 @@ class Accepting:
         """
         if _needs_a_look(prepared):
             prepared = await self._looked_at(connection, prepared)
-        return await self._written(connection.claim, connection.fetch, prepared)
+        written = await self._written(connection.claim, connection.fetch, prepared)
+        if (invitation := _invitation(written)) is not None:
+            # Now that nothing is refused: it ends the link before.
+            await invitation.write(connection)
+        return written
 
     async def hold(self, connection: Connection, prepared: Iterable[Prepared]) -> None:
         """Take the rows that several verifications wait for first, before any of them is written.
 
         In one order: another node that writes the same people's in another one waits, and neither locks the other out.
         """
-        waited = {(item.claim.service, item.claim.hash): item.claim.at for item in prepared if item.claim is not None}
-        for service, address_hash in sorted(waited):
-            at = waited[service, address_hash]
-            await connection.fetch(sql.HOLD, service=service, hash=address_hash, at=at)
+        claimed = [item.claim for item in prepared if item.claim is not None]
+        people = {(claim.service, claim.hash): claim.at for claim in claimed if claim.hash}
+        for service, address_hash in sorted(people):
+            await connection.fetch(sql.HOLD, service=service, hash=address_hash, at=people[service, address_hash])
+        # Then who asks and the blocks, in the order in which a claim asks for them.
+        for statement, named in (
+            (sql.HOLD_VISITOR, {claim.visitor: claim.at for claim in claimed if claim.visitor}),
+            (sql.HOLD_BLOCK, {claim.block: claim.at for claim in claimed if claim.block}),
+        ):
+            for hashed in sorted(named):
+                await connection.fetch(statement, hash=hashed, at=named[hashed])
 
     async def again(self, connection: Connection, claim: Claim, message: Message, another: Another) -> Message:
         """Claim a further send of a verification; return its message, its code another if the recipient had it lately.
@@ -94,19 +106,6 @@ class Accepting:
         if await connection.apply(recorded(guard, [], events, first=first)):
             return message
         raise refusals.refusal(claim, refusals.reasons(claim, await refusals.look(connection.fetch, claim)))
-
-    async def refuse_early(self, claim: Claim, asked: Asked) -> None:
-        """Refuse what a limit is in the way of, before anything is done that the refused write would not undo.
-
-        Raises ``Cooldown`` or ``RateLimited``. That nobody was sooner is still for the write to find out.
-        """
-        if claim.observes:
-            return
-        claim = await self._with_context(self._database.fetch, claim, asked)
-        found = await refusals.look(self._database.fetch, claim)
-        claim = _bounded(claim, found)
-        if in_the_way := refusals.reasons(claim, found):
-            raise refusals.refusal(claim, in_the_way)
 
     def visited(self, prepared: Prepared, asked: Asked, limits: LimitSettings) -> Prepared:
         """Return a reverse verification with what it claims: nothing is sent, so who asks is all that is counted."""
@@ -162,6 +161,8 @@ class Accepting:
             return replace(prepared, move=starting.with_events(prepared.move, events))
         if claim.cools:
             await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=claim.at)
+        if draft.invitation is not None:
+            await draft.invitation.hold(connection)
         claim = await self._with_context(connection.fetch, claim, draft.asked)
         if claim.observes:
             events = await self._observed(connection, claim, draft.message.channel, draft.message.recipient)
@@ -192,12 +193,17 @@ def _bounded(claim: Claim, found: refusals.Found) -> Claim:
     return refusals.bounded(claim, found)
 
 
+def _invitation(prepared: Prepared) -> Invitation | None:
+    return None if prepared.draft is None else prepared.draft.invitation
+
+
 def _needs_a_look(prepared: Prepared) -> bool:
     claim, draft = prepared.claim, prepared.draft
     if claim is None:
         return False
     if claim.observes:
         return True
-    asked = None if draft is None else draft.asked
-    named = asked is not None and (asked.client_ip is not None or asked.client_reference is not None)
-    return draft is not None and (named or claim.limits.lockout is not None)
+    if draft is None:
+        return False
+    named = draft.asked.client_ip is not None or draft.asked.client_reference is not None
+    return named or claim.limits.lockout is not None or draft.invitation is not None

@@ -1,33 +1,36 @@
-"""Checking a code: counting, comparing and consuming are one unit of work."""
+"""Checking a code: counting, comparing and consuming are one.
+
+Most are one guarded move (``answering``). A unit of work is for the rest: the last check, a service that locks out, a
+message that is not sent yet, what has ended, and whatever another answer came in the way of.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from gateway.clock import Clock
 from gateway.config import ServiceSettings
 from gateway.config.services import LockoutSettings
 from gateway.delivery.lifecycle import VerificationStatus
-from gateway.delivery.payload import Owner, open_code
+from gateway.delivery.payload import Owner
 from gateway.delivery.queue import Queue
-from gateway.errors import InvalidRequest, NotFound, Problem, WrongCode
+from gateway.errors import InvalidRequest, NotFound, Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
-from gateway.verification import binding, codes, ending, proof
+from gateway.verification import codes, ending, proof
 from gateway.verification import statements as sql
+from gateway.verification.answering import Answering, Verdict, is_right, wrong_code
 from gateway.verification.limits import counting
-from gateway.verification.proof import Approval, Proofs
+from gateway.verification.proof import Proofs
 from gateway.verification.view import status_at
 
 #: What an unbound verification's check brings.
 _NOTHING: Mapping[str, str] = {}
 _NOBODY: Mapping[str, ServiceSettings] = {}
-
-#: What a unit of work decided. A refusal is a value: raised, it would undo the check it cost.
-_Verdict = Problem | Approval
 
 
 class Checking:
@@ -53,6 +56,7 @@ class Checking:
         self._hasher = hasher
         self._proofs = proofs
         self._services = services
+        self._answering = Answering(database, queue, sealer, hasher, clock)
 
     async def check(self, service: str, verification_id: str, given: str, bind: Mapping[str, str] = _NOTHING) -> str:
         """Return the proof if ``given`` is the code and ``bind`` what it is bound to, once; it is then used up.
@@ -67,12 +71,9 @@ class Checking:
         # First: who is approved and gets no proof of it cannot be approved again.
         pen = await self._proofs.pen()
 
-        async def work(connection: Connection) -> _Verdict:
-            # Read here: a check that waited behind a create would else live in a past whose held back checks are given away.
-            now = self._clock.now()
-            return await self._compare(connection, service, verification_id, code, bind, now)
-
-        verdict = await self._database.run(work)
+        verdict = await self._answering.answer(service, verification_id, code, bind, partial(self._locks_out, service))
+        if verdict is None:
+            verdict = await self._database.run(partial(self._compare, service, verification_id, code, bind))
         if isinstance(verdict, Problem):
             raise verdict
         return self._proofs.write(pen, verdict)
@@ -93,7 +94,11 @@ class Checking:
             if status_at(found[0], now) != VerificationStatus.PENDING:
                 raise ending.ended(found[0], now)
             status = VerificationStatus.CANCELED
-            await ending.end(connection, self._queue, verification_id, service, status, now)
+            if not await ending.end(connection, self._queue, verification_id, service, status, now):
+                # Another node was first, between the look and the write.
+                [record] = await connection.fetch(sql.ONE, id=verification_id, service=service)
+                if record["status"] != VerificationStatus.CANCELED:
+                    raise ending.ended(record, now)
 
         await self._database.run(work)
 
@@ -131,53 +136,42 @@ class Checking:
         await ending.end(connection, self._queue, verification_id, held[0]["service"], status, now)
 
     async def _compare(
-        self,
-        connection: Connection,
-        service: str,
-        verification_id: str,
-        code: str,
-        bind: Mapping[str, str],
-        now: float,
-    ) -> _Verdict:
+        self, service: str, verification_id: str, code: str, bind: Mapping[str, str], connection: Connection
+    ) -> Verdict:
+        # Read here: a check that waited behind a create would else live in a past whose held back checks are given away.
+        now = self._clock.now()
         spent = await connection.fetch(sql.SPEND_CHECK, id=verification_id, service=service, now=now)
         if not spent:
             return await ending.why_not(connection, service, verification_id, now)
         record = spent[0]
         owner = Owner(verification_id, service, record["purpose"])
-        given = _folded(code, codes.alphabet_named(record["alphabet"]))
-        right = codes.plain(open_code(self._sealer, owner, record["generation"], record["code_sealed"]))
-        # Both are compared in any case: an answer says nothing of which of them was wrong, nor does its time.
-        bound = binding.same(self._hasher, verification_id, record["bind_hash"], bind)
-        if codes.same(given, right) and bound:
+        # Where it raises, the check that this cost is undone.
+        if is_right(self._sealer, self._hasher, owner, record, code, bind):
             approval = await proof.approved(connection, self._sealer, owner, record, bind, now)
             took = (now - record["created_at"]) * 1000
             status = VerificationStatus.APPROVED
             await ending.end(connection, self._queue, verification_id, service, status, now, milliseconds=took)
             await counting.approved(connection, verification_id, record, service, now)
             return approval
-        await counting.wrong(connection, verification_id, record, service, self._lockout(service, record), now)
+        lockout = self._lockout(service, record["purpose"])
+        await counting.wrong(connection, verification_id, record, service, lockout, now)
         return await self._wrong(connection, service, verification_id, record["max_checks"] - record["checks"], now)
 
-    def _lockout(self, service: str, record: Record) -> LockoutSettings | None:
+    def _locks_out(self, service: str, purpose: str) -> bool:
+        return self._lockout(service, purpose) is not None
+
+    def _lockout(self, service: str, purpose: str) -> LockoutSettings | None:
         found = self._services.get(service)
-        limits = None if found is None else found.for_purpose(record["purpose"]).limits
+        limits = None if found is None else found.for_purpose(purpose).limits
         # Where limits only observe, nobody is locked out.
         return None if limits is None or limits.mode == "observe" else limits.lockout
 
     async def _wrong(
         self, connection: Connection, service: str, verification_id: str, checks_left: int, now: float
-    ) -> _Verdict:
+    ) -> Verdict:
         told = event(EventName.VERIFICATION_CHECK_FAILED, now, service, verification_id=verification_id)
         await connection.apply(recorded(None, [], [told]))
         if checks_left == 0:
             status = VerificationStatus.MAX_ATTEMPTS_REACHED
             await ending.end(connection, self._queue, verification_id, service, status, now)
-        return WrongCode("that is not the code", checks_left=checks_left)
-
-
-def _folded(code: str, alphabet: str) -> str:
-    """Return a read code in the case of its alphabet. Raises ``InvalidRequest``, which undoes the check it cost."""
-    try:
-        return codes.folded(code, alphabet)
-    except codes.MalformedCodeError as error:
-        raise InvalidRequest.field("/code", str(error)) from None
+        return wrong_code(checks_left)

@@ -136,7 +136,13 @@ def make(
     biased: a code with two digits can come about in two such ways, one with a single digit in one. For nine characters
     and all four classes half of the draws do. ``check_classes`` and ``check_length`` must have passed.
     """
-    return shown(_holding(length, ALPHABETS[alphabet].characters, classes, random_below), alphabet)
+    made_of = ALPHABETS[alphabet]
+    code = (
+        _holding(length, made_of.characters, classes, random_below)
+        if classes
+        else _drawn(length, made_of.characters, random_below)
+    )
+    return _grouped(code, made_of.group) if made_of.group else code
 
 
 def make_anew(code: str, alphabet: str, classes: Collection[str], random_below: RandomBelow = random_below) -> str:
@@ -151,12 +157,7 @@ def make_anew(code: str, alphabet: str, classes: Collection[str], random_below: 
 def shown(code: str, alphabet: str) -> str:
     """Return a code as people are shown it: in groups as even as can be where its alphabet has any (``XXXX-XXXX``)."""
     group = ALPHABETS[alphabet].group
-    if not group or len(code) <= group:
-        return code
-    number = -(-len(code) // group)
-    least, longer = divmod(len(code), number)
-    characters = iter(code)
-    return "-".join("".join(itertools.islice(characters, least + (place < longer))) for place in range(number))
+    return _grouped(code, group) if group else code
 
 
 def plain(code: str) -> str:
@@ -233,8 +234,17 @@ def _holding(length: int, characters: str, classes: Collection[str], random_belo
             return code
 
 
+def _grouped(code: str, group: int) -> str:
+    if len(code) <= group:
+        return code
+    number = -(-len(code) // group)
+    least, longer = divmod(len(code), number)
+    characters = iter(code)
+    return "-".join("".join(itertools.islice(characters, least + (place < longer))) for place in range(number))
+
+
 def _drawn(length: int, characters: str, random_below: RandomBelow) -> str:
     if characters == _DIGITS and length <= _DRAWN_AT_ONCE:
         # One draw for all: a code is made for each message.
-        return f"{random_below(10**length):0{length}d}"
+        return str(random_below(10**length)).zfill(length)
     return "".join(characters[random_below(len(characters))] for _ in range(length))

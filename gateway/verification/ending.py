@@ -8,7 +8,7 @@ from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.queue import Queue
 from gateway.errors import AlreadyApproved, Gone, InvalidRequest, NotFound, Problem
 from gateway.events.event import EventName, event, recorded
-from gateway.storage.unit import Connection, Record
+from gateway.storage.unit import Connection, Move, Record
 from gateway.verification import statements as sql
 from gateway.verification.view import status_at
 
@@ -47,11 +47,11 @@ async def end(
         return False
     # Before anything is given back: a send, too, waits for its recipient's cooldown first.
     if await _ends_cooldown(connection, verification_id, status):
-        await connection.fetch(sql.END_COOLDOWN, id=verification_id)
+        await connection.apply(Move(None, [(sql.END_COOLDOWN, (verification_id,))]))
     expired = status is VerificationStatus.EXPIRED
     message_status = MessageStatus.EXPIRED if expired else MessageStatus.CANCELED
     await queue.close(connection, verification_id, message_status, now)
-    await queue.revise(connection, verification_id, now)
+    await connection.apply(Move(None, queue.revised(verification_id, now)))
     return True
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
-import jwt
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.delivery.payload import Owner
@@ -24,7 +25,7 @@ from gateway.verification.signing_keys import SigningKeys
 
 #: Seconds a proof is valid.
 LIFE: Final = 300
-#: EdDSA over Ed25519 (RFC 8037): 48 µs a proof (measured).
+#: EdDSA over Ed25519 (RFC 8037): 33 µs a signature, a third of what the right answer to a code costs (measured).
 ALGORITHM: Final = "EdDSA"
 
 #: The message that brought the code: the last that was sent; else one that may have been, for its attempt is under way or
@@ -78,7 +79,9 @@ class Proofs:
 
     def write(self, pen: Pen, approval: Approval) -> str:
         """Return the proof of an approval."""
-        return jwt.encode(self._claims(approval), pen.key, ALGORITHM, headers={"kid": pen.key_id})
+        # By hand: the signature's library takes 11 µs for what this does in 2.
+        signed = _head(pen.key_id) + b"." + _base64url(orjson.dumps(self._claims(approval)))
+        return (signed + b"." + _base64url(pen.key.sign(signed))).decode()
 
     def _claims(self, approval: Approval) -> dict[str, Any]:
         issued_at = int(approval.at)
@@ -98,7 +101,7 @@ class Proofs:
     def _subject(self, approval: Approval) -> str:
         # Another for each service: two of them cannot find out that they know the same person.
         hashed = self._hasher.hash("subject", f"{approval.service}\0{approval.address_hash}")
-        return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
+        return _base64url(hashed).decode()
 
 
 async def approved(
@@ -106,5 +109,20 @@ async def approved(
 ) -> Approval:
     """Return the approval of a verification whose row is held, its code not yet wiped. Raises ``UnsealError``."""
     brought = await connection.fetch(_BROUGHT, id=owner.id, generation=record["generation"])
-    stop = route(sealer, owner, record)[brought[0]["step"]]
+    return approval(sealer, owner, record, brought[0]["step"], bind, now)
+
+
+def approval(sealer: Sealer, owner: Owner, record: Record, step: int, bind: Mapping[str, str], now: float) -> Approval:
+    """Return the approval by a code that came by this step of the route. Raises ``UnsealError``."""
+    stop = route(sealer, owner, record)[step]
     return Approval(owner.id, owner.service, owner.purpose, stop.channel, stop.hash, bind, now)
+
+
+@lru_cache(maxsize=8)
+def _head(key_id: str) -> bytes:
+    """Return the header of what a key signs, as it stands in a compact JWS (RFC 7515, 7.1)."""
+    return _base64url(orjson.dumps({"alg": ALGORITHM, "kid": key_id, "typ": "JWT"}))
+
+
+def _base64url(value: bytes) -> bytes:
+    return base64.urlsafe_b64encode(value).rstrip(b"=")

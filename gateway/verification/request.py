@@ -84,6 +84,9 @@ def code_policy(asked: Asked, service: ServiceSettings) -> CodePolicy:
     Raises ``InvalidRequest``.
     """
     code = service.code
+    if asked.length is None and asked.alphabet is None and asked.ttl is None and asked.value is None:
+        # Nearly every request: what the policy is was checked when it was read.
+        return CodePolicy(code.length, code.alphabet, code.classes, code.ttl, code.max_checks, None)
     alphabet = _alphabet(asked, code)
     length, longest = code.length if asked.length is None else asked.length, ALPHABETS[alphabet].longest
     if not code.length <= length <= longest:

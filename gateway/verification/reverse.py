@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.delivery.payload import Owner, Stop, seal_route
-from gateway.delivery.person import Question, Reach, Reported, Verdict
+from gateway.delivery.person import Question, Reach, Reported, Unheard, Verdict
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
 from gateway.events.event import EventName, event, recorded
@@ -31,6 +31,7 @@ from gateway.value import Value
 from gateway.verification import binding, challenges, codes, ending
 from gateway.verification import statements as sql
 from gateway.verification.limits import counting
+from gateway.verification.limits.claims import visitor_guard
 from gateway.verification.reporting import opened_route, reported
 from gateway.verification.request import Asked, code_policy, route_of
 from gateway.verification.starting import Prepared
@@ -43,6 +44,10 @@ TOKEN_BYTES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Characters of what a person is shown that their yes is bound to: a message in a chat has 4,096 at most.
 MAX_SHOWN = 1000
+#: Challenges an hour that one chat may type and that open nothing. Each is right by a chance of one in 2.6e10 for every one
+#: that is pending: of 10,000, a chat opens one in 29 years, and has then only kept somebody from it, who asks for another.
+#: It counts nobody else's, and a link is opened all the same: 128 bits are not guessed.
+MAX_MISSES = 10
 #: The address kind a chat proves by sharing its person's contact.
 PHONE = "phone"
 
@@ -126,15 +131,27 @@ class Reverse:
 
     async def open(
         self, connection: Connection, given: str, chat_hash: bytes, phone_hash: bytes | None, now: float
-    ) -> Question | None:
+    ) -> Question | Unheard | None:
         """Give the verification of a link's token, or of a typed challenge, to the chat that opens it first.
 
         ``phone_hash`` is the hash of the phone the chat has proved. ``None``: there is none, or it is another chat's.
         """
         challenge = challenges.read(given)
-        if challenge is None and not _TOKEN.fullmatch(given):
-            return None
-        hashed = token_hash(given) if challenge is None else self._hash(challenge)
+        if challenge is None:
+            known = _TOKEN.fullmatch(given)
+            return await self._open(connection, token_hash(given), chat_hash, phone_hash, now) if known else None
+        # Counted first and taken back: of what is typed at once, no more is looked up than may be.
+        miss = visitor_guard(self._hasher.hash("typing", chat_hash.hex()), now, MAX_MISSES)
+        if not await connection.apply(Move((miss.statement, miss.row))):
+            return Unheard.TOO_OFTEN
+        question = await self._open(connection, self._hash(challenge), chat_hash, phone_hash, now)
+        if question is not None:
+            await connection.apply(Move(None, [miss.undo]))
+        return question
+
+    async def _open(
+        self, connection: Connection, hashed: bytes, chat_hash: bytes, phone_hash: bytes | None, now: float
+    ) -> Question | None:
         taken = await connection.fetch(sql.OPEN_CHALLENGE, hash=hashed, chat_hash=chat_hash, now=now)
         if not taken:
             return None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import orjson
 from msgspec.structs import replace
 
-from channels.base import Address
 from gateway.delivery.births import Begun
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, seal_code, seal_params, seal_route
+from gateway.delivery.person import Invitation
 from gateway.delivery.queue import Queue
 from gateway.events.event import Event, EventName, event, recorded
+from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.statement import Row
 from gateway.storage.unit import Move, Record, Write
@@ -25,6 +26,13 @@ from gateway.verification.codes import DIGITS
 from gateway.verification.limits.claims import Another, Claim, guards, sends_left
 from gateway.verification.request import Asked
 from gateway.verification.view import MessageView, VerificationView
+
+# Kept, for an enum's member is looked up by a function each time.
+_PENDING: Final = VerificationStatus.PENDING
+_PENDING_VALUE: Final = VerificationStatus.PENDING.value
+_QUEUED: Final = MessageStatus.QUEUED
+_WAITING: Final = MessageStatus.WAITING
+_CREATED: Final = EventName.VERIFICATION_CREATED
 
 
 class Prepared(Value, frozen=True):
@@ -50,23 +58,25 @@ class Prepared(Value, frozen=True):
 class Draft(Value, frozen=True):
     """A verification decided on and not yet put into rows."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"asked", "to", "hashes", "route", "message", "link"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"asked", "hashes", "route", "message"})
 
     owner: Owner
     asked: Asked
-    #: The normalised addresses by kind.
-    to: Mapping[str, Address]
-    #: Their keyed hashes by kind.
-    hashes: Mapping[str, bytes]
+    #: Address kind → masked address.
+    to: Mapping[str, str]
+    #: The addresses' keyed hashes, each once, sorted.
+    hashes: Sequence[bytes]
     route: Sequence[Stop]
+    #: The channels of the route, in order.
+    channels: Sequence[str]
     #: The language asked for, else the service's; a person's own, where known, goes before it.
     locale: str
     #: Its first message.
     message: Message
     max_checks: int
     resend_at: float
-    #: Where the person opens the bot, if that is what the message waits for.
-    link: str | None
+    #: Asks the person to open the bot, if that is what the message waits for; written along with it.
+    invitation: Invitation | None
     #: Whether the message is born in this node's hands.
     leased: bool
     #: Whether a worker waits for it, so that its first attempt is written along with it.
@@ -124,7 +134,7 @@ def _born(draft: Draft, queue: Queue) -> tuple[Sequence[Write], Sequence[Event],
     if draft.begins:
         birth = queue.born_under_way(message, now)
         return birth.writes, birth.events, birth.begun
-    if draft.link is None:
+    if draft.invitation is None:
         write, told = queue.enqueue(message, now, leased=draft.leased)
     else:
         write, told = queue.hold_back(message, now)
@@ -132,10 +142,12 @@ def _born(draft: Draft, queue: Queue) -> tuple[Sequence[Write], Sequence[Event],
 
 
 def _created(draft: Draft) -> Event:
-    owner, message = draft.owner, draft.message
-    return event(
-        EventName.VERIFICATION_CREATED,
-        message.created_at,
+    # Made here and not by ``event``: there is one of each verification.
+    owner, message, at = draft.owner, draft.message, draft.message.created_at
+    return Event(
+        new_id("evt", at),
+        at,
+        _CREATED,
         owner.service,
         verification_id=owner.id,
         channel=message.channel,
@@ -144,15 +156,11 @@ def _created(draft: Draft) -> Event:
 
 
 def _move(draft: Draft, writes: Sequence[Write], told: Sequence[Event], sealer: Sealer, hasher: Hasher) -> Move:
-    owner = draft.owner
-    then = [
-        (sql.INSERT_VERIFICATION, _row(draft, sealer, hasher)),
-        *((sql.INSERT_ADDRESS, (address_hash, owner.id)) for address_hash in sorted({*draft.hashes.values()})),
-        *writes,
-    ]
+    addresses = [(sql.INSERT_ADDRESS, (address_hash, draft.owner.id)) for address_hash in draft.hashes]
+    then = [(sql.INSERT_VERIFICATION, _row(draft, sealer, hasher)), *addresses, *writes]
     first, guard = guards(draft.claim)
     # Left in the database, it is due at once, here or on another node.
-    wakes = () if draft.leased or draft.link is not None else (topic(draft.message.channel),)
+    wakes = () if draft.leased or draft.invitation is not None else (topic(draft.message.channel),)
     return recorded(guard, then, told, wakes=wakes, first=first)
 
 
@@ -161,14 +169,14 @@ def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:
     return (
         owner.id,
         owner.service,
-        VerificationStatus.PENDING.value,
+        _PENDING_VALUE,
         owner.purpose,
         draft.locale,
-        orjson.dumps({kind: address.masked for kind, address in draft.to.items()}).decode(),
+        orjson.dumps(draft.to).decode(),
         seal_route(sealer, owner, draft.route),
         seal_code(sealer, owner, message.generation, message.code),
         seal_params(sealer, owner, message.params),
-        orjson.dumps([stop.channel for stop in draft.route]).decode(),
+        orjson.dumps(draft.channels).decode(),
         message.generation,
         0,
         draft.max_checks,
@@ -186,21 +194,20 @@ def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:
 
 
 def _view(draft: Draft) -> VerificationView:
-    message = draft.message
-    status = MessageStatus.QUEUED if draft.link is None else MessageStatus.WAITING
+    owner, message, invitation = draft.owner, draft.message, draft.invitation
     return VerificationView(
-        id=draft.owner.id,
-        status=VerificationStatus.PENDING,
-        service=draft.owner.service,
-        purpose=draft.owner.purpose,
+        id=owner.id,
+        status=_PENDING,
+        service=owner.service,
+        purpose=owner.purpose,
         locale=draft.locale,
-        to={kind: address.masked for kind, address in draft.to.items()},
+        to=draft.to,
         channel=message.channel,
-        next_channels=[stop.channel for stop in draft.route][1:],
+        next_channels=draft.channels[1:],
         created_at=message.created_at,
         expires_at=message.expires_at,
         resend_at=draft.resend_at,
         checks_left=draft.max_checks,
-        link=draft.link,
-        messages=(MessageView(message.id, message.channel, status),),
+        link=None if invitation is None else invitation.link,
+        messages=(MessageView(message.id, message.channel, _QUEUED if invitation is None else _WAITING),),
     )

@@ -17,7 +17,9 @@ CLAIM_COOLDOWN = insert_into(
 )
 
 #: The cooldown a verification started ends with it: it was approved, or nothing ever left.
-END_COOLDOWN = """DELETE FROM cooldown WHERE verification_id = :id RETURNING hash"""
+END_COOLDOWN = Statement(
+    "cooldown.end", {"id": "text"}, "DELETE FROM cooldown WHERE verification_id IN (SELECT r.id FROM r)"
+)
 
 COOLDOWN = """SELECT until, verification_id FROM cooldown WHERE service = :service AND hash = :hash"""
 
@@ -28,6 +30,36 @@ SPEND_CHECK = """UPDATE verification SET checks = checks + 1
         AND code_sealed IS NOT NULL
     RETURNING purpose, generation, checks, max_checks, code_sealed, created_at, alphabet, bind_hash, route_sealed,
         context, client_ip, client_reference"""
+
+#: A given code was compared with what was read: right, it is ``approved`` and wiped, else it stays ``pending``. One
+#: statement for both, so that which of two nodes is first never depends on which of them had the right code; and only
+#: where nothing was counted, taken over, sent or made anew since: ``messages`` are all there were.
+ANSWER = Statement(
+    "verification.answer",
+    {
+        "id": "text",
+        "service": "text",
+        "checks": "bigint",
+        "max_checks": "bigint",
+        "generation": "bigint",
+        "messages": "bigint",
+        "status": "text",
+        "at": "double precision",
+    },
+    """UPDATE verification SET checks = r.checks + 1, status = r.status,
+        ended_at = CASE WHEN r.status = 'approved' THEN r.at END,
+        code_sealed = CASE WHEN r.status = 'pending' THEN verification.code_sealed END,
+        params_sealed = CASE WHEN r.status = 'pending' THEN verification.params_sealed END,
+        bind_sealed = CASE WHEN r.status = 'pending' THEN verification.bind_sealed END,
+        bind_hash = CASE WHEN r.status = 'pending' THEN verification.bind_hash END,
+        session_hash = CASE WHEN r.status = 'pending' THEN verification.session_hash END
+    FROM r WHERE verification.id = r.id AND verification.service = r.service AND verification.status = 'pending'
+        AND verification.checks = r.checks AND verification.max_checks = r.max_checks
+        AND verification.generation = r.generation AND verification.expires_at > r.at
+        AND (SELECT COUNT(*) FROM message m WHERE m.verification_id = verification.id) = r.messages
+    RETURNING verification.id""",
+    key=(0,),
+)
 
 #: A pending verification ends; its code, its parameters and what it is bound to are wiped in the same write.
 END = Statement(

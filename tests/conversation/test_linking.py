@@ -34,6 +34,13 @@ async def test_a_person_links_a_chat_by_link_and_confirmation(talk):
     assert (again.status, again.display_name, again.expires_at) == ("linked", "Ann Ö.", None)
 
 
+async def test_a_name_that_would_turn_an_applications_words_around_is_kept_without_what_does(talk):
+    view = await talk.invite()
+    [asked] = await talk.start(view.link)
+    await talk.press(asked, 0, display_name="\u202eÖ nnA\n\u2066")
+    assert (await talk.subscribers.one("shop", view.id)).display_name == "Ö nnA"
+
+
 async def test_the_question_turns_into_its_answer(talk):
     for place in (0, 1):
         [asked] = await talk.start((await talk.invite()).link)
@@ -265,12 +272,16 @@ async def test_the_account_is_shown_masked(talk):
 
 
 async def test_no_text_name_or_chat_is_in_a_row(talk):
-    await talk.link()
+    # So long that no random id or sealed byte spells them by chance.
+    chat, name = "-7001700170017001", "Ann of Green Gables"
+    [asked] = await talk.start((await talk.invite()).link, chat, display_name=name)
+    await talk.press(asked, 0, chat, display_name=name)
+    assert [row["status"] for row in await talk.rows("subscriber")] == ["linked"]
     rows = [row for table in ("subscriber", "chat", "reply", "event", "heard") for row in await talk.rows(table)]
     stored = repr(rows) + "".join(
         bytes(value).decode("latin-1") for row in rows for value in row.values() if isinstance(value, bytes)
     )
-    for secret in (CHAT, "Ann", "user-42"):
+    for secret in (chat, name, "user-42"):
         assert secret not in stored
 
 

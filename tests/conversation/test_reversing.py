@@ -33,6 +33,13 @@ async def test_whoever_opens_it_is_asked_with_service_and_account(people, clock)
     assert people.core.asked == [("open", "token", None, clock.now())]
 
 
+async def test_who_guesses_at_challenges_is_told_to_wait(people):
+    people.core.unheard = True
+    for language, said in (("en", "Within an hour"), ("de", "nach spätestens einer Stunde")):
+        [reply] = await people.type("7CFG-HJMP", language=language)
+        assert (said.casefold() in reply.text.casefold(), data(reply)) == (True, [])
+
+
 async def test_the_question_shows_what_the_answer_is_bound_to_a_line_each(people):
     details = (("amount", "12.00 EUR"), ("payee", "Books & <b>\npayee: Mum"))
     people.core.challenges["token"] = replace(QUESTION, details=details)

@@ -10,9 +10,12 @@ from channels.kinds import KINDS
 from gateway.conversation import chats
 from gateway.conversation.subscribers import LINK_LIFETIME, Subscribers
 from gateway.delivery.person import Reach
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import Cooldown, InvalidRequest, NotFound, Unavailable
 from gateway.storage.database import Database
 from gateway.storage.sealing import token_hash
+from gateway.storage.unit import Connection, StorageContendedError
+from gateway.verification.request import Asked
+from gateway.verification.view import VerificationView
 from tests.conversation.conftest import CHAT
 from tests.world import PHONE, Scripted
 
@@ -69,6 +72,51 @@ async def test_nodes_that_invite_a_person_at_once_make_one_row(talk, make_engine
 
         views = await asyncio.gather(*(invite(side) for side in (talk.subscribers, other) * 4))
     assert len({view.id for view in views}) == 1
+
+
+async def opened(talk, link: str | None) -> bool:
+    """Whether a link can be opened, by somebody who does."""
+    [reply] = await talk.start(link)
+    return bool(reply.buttons)
+
+
+async def test_of_two_verifications_at_once_the_one_that_is_made_has_a_link_that_lives(make_talk, make_engine):
+    async with Database(make_engine()) as second:
+        talk, other = make_talk(), make_talk(node="node-b", within=second)
+        found = await asyncio.gather(talk.verify(), other.verify(), talk.verify(), return_exceptions=True)
+        [made] = [item for item in found if isinstance(item, VerificationView)]
+        assert [type(item) for item in found if item is not made] == [Cooldown] * 2
+        assert await opened(talk, made.link)
+
+
+async def test_a_verification_that_is_refused_leaves_the_link_before_it_alive(talk, clock):
+    first = await talk.verify()
+    clock.advance(1)
+    with pytest.raises(Cooldown):
+        await talk.verify()
+    assert await opened(talk, first.link)
+
+
+async def test_a_request_that_came_to_nothing_leaves_the_link_before_it_alive(talk):
+    view = await talk.invite()
+    await talk.world.verifications.prepare("shop", Asked(to={"telegram": "user-42"}, channels=["bot"]))
+    assert await opened(talk, view.link)
+
+
+async def test_who_links_in_the_middle_of_an_invitation_undoes_it_whole(talk, database):
+    """Nobody knew the person when they were looked for: only the link itself can find out."""
+    verifications, told = talk.world.verifications, Asked(to={"telegram": "user-42"}, channels=["bot"])
+    prepared = await verifications.prepare("shop", told)
+    await talk.link()
+
+    async def work(connection: Connection) -> None:
+        await prepared.draft.invitation.write(connection)
+
+    with pytest.raises(StorageContendedError):
+        await database.run(work)
+    with pytest.raises(Unavailable):
+        await verifications.start(prepared)
+    assert await database.fetch("SELECT id FROM verification") == []
 
 
 async def test_another_services_subscriber_is_not_found(talk):

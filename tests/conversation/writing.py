@@ -10,7 +10,7 @@ from channels.kinds import KINDS
 from gateway.conversation import chats, commands
 from gateway.conversation.subscribers import Subscribers
 from gateway.conversation.turn import Handler, Outcome, Tools, Turn
-from gateway.delivery.person import Question, Reported, Verdict
+from gateway.delivery.person import Question, Reported, Unheard, Verdict
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.storage import models
 from gateway.storage.database import Database
@@ -36,6 +36,8 @@ class Core:
     challenges: dict[str, Question] = field(default_factory=dict)
     #: The questions that have been opened, by chat and verification.
     opened: dict[tuple[bytes, str], Question] = field(default_factory=dict)
+    #: Whether nothing that is typed is looked at.
+    unheard: bool = False
     verdict: Verdict = Verdict.APPROVED
     reported: Reported | None = None
 
@@ -44,8 +46,10 @@ class Core:
 
     async def open_question(
         self, _: Connection, given: str, chat_hash: bytes, phone_hash: bytes | None, now: float
-    ) -> Question | None:
+    ) -> Question | Unheard | None:
         self.asked.append(("open", given, phone_hash, now))
+        if self.unheard:
+            return Unheard.TOO_OFTEN
         question = self.challenges.get(given)
         if question is not None:
             self.opened[chat_hash, question.verification_id] = question

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from gateway.errors import Unavailable
-from gateway.verification.admission import LONGEST, LONGEST_RETRY, Admission
+from gateway.verification.admission import LONGEST, LONGEST_RETRY, REMEMBERED, Admission
 from tests.world import EMAIL, PHONE, World, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
@@ -78,6 +78,20 @@ def test_where_no_channel_sends_the_last_is_waited_for():
     waits = Waits({"sms": 500.0, "email": 5.0}, unusable=("sms", "email"))
     waits.admission.check("shop", ["sms", "email"], 300.0)
     assert waits.asked[-1] == ("email", "shop")
+
+
+def test_a_wait_is_remembered_for_a_moment_and_for_its_own_service_alone(clock):
+    waits = Waits({"sms": 0.0})
+    admission = Admission(waits.expected, waits.usable, clock)
+    admission.check("shop", ["sms"], 300.0)
+    waits.waits["sms"] = 31.0
+    admission.check("shop", ["sms"], 300.0)
+    with pytest.raises(Unavailable):
+        admission.check("bank", ["sms"], 300.0)
+    clock.advance(REMEMBERED)
+    with pytest.raises(Unavailable):
+        admission.check("shop", ["sms"], 300.0)
+    assert waits.asked == [("sms", "shop"), ("sms", "bank"), ("sms", "shop")]
 
 
 async def test_a_new_verification_is_refused_before_anything_is_written(make_world):

@@ -11,14 +11,14 @@ from channels.base import Address
 from channels.kinds import KINDS
 from gateway.clock import rfc3339
 from gateway.config import ServiceSettings
-from gateway.delivery.person import Question, Reach, Reported, Verdict
+from gateway.delivery.person import Question, Reach, Reported, Unheard, Verdict
 from gateway.errors import AlreadyApproved, Gone, InvalidRequest, RecipientRefused, Unavailable
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move
 from gateway.verification.request import Asked
-from gateway.verification.reverse import Reverse
+from gateway.verification.reverse import MAX_MISSES, Reverse
 from tests.world import EMAIL, PHONE, Scripted, Talker, World
 
 CHAT, OTHER = b"c" * 32, b"o" * 32
@@ -302,6 +302,28 @@ async def test_what_a_chat_has_opened_and_not_answered_is_listed_oldest_first(wo
     assert await of(world, "opened", OTHER, phone_hash) == []
     clock.advance(300)
     assert await of(world, "opened", CHAT, phone_hash) == []
+
+
+async def test_a_chat_that_guesses_is_not_heard_for_an_hour_and_others_are(world, clock):
+    view = await asked(world)
+    guesses = await asyncio.gather(*(opened(world, "22222222") for _ in range(MAX_MISSES + 5)))
+    assert guesses.count(Unheard.TOO_OFTEN) == 5
+    assert guesses.count(None) == MAX_MISSES
+    assert await opened(world, view.challenge) is Unheard.TOO_OFTEN
+    assert (await opened(world, view.challenge, OTHER)).verification_id == view.id
+    other = await asked(world)
+    assert (await opened(world, token(other))).verification_id == other.id
+    clock.advance(3600)
+    later = await asked(world)
+    assert (await opened(world, later.challenge)).verification_id == later.id
+
+
+async def test_a_challenge_that_opens_counts_as_no_guess(world):
+    view = await asked(world)
+    for _ in range(MAX_MISSES - 1):
+        await opened(world, "22222222")
+    for _ in range(3):
+        assert (await opened(world, view.challenge)).verification_id == view.id
 
 
 # Answering

@@ -10,14 +10,14 @@ import pytest
 
 from channels.base import Address, Reason
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
-from gateway.delivery.person import Reach
+from gateway.delivery.person import Invitation, Reach
 from gateway.errors import Cooldown, Gone, InvalidRequest, NotFound, RecipientRefused
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move, Record
 from gateway.verification.request import Asked
-from tests.world import EMAIL, PHONE, Scripted, World, refused, two_channels
+from tests.world import EMAIL, PHONE, Scripted, World, refused, two_channels, unwritten
 
 BOTH = {"phone": PHONE, "email": EMAIL}
 
@@ -342,11 +342,13 @@ async def test_nothing_in_the_database_can_be_read_without_the_keys(world, datab
 
 
 async def test_a_request_that_is_too_soon_invites_nobody_again(database, clock, sealer, hasher):
-    invited: list[Address] = []
+    written: list[str] = []
 
-    async def invite(_service, _channel, reference):
-        invited.append(reference)
-        return "https://t.me/bot?start=token"
+    async def invite(service: str, reference: Address) -> Invitation:
+        async def write(_: object) -> None:
+            written.append(reference.value)
+
+        return Invitation("https://t.me/bot?start=token", unwritten, write)
 
     bot = {"chat": Scripted("chat", ["telegram"], needs_subscriber=True)}
     service = ServiceSettings(name="Shop", channels=("chat",), limits=LimitSettings(cooldown=30))
@@ -356,10 +358,10 @@ async def test_a_request_that_is_too_soon_invites_nobody_again(database, clock, 
     with pytest.raises(Cooldown) as caught:
         await world.start({"telegram": "user-42"})
     assert caught.value.extra["verification"] == first.id
-    assert len(invited) == 1
+    assert written == ["user-42"]
     clock.advance(30)
     assert (await world.start({"telegram": "user-42"})).id != first.id
-    assert len(invited) == 2
+    assert written == ["user-42"] * 2
 
 
 # People who opened a bot
@@ -378,10 +380,6 @@ def with_bot(database, clock, sealer, hasher):
             assert service == "shop"
             return (reaches or {}).get(address.kind, Reach())
 
-        async def invite(*_: object) -> str:
-            return "https://bot.test/?start=token"
-
-        settings.setdefault("invite", invite)
         service = ServiceSettings(name="Shop", channels=("bot", "sms", "email"), locale="en")
         return World(database, clock, sealer, hasher, chats(), service=service, resolve=resolve, **settings)
 
@@ -511,7 +509,7 @@ async def test_a_resend_into_a_chat_that_is_no_longer_the_persons_is_refused(wit
 
 
 async def test_who_blocked_the_bot_is_sent_to_by_other_channels_and_never_invited(with_bot):
-    async def invite(*_: object) -> str:
+    async def invite(*_: object) -> Invitation:
         raise AssertionError("whoever opened that link would take the person's place")
 
     world = with_bot({"telegram": Reach(blocked=True)}, invite=invite)

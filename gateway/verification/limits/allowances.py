@@ -90,6 +90,8 @@ class Queued:
         self.look_at = 0.0
         self._counted = 0
         self._counted_at = 0.0
+        #: Messages prepared and not written yet, by their ids: else the many of a chunk would all find the same room.
+        self._prepared: set[str] = set()
         self._made = 0
         self._left = 0
         self._pace = 0.0
@@ -97,10 +99,19 @@ class Queued:
     @property
     def depth(self) -> int:
         """How many wait now, as far as this node knows."""
-        return max(0, self._counted + self._made - self._left)
+        return max(0, self._counted + self._made - self._left) + len(self._prepared)
 
-    def made(self) -> None:
+    def prepared(self, message_id: str) -> None:
+        """One more is about to wait."""
+        self._prepared.add(message_id)
+
+    def dropped(self, message_id: str) -> None:
+        """It does not, after all."""
+        self._prepared.discard(message_id)
+
+    def made(self, message_id: str) -> None:
         """One more waits."""
+        self._prepared.discard(message_id)
         self._made += 1
 
     def left(self) -> None:
@@ -113,6 +124,8 @@ class Queued:
             gone = self._counted + self._made - number
             self._pace = max(0.0, gone / max(now - self._counted_at, LOOK))
         self._counted, self._counted_at, self._made, self._left = number, now, 0, 0
+        # What is prepared is written within the second, or its caller is gone.
+        self._prepared.clear()
         self.asked, self.look_at = False, now + number / COUNTED_A_SECOND
 
     def wait(self, most: int) -> float:
@@ -211,21 +224,29 @@ class Allowances:
         account = self._accounts[service]
         if message is not None:
             account.let_go(message.id)
+            account.queued.dropped(message.id)
         if account.bucket is not None:
             account.bucket.give_back()
 
     def hold(self, message: Message) -> None:
-        """Reckon with the price of a message that is about to be written, for as long as its code would live.
+        """Reckon with a message that is about to be written: with its place, and with its price as long as its code would live.
 
         Else the many that are prepared before the first of them is written would all find the same money.
         """
-        if price := self.cost(message.service, message.channel, message.address):
-            self._accounts[message.service].hold(message.id, price, message.expires_at)
+        account = self._accounts[message.service]
+        if account.limits.queue_depth:
+            account.queued.prepared(message.id)
+        self._reckon(message)
+
+    def _reckon(self, message: Message) -> None:
+        account = self._accounts[message.service]
+        if account.limits.spend_per_day and (price := self._price(message.channel, message.address)):
+            account.hold(message.id, price, message.expires_at)
 
     def made(self, message: Message) -> None:
         """Note that a message was made on this node and is to be sent."""
-        self._accounts[message.service].queued.made()
-        self.hold(message)
+        self._accounts[message.service].queued.made(message.id)
+        self._reckon(message)
 
     def sent(self, message: Message) -> None:
         """Note that a provider accepted a message, whichever node made it."""
@@ -299,12 +320,12 @@ class Allowances:
                 self._accounts[service].queued.count(number, now)
 
     def _refusal(self, account: Account, price: float) -> RateLimited | None:
-        limits = account.limits
-        if limits.queue_depth:
-            account.queued.asked = True
-            if account.queued.depth >= limits.queue_depth:
-                return refusal(QUEUE_DEPTH, limits.queue_depth, LOOK, account.queued.wait(limits.queue_depth))
-        if limits.spend_per_day and price:
+        limits, queued = account.limits, account.queued
+        if most := limits.queue_depth:
+            queued.asked = True
+            if queued.depth >= most:
+                return refusal(QUEUE_DEPTH, most, LOOK, queued.wait(most))
+        if price and limits.spend_per_day:
             now = self._clock.now()
             account.turn(midnight(now))
             if account.committed + price > limits.spend_per_day + _ROUNDING:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from channels.base import Address
 from gateway.config import LimitSettings
+from gateway.storage.ids import least_id
 from gateway.storage.sealing import Hasher
+from gateway.storage.statement import Row
 from gateway.storage.unit import Guard, Record, Write
 from gateway.value import Value
 from gateway.verification import statements as rows
 from gateway.verification.limits import statements as sql
-from gateway.verification.limits.windows import MOST_WRONG, OFF, quota
+from gateway.verification.limits.windows import MOST_WRONG, OFF
 
 #: Seconds before a claim from which on verifications are looked at: they live for 600, and nodes' clocks may differ.
 LOOK_BACK: Final = 660.0
+#: What a recipient's windows are compared with where nothing is refused.
+_UNLIMITED: Final = (OFF,) * 6
 #: Bits of an IPv6 address that stand for one visitor: providers give a customer a /64 at least (RFC 6177).
 IPV6_BITS: Final = 64
 
@@ -72,23 +76,24 @@ class Claim(Value, frozen=True):
     @property
     def cools(self) -> bool:
         """Whether it begins a cooldown. One of no length is a row to wait for, where guesses are to be compared."""
-        guesses = self.guesses_per_hour < OFF or self.guesses_per_day < OFF or self.limits.lockout is not None
-        return self.cooldown is not None and (self.cooldown > 0 or guesses)
+        if self.cooldown is None or self.cooldown > 0:
+            return self.cooldown is not None
+        return self.guesses_per_hour < OFF or self.guesses_per_day < OFF or self.limits.lockout is not None
 
     @property
     def guesses_per_hour(self) -> int:
         """Wrong codes an hour, of whoever's budget it is."""
-        return quota(self.limits.context_per_hour if self.context else self.limits.guesses_per_hour)
+        return (self.limits.context_per_hour if self.context else self.limits.guesses_per_hour) or OFF
 
     @property
     def guesses_per_day(self) -> int:
         """Wrong codes a day; a trusted context has no such limit."""
-        return OFF if self.context else quota(self.limits.guesses_per_day)
+        return OFF if self.context else self.limits.guesses_per_day or OFF
 
     @property
     def since(self) -> str:
-        """What the ids of all verifications that may be pending are above; see ``gateway.storage.ids``."""
-        return f"ver_{int(max(self.at - LOOK_BACK, 0.0) * 1000):012x}"
+        """What the ids of all verifications that may be pending are above."""
+        return least_id("ver", self.at - LOOK_BACK)
 
 
 def guards(claim: Claim) -> tuple[list[Guard], Write]:
@@ -98,15 +103,15 @@ def guards(claim: Claim) -> tuple[list[Guard], Write]:
     what the first has committed. Checks are taken over before the recipient is asked, who counts those held back. The
     recipient goes last: nothing is asked after it, so it is never undone.
     """
-    limits, force, first = claim.limits, claim.observes, []
-    if claim.cools:
-        first.append(_cooldown(claim))
+    limits, observes = claim.limits, claim.observes
+    first = [_cooldown(claim, observes=observes)] if claim.cools else []
     if claim.visitor is not None and claim.starts and limits.ip_per_hour:
-        first.append(visitor_guard(claim.visitor, claim.at, OFF if force else limits.ip_per_hour))
+        first.append(visitor_guard(claim.visitor, claim.at, OFF if observes else limits.ip_per_hour))
     if claim.block is not None and limits.prefix_per_hour:
         first.append(block_guard(claim, claim.block))
-    first += [Guard(sql.TAKE_CHECKS, taken, (sql.RETURN_CHECKS, taken)) for taken in claim.takes]
-    return first, (sql.CLAIM_RECIPIENT, _recipient(claim))
+    if claim.takes:
+        first += [Guard(sql.TAKE_CHECKS, taken, (sql.RETURN_CHECKS, taken)) for taken in claim.takes]
+    return first, (sql.CLAIM_RECIPIENT, _recipient(claim, observes=observes))
 
 
 def visitor_guard(visitor: bytes, at: float, most: int) -> Guard:
@@ -122,25 +127,24 @@ def block_guard(claim: Claim, block: bytes) -> Guard:
     return Guard(*counted, (sql.BLOCK_BACK, (block, claim.at)))
 
 
-def _cooldown(claim: Claim) -> Guard:
-    assert claim.cooldown is not None
+def _cooldown(claim: Claim, *, observes: bool) -> Guard:
+    service, address_hash, at, seconds = claim.service, claim.hash, claim.at, claim.cooldown
     # Without length it has been over since ever: with an end of now, a node whose clock is behind would be refused.
-    until = claim.at + claim.cooldown if claim.cooldown else 0.0
-    statement = sql.FORCE_COOLDOWN if claim.observes else rows.CLAIM_COOLDOWN
-    row = (claim.service, claim.hash, claim.at, until, claim.verification_id)
-    return Guard(statement, row, (sql.UNCLAIM_COOLDOWN, (claim.service, claim.hash, claim.verification_id)))
+    row = (service, address_hash, at, at + seconds if seconds else 0.0, claim.verification_id)
+    undo = (sql.UNCLAIM_COOLDOWN, (service, address_hash, claim.verification_id))
+    return Guard(sql.FORCE_COOLDOWN if observes else rows.CLAIM_COOLDOWN, row, undo)
 
 
-def _recipient(claim: Claim) -> tuple[Any, ...]:
+def _recipient(claim: Claim, *, observes: bool) -> Row:
     limits = claim.limits
     known = (claim.hash, claim.service, claim.purpose, claim.context, claim.at, claim.since, claim.code, claim.need)
-    if claim.observes:
-        return (*known, OFF, OFF, OFF, OFF, OFF, OFF)
+    if observes:
+        return known + _UNLIMITED
     return (
         *known,
-        quota(limits.sends_per_10m),
-        quota(limits.sends_per_hour),
-        quota(limits.sends_per_day),
+        limits.sends_per_10m or OFF,
+        limits.sends_per_hour or OFF,
+        limits.sends_per_day or OFF,
         MOST_WRONG if claim.brings_checks else OFF,
         claim.guesses_per_hour,
         claim.guesses_per_day,
@@ -152,16 +156,16 @@ def sends_left(limits: LimitSettings, counted: Record | None) -> int | None:
 
     ``counted`` has what they count now: ``ten_minutes``, ``hour``, ``day``; without it nothing was sent.
     """
-    left = [
-        most - (0 if counted is None else counted[name])
-        for name, most in (
-            ("ten_minutes", limits.sends_per_10m),
-            ("hour", limits.sends_per_hour),
-            ("day", limits.sends_per_day),
-        )
-        if most
-    ]
-    return max(0, min(left)) if left else None
+    least = OFF
+    for name, most in (
+        ("ten_minutes", limits.sends_per_10m),
+        ("hour", limits.sends_per_hour),
+        ("day", limits.sends_per_day),
+    ):
+        left = most if counted is None else most - counted[name]
+        if most and left < least:
+            least = left
+    return None if least == OFF else max(0, least)
 
 
 def code_hash(hasher: Hasher, service: str, recipient: bytes, code: str) -> bytes:

@@ -24,7 +24,7 @@ from gateway.verification.limits.claims import Claim
 from gateway.verification.limits.windows import WRONG_KEPT
 
 #: Where a code certainly reached: only for these recipients an approval makes its context trusted.
-_ARRIVED = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED})
+ARRIVED = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED})
 
 
 async def wrong(
@@ -55,13 +55,22 @@ async def wrong(
 
 
 async def approved(connection: Connection, verification_id: str, record: Any, service: str, now: float) -> None:
-    """Count an approval: wrong codes are forgiven, the block of numbers has one more, the context is trusted.
+    """Count an approval, of which ``approving`` says what that is.
 
     ``record`` has the verification's ``purpose``, ``generation``, ``client_ip`` and ``client_reference``.
     """
-    purpose, contexts = record["purpose"], trust.contexts_of(record["client_reference"], record["client_ip"])
-    values = {"service": service, "purpose": purpose, "generation": record["generation"]}
+    values = {"service": service, "purpose": record["purpose"], "generation": record["generation"]}
     found = await connection.fetch(sql.COUNTED, id=verification_id, **values)
+    if writes := approving(found, record, service, now):
+        await connection.apply(Move(None, writes))
+
+
+def approving(found: Sequence[Any], record: Any, service: str, now: float) -> list[Write]:
+    """Return what counts an approval: wrong codes are forgiven, a block of numbers has one more, a context is trusted.
+
+    ``found`` are the verification's messages as ``COUNTED`` returns them, ``record`` has what it has for ``approved``.
+    """
+    purpose, contexts = record["purpose"], trust.contexts_of(record["client_reference"], record["client_ip"])
     proved = _proved(found)
     # As with guesses: who has the code in an own mailbox has not shown that anybody reads what a rented number is sent.
     sent = [item for item in found if item["counted"] and item["block_hash"] is not None and item["hash"] in proved]
@@ -72,10 +81,9 @@ async def approved(connection: Connection, verification_id: str, record: Any, se
             writes.append((sql.FORGIVE_RECIPIENT, (address_hash,)))
         if any(item["guessed"] for item in theirs):
             writes.append((sql.FORGIVE_GUESSES, (service, purpose, address_hash)))
-        if any(item["status"] in _ARRIVED for item in theirs):
+        if any(item["status"] in ARRIVED for item in theirs):
             writes += trust.trust(service, address_hash, contexts, now)
-    if writes:
-        await connection.apply(Move(None, writes))
+    return writes
 
 
 def _proved(found: Sequence[Any]) -> list[bytes]:

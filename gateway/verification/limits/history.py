@@ -9,6 +9,7 @@ from channels.base import InvalidAddressError, Normalize
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.payload import Owner, Stop, open_route
 from gateway.events.event import EventName
+from gateway.storage.ids import least_id
 from gateway.storage.sealing import Hasher, Sealer, UnsealError
 from gateway.storage.unit import Fetch, Record
 from gateway.value import Value
@@ -66,12 +67,12 @@ class History:
 
     async def count(self, since: float) -> int:
         """Return how many verifications were made since then."""
-        found = await self._fetch(_COUNT, after=_before(since))
+        found = await self._fetch(_COUNT, after=least_id("ver", since))
         return int(found[0]["number"])
 
     async def read(self, since: float) -> AsyncIterator[Page]:
         """Yield the verifications made since then, some hundreds at a time, in the order in which they were made."""
-        after = _before(since)
+        after = least_id("ver", since)
         while records := await self._fetch(_PAGE, after=after, number=self._size):
             after = records[-1]["id"]
             yield Page(len(records), await self._page(records))
@@ -126,11 +127,6 @@ class History:
             if self._hasher.hash(kind, address.canonical) == address_hash:
                 return Place(address_hash, address.masked, address.block, address.country, address.number_type)
         return Place(address_hash, stop.recipient)
-
-
-def _before(since: float) -> str:
-    """Return what every id made at or after a time is above; see ``gateway.storage.ids``."""
-    return f"ver_{int(max(since, 0.0) * 1000):012x}"
 
 
 def _by_verification(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.config import LimitSettings
-from gateway.delivery.person import Reach, Verdict
+from gateway.delivery.person import Invitation, Reach, Verdict
 from gateway.errors import Cooldown, RateLimited, Unavailable
 from gateway.verification.limits import refusals
 from gateway.verification.limits.refusals import Found, Reason
 from gateway.verification.request import Asked
 from tests.verification.limits.test_claims import claim
-from tests.world import PHONE, Talker, World
+from tests.world import PHONE, Talker, World, unwritten
 
 CHAT = b"c" * 32
 REFERENCE = {"telegram": "user-42"}
@@ -34,15 +34,18 @@ def make_bot_world(make_world):
 
 
 class Inviting:
-    """Counts the invitations, each of which ends the one before it."""
+    """Counts the invitations that are written, each of which ends the one before it."""
 
     def __init__(self, world: World) -> None:
-        self.number = 0
+        self.made = self.number = 0
         world.verifications._invite = self._invite
 
-    async def _invite(self, *_: Any) -> str:
+    async def _invite(self, *_: Any) -> Invitation:
+        self.made += 1
+        return Invitation(f"https://bot.test/?start={self.made}", unwritten, self._write)
+
+    async def _write(self, _: Any) -> None:
         self.number += 1
-        return f"https://bot.test/?start={self.number}"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ async def test_nobody_is_invited_anew_by_a_request_that_is_refused(make_bot_worl
         await world.start(REFERENCE)
     assert inviting.number == 1
     clock.advance(1)
-    assert (await world.start(REFERENCE)).link == "https://bot.test/?start=2"
+    assert (await world.start(REFERENCE)).link == "https://bot.test/?start=3"
+    assert inviting.number == 2
 
 
 async def test_where_limits_observe_everybody_is_invited(make_bot_world):

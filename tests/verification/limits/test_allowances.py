@@ -278,6 +278,29 @@ async def test_a_full_queue_takes_nothing_more_until_messages_left(make, databas
     refusal(allowances, 0.0)
 
 
+def test_what_is_prepared_together_does_not_all_find_the_same_room(make):
+    """A chunk of a batch asks for all its items before the first of them is written."""
+    allowances = make(queue_depth=2)
+    for number in (1, 2):
+        assert allowances.check("shop", 0.0) is None
+        allowances.hold(message(number))
+    refusal(allowances, 0.0)
+    allowances.give_back("shop", message(1))
+    assert allowances.check("shop", 0.0) is None
+    allowances.made(message(2))
+    allowances.hold(message(3))
+    refusal(allowances, 0.0)
+
+
+async def test_what_was_prepared_and_never_written_is_forgotten_at_the_next_look(make):
+    allowances = make(queue_depth=1)
+    assert allowances.check("shop", 0.0) is None
+    allowances.hold(message(1))
+    refusal(allowances, 0.0)
+    await allowances.tally()
+    assert allowances.check("shop", 0.0) is None
+
+
 async def test_a_queue_nobody_asks_for_is_not_counted(make, database):
     allowances = make(queue_depth=1)
     await queue(database, 3)
@@ -290,8 +313,8 @@ async def test_a_queue_nobody_asks_for_is_not_counted(make, database):
 def test_the_wait_for_a_full_queue_goes_by_the_pace_of_late():
     queued = Queued()
     queued.count(100, 10.0)
-    for _ in range(20):
-        queued.made()
+    for number in range(20):
+        queued.made(f"msg_{number}")
     queued.count(80, 14.0)
     assert queued.depth == 80
     assert queued.wait(71) == 1.0
