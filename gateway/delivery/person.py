@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from channels.base import Address
-from gateway.storage.unit import Fetch
+from gateway.storage.unit import Connection, Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,13 @@ class Question:
     needs_phone: bool
     #: What the person's yes is bound to and they are shown: names and values.
     details: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+class Unheard(StrEnum):
+    """Why what a chat typed is not looked at."""
+
+    #: It typed too many challenges of late that open nothing.
+    TOO_OFTEN = "too_often"
 
 
 class Verdict(StrEnum):
@@ -77,6 +84,11 @@ class Whom:
     #: The same masked.
     masks: frozenset[str] = field(repr=False)
 
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """All keyed hashes."""
+        return (*self.everywhere, *self.references)
+
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
@@ -88,8 +100,24 @@ class Leaving:
     chats: frozenset[bytes] = field(default=frozenset(), repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A link that asks a person to open the bot: made, and written only with what waits for them to."""
+
+    link: str = field(repr=False)
+    #: Finds out, in the transaction that is to write it, that the person has not linked, and keeps it so until its end.
+    #: Raises ``Unavailable`` where they have.
+    hold: Callable[[Connection], Awaitable[None]] = field(repr=False)
+    #: Writes it, and so ends the link before it.
+    write: Callable[[Connection], Awaitable[None]] = field(repr=False)
+
+
+#: Tells the ids of a recipient's subscribers.
+Known = Callable[[Whom], Awaitable[frozenset[str]]]
 #: Erases what the bots know of a recipient at a time, but for what the person forbade, which is kept by keyed hashes.
 Forget = Callable[[Whom, float], Awaitable[Leaving]]
+#: Makes the link that asks the person of an address of a service to open the bot; nothing is written.
+Invite = Callable[[str, Address], Awaitable[Invitation]]
 #: Tells how a bot reaches the person of an address of a service.
 Resolve = Callable[[str, Address], Awaitable[Reach]]
 #: Tells whether the person of any of these address hashes refuses every code at a time; a reference among them is the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -46,8 +46,17 @@ class OnBlocked(Protocol):
 OnAccepted = Callable[[Message], None]
 
 
+#: Returns when a fresh message that nobody holds is due, in seconds since the Unix epoch; ``None``: at once.
+DueAt = Callable[[Message], float | None]
+
+
 def untold(_: Message, /) -> None:
     """Tell nobody."""
+
+
+def at_once(_: Message, /) -> None:
+    """Have every message due at once."""
+    return
 
 
 async def nobody(connection: Connection, address: str, now: float, /) -> None:
@@ -91,20 +100,27 @@ class Queue:
         self._chats = chats
         self._on_blocked = on_blocked
         self._on_sent = on_sent
-        self._on_accepted = on_accepted
+        #: Told of each message that a provider accepted, whoever settled it: that is what is paid.
+        self.paid = on_accepted
         self._several_nodes = several_nodes
         self._sends: Sends = sends or Unlimited()
         self._succession = Succession(sealer, node, on_route_end, self._sends)
         listeners = Listeners(on_sent, on_delivered)
         self._receipts = Receipts(database, sealer, clock, self._succession, confirm_within, listeners)
+        self._due_at: DueAt = at_once
         self.node = node
+
+    def put_off_by(self, due_at: DueAt) -> None:
+        """Have who sends say when a fresh message is due that it does not hold: its channel may be shut till then."""
+        self._due_at = due_at
 
     def enqueue(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
         """Return the write and the event of a fresh message, for the unit of work that makes it.
 
         ``leased``: born in this node's hands and due to others only when the lease lapses.
         """
-        return self._succession.born(message, now, leased=leased)
+        due_at = None if leased else self._due_at(message)
+        return self._succession.born(message, now, leased=leased, due_at=due_at)
 
     def born_under_way(self, message: Message, now: float) -> Birth:
         """Return a fresh message with its first attempt, for the unit of work that makes it.
@@ -147,7 +163,7 @@ class Queue:
     def accepted(self, message: Message, at: float) -> None:
         """Tell who listens that a message was accepted, once that is durable."""
         self._on_sent(message.channel, max(0.0, at - message.created_at))
-        self._on_accepted(message)
+        self.paid(message)
 
     def accepting(self, message: Message, receipt: Receipt, milliseconds: float, now: float) -> asyncio.Future[Any]:
         """Hand that in for the next batch: what is returned is done once it is durable, and true if it was this node's.
@@ -325,10 +341,9 @@ class Queue:
         if events:
             await self._sends.give_back(connection, verification_id)
 
-    async def revise(self, connection: Connection, verification_id: str, now: float) -> None:
-        """Have what people see of a verification's messages put right; called by what ended the verification."""
-        if self._revising:
-            await connection.fetch(sql.REVISE, verification_id=verification_id, now=now)
+    def revised(self, verification_id: str, now: float) -> Sequence[Write]:
+        """Return what has what people see of a verification's messages put right, for what ends the verification."""
+        return ((sql.REVISE, (verification_id, now)),) if self._revising else ()
 
     async def let_go(self, connection: Connection, verification_id: str, recipient: str, now: float) -> set[str]:
         """Queue what waited for a subscriber who has now linked; return the channels that got something."""
@@ -338,12 +353,12 @@ class Queue:
         await connection.apply(recorded(None, [], events, wakes=[topic(channel) for channel in sorted(channels)]))
         return channels
 
-    async def report(self, report: Report) -> bool:
-        """Take in what a provider says of an attempt later; return whether it changed anything.
+    async def report(self, channel: str, report: Report) -> bool:
+        """Take in what the provider of ``channel`` says of an attempt later; return whether it changed anything.
 
-        Repeated reports, overtaken ones and those of unknown attempts change nothing. Raises ``StorageError``.
+        Reports that are repeated, overtaken, or of unknown or another channel's attempts do not. Raises ``StorageError``.
         """
-        return await self._receipts.report(report)
+        return await self._receipts.report(channel, report)
 
     async def unconfirmed(self, *, leased: bool = True) -> list[Message]:
         """Have the next channels take over from what was sent and not reported as delivered in time.

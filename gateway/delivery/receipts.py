@@ -81,14 +81,18 @@ class Receipts:
         due = now + seconds
         return due if due + min_life(message.ttl) <= message.expires_at else None
 
-    async def report(self, report: Report) -> bool:
-        """Take in what a provider says of an attempt; return whether it changed anything. Raises ``StorageError``.
+    async def report(self, channel: str, report: Report) -> bool:
+        """Take in what the provider of ``channel`` says of an attempt; return whether it changed anything.
 
-        Repeated reports, overtaken ones and those of unknown attempts change nothing.
+        Repeated reports, overtaken ones and those of unknown attempts change nothing; nor does one of another channel's
+        attempt: whoever may speak for one provider may not for the others. Raises ``StorageError``.
         """
         found = await self._database.fetch(sql.REPORTED, token_hash=token_hash(report.attempt_token))
         if not found or found[0]["status"] == MessageStatus.DELIVERED:
             # Providers repeat themselves, and nothing follows on a delivery: the writer need not be asked.
+            return False
+        if found[0]["channel"] != channel:
+            _log.warning("a report came by another channel", extra={"message_id": found[0]["id"], "channel": channel})
             return False
         record, now = found[0], self._clock.now()
         message = None if report.status is ReportedStatus.DELIVERED else self._opened(record)

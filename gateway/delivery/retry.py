@@ -11,7 +11,8 @@ CHANNEL_SHARE = 8.0
 #: Seconds: the first backoff, and the longest.
 BACKOFF_BASE = 1.0
 BACKOFF_CAP = 15.0
-#: Attempts of a message that may end without an answer; the last of them is not repeated on this channel.
+#: Attempts of a message that may end without an answer; the last of them is not repeated on this channel. One whose node
+#: died counts as such, and is itself always given back: only that an answer was lost is a reason to send nothing more.
 MAX_UNKNOWNS = 2
 #: Seconds a provider has to report what became of an attempt whose answer was lost, before it is made again.
 REPORT_WAIT = 3.0

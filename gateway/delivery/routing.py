@@ -38,10 +38,11 @@ def plan(
         if channel.needs_subscriber:
             steps += _in_chat(channel, to, reaches)
             continue
-        kind = next((kind for kind in channel.kinds if kind in to), None)
-        if kind is not None:
-            address = to[kind]
-            steps.append(Step(name, address.masked, address.value, kind))
+        for kind in channel.kinds:
+            if kind in to:
+                address = to[kind]
+                steps.append(Step(name, address.masked, address.value, kind))
+                break
     return steps
 
 

@@ -178,7 +178,8 @@ REPORT = Statement(
         "confirm_by": "double precision",
     },
     f"""UPDATE message SET status = r.status, finished_at = r.at, lease = '', reason = r.reason,
-        provider_id = COALESCE(message.provider_id, r.provider_id), confirm_by = r.confirm_by
+        provider_id = CASE WHEN message.recipient <> '' THEN COALESCE(message.provider_id, r.provider_id) END,
+        confirm_by = r.confirm_by
     FROM r WHERE message.id = r.id AND (
         (r.status = 'delivered' AND message.status IN ({sources(MessageStatus.DELIVERED)}))
         OR (r.status = 'sent' AND message.status IN ({sources(MessageStatus.SENT)}) AND {_OPEN_QUESTION})
@@ -223,7 +224,8 @@ PROVE_ATTEMPT = Statement(
     """UPDATE attempt SET finished_at = COALESCE(attempt.finished_at, r.at),
         outcome = CASE WHEN attempt.number = r.number THEN 'sent' ELSE 'unknown' END,
         reason = CASE WHEN attempt.number = r.number THEN NULL ELSE 'unknown' END,
-        provider_id = CASE WHEN attempt.number = r.number THEN COALESCE(attempt.provider_id, r.provider_id) END,
+        provider_id = CASE WHEN attempt.number = r.number AND EXISTS (SELECT 1 FROM message m
+            WHERE m.id = r.message_id AND m.recipient <> '') THEN COALESCE(attempt.provider_id, r.provider_id) END,
         provider_code = CASE WHEN attempt.number = r.number THEN COALESCE(r.provider_code, attempt.provider_code) END
     FROM r WHERE attempt.message_id = r.message_id
         AND (attempt.outcome IS NULL OR (attempt.outcome = 'unknown' AND attempt.number = r.number))""",
@@ -293,10 +295,11 @@ MAY_HAVE_LEFT = """SELECT 1 FROM attempt WHERE message_id = :id
 #: What was sent and has waited long enough for a report of its delivery.
 UNCONFIRMED = f"SELECT {_PAYLOAD} FROM message WHERE confirm_by <= :now ORDER BY confirm_by LIMIT 500"  # noqa: S608 - only names of our own are put in, values are bound
 
+#: An attempt whose node died is given back, as one whose answer was lost: of lost answers a person may get the code twice.
 RESCUE = Statement(
     "message.rescue",
     {"id": "text", "node": "text", "number": "bigint", "at": "double precision"},
-    """UPDATE message SET status = 'queued', lease = '', due_at = r.at
+    """UPDATE message SET status = 'queued', lease = '', due_at = r.at, unknowns = COALESCE(message.unknowns, 0) + 1
     FROM r WHERE message.id = r.id AND message.status = 'sending' AND message.lease = r.node
         AND message.attempts = r.number AND message.due_at <= r.at
     RETURNING message.id""",
@@ -319,8 +322,12 @@ CLOSE = f"""UPDATE message SET confirm_by = NULL,
 
 #: What people see of a verification that ended is to be put right. Also where that is under way or overdue: whoever
 #: looks at it has not seen the end, which is not committed yet.
-REVISE = """UPDATE message SET revise_at = :now
-    WHERE verification_id = :verification_id AND revise_at IS NOT NULL"""
+REVISE = Statement(
+    "message.revise",
+    {"verification_id": "text", "at": "double precision"},
+    """UPDATE message SET revise_at = r.at
+    FROM r WHERE message.verification_id = r.verification_id AND message.revise_at IS NOT NULL""",
+)
 
 #: A message whose subscriber has linked.
 RELEASE = """UPDATE message SET status = 'queued', due_at = :now, recipient = :recipient

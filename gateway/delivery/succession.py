@@ -36,12 +36,13 @@ class Succession:
         self._on_route_end = on_route_end
         self._sends = sends
 
-    def born(self, message: Message, now: float, *, leased: bool) -> tuple[Write, Event]:
+    def born(self, message: Message, now: float, *, leased: bool, due_at: float | None = None) -> tuple[Write, Event]:
         """Return the write and the event of a fresh message.
 
-        ``leased``: born in this node's hands and due to others only when the lease lapses.
+        ``leased``: born in this node's hands and due to others only when the lease lapses; else due at ``due_at``, now
+        where that is ``None``.
         """
-        due_at, lease = (now + LEASE, self._node) if leased else (now, "")
+        due_at, lease = (now + LEASE, self._node) if leased else (now if due_at is None else due_at, "")
         row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
         return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
 

@@ -37,12 +37,18 @@ class Failure(Value, frozen=True):
 
 def told(name: EventName, at: float, message: Message, **details: Unpack[AttemptDetails]) -> Event:
     """Return an event of a message that is held. Made here and not by ``event``: there are two of each message."""
+    event_id, service, verification_id = new_id("evt", at), message.service, message.verification_id
+    if not details:
+        # Most of them. What is passed on by ``**`` is a dictionary first (0.3 µs).
+        return Event(
+            event_id, at, name, service, verification_id, message.id, message.channel, recipient=message.recipient
+        )
     return Event(
-        new_id("evt", at),
+        event_id,
         at,
         name,
-        message.service,
-        verification_id=message.verification_id,
+        service,
+        verification_id=verification_id,
         message_id=message.id,
         channel=message.channel,
         recipient=message.recipient,

@@ -9,9 +9,23 @@ from collections.abc import AsyncIterator
 import pytest
 import telegram
 from aiohttp import web
+from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
-from channels.bot_api import Fetch, Polls, Requests, asked, button, buttons, markup, repeatable, sent, settled
+from channels.bot_api import (
+    NO_PREVIEW,
+    Fetch,
+    Polls,
+    Requests,
+    asked,
+    button,
+    buttons,
+    markup,
+    repeatable,
+    sent,
+    sent_code,
+    settled,
+)
 from channels.chat import Button, Reply
 from channels.http import HttpClient
 from tests.channels.bot_server import CHAT, PRIVATE, TOKEN, BotApi, copied, message, no, ok, page
@@ -170,10 +184,46 @@ async def test_a_webhook_is_removed_once_and_again_after_a_conflict(api: BotApi,
 
 
 async def test_a_message_is_sent_without_a_preview_and_its_id_returned(api: BotApi, bot: telegram.Bot) -> None:
-    assert await sent(bot, str(CHAT), "<b>Hi</b>", None, protect=True) == "77"
+    assert await sent(bot, str(CHAT), "<b>Hi</b>", None) == "77"
     form = await api.called("sendMessage")
     assert json.loads(form.pop("link_preview_options")) == {"is_disabled": True}
-    assert form == {"chat_id": str(CHAT), "text": "<b>Hi</b>", "parse_mode": "HTML", "protect_content": "true"}
+    assert form == {"chat_id": str(CHAT), "text": "<b>Hi</b>", "parse_mode": "HTML"}
+
+
+async def test_a_code_is_sent_as_the_library_sends_a_message(api: BotApi, bot: telegram.Bot) -> None:
+    """The same fields: the library's way is the one that is known to be right."""
+    rows: list[list[dict[str, object]]] = [
+        [{"text": "Copy", "copy_text": {"text": "12 & 3"}}],
+        [{"text": "Not me", "callback_data": "not:ver_1"}],
+    ]
+    keys = [
+        [InlineKeyboardButton("Copy", copy_text=CopyTextButton("12 & 3"))],
+        [InlineKeyboardButton("Not me", callback_data="not:ver_1")],
+    ]
+    requests = bot._request[1]
+    assert await sent_code(requests, bot.base_url, str(CHAT), "<b>é</b>\n+", rows, 5.0) == "77"
+    await bot.send_message(
+        str(CHAT),
+        "<b>é</b>\n+",
+        "HTML",
+        protect_content=True,
+        link_preview_options=NO_PREVIEW,
+        reply_markup=InlineKeyboardMarkup(keys),
+    )
+    forms = [await api.called("sendMessage") for _ in range(2)]
+    for form in forms:
+        for name in ("reply_markup", "link_preview_options"):
+            form[name] = json.loads(form[name])
+    assert forms[0] == forms[1]
+
+
+@pytest.mark.parametrize("number", [True, "77", None])
+async def test_an_id_that_is_no_number_leaves_it_open_whether_a_code_was_sent(
+    api: BotApi, bot: telegram.Bot, number: object
+) -> None:
+    api.answer("sendMessage", ok({"message_id": number, "date": 0, "chat": PRIVATE}))
+    sending = sent_code(bot._request[1], bot.base_url, str(CHAT), "Hi", [], 5.0)
+    assert summary(await failure(asked(sending))) == (AmbiguousError, Reason.UNKNOWN, None)
 
 
 async def test_an_id_is_a_short_text(api: BotApi, bot: telegram.Bot) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 from email.utils import formatdate
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trustme
@@ -25,6 +26,7 @@ from channels.http import (
     HttpAnswer,
     HttpClient,
     StatusError,
+    form,
     retry_after,
     silence,
 )
@@ -278,6 +280,11 @@ def test_retry_after_counts_from_the_machines_time_by_default() -> None:
 def test_retry_after_never_raises_and_stays_within_a_day(value: str) -> None:
     seconds = retry_after(value, now=1_000_000.0)
     assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
+
+
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=40) | st.integers() | st.booleans(), max_size=5))
+def test_a_form_is_written_as_the_standard_library_writes_it(fields: dict[str, object]) -> None:
+    assert form(fields) == urlencode(fields).encode()
 
 
 @given(st.integers(min_value=0, max_value=10**17))

@@ -55,7 +55,7 @@ async def test_the_first_attempt_is_written_with_the_message(world, clock):
 
 async def test_a_worker_that_waits_goes_on_with_it(world):
     done = asyncio.Event()
-    world.dispatcher._queue._on_accepted = lambda _: done.set()
+    world.dispatcher._queue.paid = lambda _: done.set()
     await idle(world)
     assert world.dispatcher.reserve("sms")
     view, begun = await born(world)
@@ -136,7 +136,7 @@ async def test_it_goes_before_what_waits(world):
     other = (await world.start({"phone": "+4915112345679"})).messages[0].id
     _, begun = await born(world)
     both = asyncio.Event()
-    world.dispatcher._queue._on_accepted = lambda _: both.set() if len(order) == 2 else None
+    world.dispatcher._queue.paid = lambda _: both.set() if len(order) == 2 else None
     world.dispatcher.hand_over(world.handed_over.pop())
     world.dispatcher.hand_over_begun(begun)
     world.dispatcher.start()

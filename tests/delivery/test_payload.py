@@ -37,6 +37,14 @@ def test_a_route_that_was_sealed_before_people_had_languages_is_opened(sealer):
     assert open_route(sealer, OWNER, blob) == [Stop(*row, locale=None) for row in rows]
 
 
+def test_a_route_is_kept_as_lists_in_the_order_of_a_stops_fields(sealer):
+    kept = orjson.loads(sealer.open(seal_route(sealer, OWNER, ROUTE), OWNER.place("route")))
+    assert kept == [
+        ["pigeon", "+4915112345678", "+49•••678", "ab", None, None],
+        ["owl", None, "user", "cd", "de", None],
+    ]
+
+
 def test_no_parameters_are_not_sealed(sealer):
     assert seal_params(sealer, OWNER, {}) is None
     assert open_params(sealer, OWNER, None) == {}

@@ -109,7 +109,7 @@ async def test_a_report_settles_an_attempt_whose_answer_was_lost(world, clock):
     view = await world.start()
     await world.attempt()
     token = world.channels["sms"].sent[0].attempt_token
-    assert await world.queue.report(Report(token, ReportedStatus.DELIVERED, provider_id="SM1"))
+    assert await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, provider_id="SM1"))
     assert await world.statuses(view) == [("sms", "delivered")]
     assert await attempts(world, view) == [("sent", "SM1")]
     clock.advance(5)
@@ -119,7 +119,7 @@ async def test_a_report_settles_an_attempt_whose_answer_was_lost(world, clock):
 async def test_a_report_that_overtakes_the_answer_settles_the_attempt(world):
     view = await world.start()
     message, token = await world.queue.begin(world.handed_over.pop())
-    assert await world.queue.report(Report(token, ReportedStatus.DELIVERED, provider_id="SM1"))
+    assert await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, provider_id="SM1"))
     assert await world.queue.accept(message, Receipt("SM1"), 1.0) is False
     assert await world.statuses(view) == [("sms", "delivered")]
     assert await attempts(world, view) == [("sent", "SM1")]
@@ -129,7 +129,7 @@ async def test_a_report_of_something_else_leaves_a_known_attempt_alone(world):
     view = await world.start()
     await world.attempt()
     token = world.channels["sms"].sent[0].attempt_token
-    await world.queue.report(Report(token, ReportedStatus.DELIVERED, provider_id="other"))
+    await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, provider_id="other"))
     assert await attempts(world, view) == [("sent", "sms-1")]
 
 
@@ -137,7 +137,7 @@ async def test_reports_at_once_are_told_once(world):
     view = await world.start()
     await world.attempt()
     report = Report(world.channels["sms"].sent[0].attempt_token, ReportedStatus.DELIVERED)
-    moved = await asyncio.gather(*(world.queue.report(report) for _ in range(10)))
+    moved = await asyncio.gather(*(world.queue.report("sms", report) for _ in range(10)))
     assert sum(moved) == 1
     assert (await world.events(view)).count("message.delivered") == 1
 
@@ -325,6 +325,5 @@ async def test_a_channel_that_can_pays_one_statement(make_chatty, database, ask)
     assert watched.moves[1] == ["message.finish_revisable", "attempt.end", "message.supersede", "event.insert"]
 
 
-async def test_an_end_asks_nothing_where_nothing_can_be_revised(world):
-    """Not a statement: a connection of nothing would refuse it."""
-    await world.queue.revise(None, "ver_1", 0.0)
+async def test_an_end_writes_nothing_where_nothing_can_be_revised(world):
+    assert world.queue.revised("ver_1", 0.0) == ()

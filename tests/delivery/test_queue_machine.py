@@ -31,7 +31,8 @@ from gateway.delivery.retry import MAX_TRIES
 from gateway.delivery.telling import ENDINGS, Failure
 from gateway.errors import GatewayError
 from gateway.events.event import Event, EventName
-from gateway.storage.database import Database, Engine
+from gateway.storage.database import Database
+from gateway.storage.engine import Engine
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.sqlite import SqliteEngine
@@ -126,7 +127,7 @@ class Life(RuleBasedStateMachine):
         self.held: list[tuple[World, Message]] = []
         self.begun: list[tuple[World, Message]] = []
         #: The token of every attempt.
-        self.tokens: list[str] = []
+        self.tokens: list[tuple[str, str]] = []
         self.verifications: list[str] = []
         self.codes: dict[str, str] = {}
         self.settled: Counter[tuple[str, int]] = Counter()
@@ -211,7 +212,7 @@ class Life(RuleBasedStateMachine):
                 return
             self._assert_wanted(begun[0], side.node)
             self.begun.append((side, begun[0]))
-            self.tokens.append(begun[1])
+            self.tokens.append((message.channel, begun[1]))
 
     def _assert_wanted(self, message: Message, node: str) -> None:
         [row] = self._rows(
@@ -278,10 +279,12 @@ class Life(RuleBasedStateMachine):
     def _report(self, world: World, pick: int, stale: bool, choice: int) -> None:
         status = (UNDELIVERED, UNDELIVERED, UNDELIVERED, SENT, SENT, DELIVERED)[choice]
         # The latest attempts first, as in life.
-        report = Report(self.tokens[-1 - pick % len(self.tokens)], status, provider_id="x")
-        self.run(world.queue.report(report))
+        channel, token = self.tokens[-1 - pick % len(self.tokens)]
+        report = Report(token, status, provider_id="x")
+        assert not self.run(world.queue.report(f"not {channel}", report)), "another channel's report changed something"
+        self.run(world.queue.report(channel, report))
         if stale:
-            assert not self.run(world.queue.report(report)), "a repeated report changed something"
+            assert not self.run(world.queue.report(channel, report)), "a repeated report changed something"
 
     def _ask_again(self, world: World, pick: int, stale: bool, choice: int) -> None:
         self.clock.advance(1.0)

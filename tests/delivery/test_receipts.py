@@ -47,7 +47,7 @@ async def begin(world: World):
     message, token = attempt
 
     async def report(status: str, **told: Any) -> bool:
-        return await world.queue.report(Report(token, ReportedStatus(status), **told))
+        return await world.queue.report(message.channel, Report(token, ReportedStatus(status), **told))
 
     return message, report
 
@@ -103,8 +103,19 @@ async def test_a_report_of_an_unknown_attempt_changes_nothing(world):
     await send(world)
     before = await world.look(view)
     for status in ReportedStatus:
-        assert not await world.queue.report(Report("ab" * 16, status))
+        assert not await world.queue.report("sms", Report("ab" * 16, status))
     assert await world.look(view) == before
+
+
+@pytest.mark.parametrize("status", list(ReportedStatus))
+async def test_a_report_by_another_channel_than_the_messages_changes_nothing(world, status):
+    """A provider, or whoever posts bounces, can say something of what it was given alone."""
+    view = await world.start(BOTH)
+    _, token = await world.queue.begin(world.handed_over.pop(0))
+    before = await world.look(view)
+    assert not await world.queue.report("email", Report(token, status))
+    assert await world.look(view) == before
+    assert await world.queue.report("sms", Report(token, status))
 
 
 async def test_sent_settles_an_attempt_whose_answer_was_lost_and_it_is_not_repeated(world, clock):
@@ -288,7 +299,7 @@ async def test_undelivered_reports_at_once_are_followed_once(world, make_engine,
         message, token = await world.queue.begin(world.handed_over.pop())
         await world.queue.accept(message, Receipt("SM1"), 1.0)
         report = Report(token, ReportedStatus.UNDELIVERED)
-        changed = await asyncio.gather(*(side.queue.report(report) for side in (world, other) for _ in range(5)))
+        changed = await asyncio.gather(*(side.queue.report("sms", report) for side in (world, other) for _ in range(5)))
     assert sum(changed) == 1
     assert await world.statuses(view) == [("sms", "undelivered"), ("email", "queued")]
 

@@ -66,7 +66,7 @@ class Acceptances:
         elif not written.cancelled() and written.result():
             self._queue.accepted(message, now)
         else:
-            _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
+            self._late(message)
 
     def _again(self, lane: Lane, message: Message, accepted: Accepted) -> None:
         self.under_way[message.id] = asyncio.create_task(
@@ -86,8 +86,13 @@ class Acceptances:
     async def _accept(self, message: Message, accepted: Accepted) -> bool:
         if await self._queue.accept(message, accepted.receipt, accepted.milliseconds):
             return True
-        _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
+        self._late(message)
         return False
+
+    def _late(self, message: Message) -> None:
+        """Reckon with a send that was settled before: by a report, or by a commit of ours whose answer was lost."""
+        _log.warning("an answer came after the message was settled", extra={"message_id": message.id})
+        self._queue.paid(message)
 
 
 def _told(message: Message, error: BaseException) -> None:

@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.delivery.births import Begun
 from gateway.delivery.dispatching.acceptances import Acceptances
 from gateway.delivery.dispatching.backlog import Backlog, Uncounted
-from gateway.delivery.dispatching.breaker import Entry, State
+from gateway.delivery.dispatching.breaker import Entry
 from gateway.delivery.dispatching.calling import VERDICT_TIME, Caller, Lost
 from gateway.delivery.dispatching.expecting import expected_wait
 from gateway.delivery.dispatching.lane import Lane, woken
@@ -83,6 +83,7 @@ class Dispatcher:
         self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
         self._settling = Settling(queue, clock, self._outages, jitter, self._follow, self._leased)
         self._acceptances = Acceptances(queue, clock, sleep)
+        queue.put_off_by(lambda message: self._triage.put_off(self._lanes[message.channel], message))
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
         self._busy: set[asyncio.Task[object]] = set()
@@ -127,10 +128,13 @@ class Dispatcher:
         return sum(lane.held for lane in self._lanes.values())
 
     def has_room(self, channel: str, service: str) -> bool:
-        """Whether a fresh message of that channel and service may be born in this node's hands."""
-        if self._stopping:
-            return False
+        """Whether a fresh message of that channel and service may be born in this node's hands.
+
+        Not while the channel is shut: it would only be given back, a second write for each.
+        """
         lane = self._lanes[channel]
+        if self._stopping or lane.shut(self._clock.monotonic()):
+            return False
         if service not in lane.behind and lane.room(service) > 0 and lane.pacer.share:
             return True
         # What is due in the database already goes first, or it would wait for ever behind what comes.
@@ -152,7 +156,7 @@ class Dispatcher:
     def announce(self, channel: str) -> None:
         """Say that a message of that channel has become due in the database."""
         if channel in self._lanes:
-            self._lanes[channel].wake.set()
+            self._lanes[channel].announced()
 
     def busy(self, channel: str) -> bool:
         """Whether codes of that channel wait, or it rests: what is less urgent than they are waits as well."""
@@ -165,7 +169,7 @@ class Dispatcher:
 
     def states(self) -> dict[str, str]:
         """Return how each channel is for this node: ``ok open probing ramping stopped paused``."""
-        return {name: self._state(lane).value for name, lane in self._lanes.items()}
+        return {name: lane.state.value for name, lane in self._lanes.items()}
 
     def usable(self, channel: str) -> bool:
         """Whether a message with another channel to go to would be sent by this one, and not passed on at once."""
@@ -346,11 +350,6 @@ class Dispatcher:
         # One for a channel that this node does not have lapses, for a node that does.
         if following is not None and following.channel in self._lanes:
             self.hand_over(following)
-
-    def _state(self, lane: Lane) -> State:
-        lane.breaker.part(self._clock.monotonic())
-        state = lane.breaker.state
-        return State.PAUSED if state is State.OK and lane.pacer.paused_for else state
 
     def _measuring(self, lane: Lane) -> Callable[[], Awaitable[None]]:
         return lambda: lane.measure(self._backlog)

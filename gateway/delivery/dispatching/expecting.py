@@ -14,8 +14,9 @@ def expected_wait(lane: Lane, service: str, now: float) -> float:
     """
     wait = max(lane.pacer.paused_for, lane.breaker.wait(now))
     counts = lane.counts()
-    own = counts.get(service, 0)
-    ahead = own + sum(min(number, own + 1) for name, number in counts.items() if name != service)
+    ahead = own = counts.get(service, 0)
+    if not own or len(counts) > 1:
+        ahead += sum(min(number, own + 1) for name, number in counts.items() if name != service)
     if not ahead:
         return wait
     share = lane.pacer.share

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -35,6 +36,8 @@ TASTE = 5
 #: Seconds of a wait that a message spends in memory; a longer one it spends in the database, so that those behind it,
 #: which may have another channel to go to, are not held up.
 SHORT_PAUSE = 1.0
+#: Seconds by which a pause's end is rounded up for what is due then.
+TICK = 0.01
 #: Seconds for which a worker's place is kept for a message that is being written, and within which one that has begun must
 #: come to a worker: whether its code is wanted was asked when it was written.
 KEPT = 0.25
@@ -72,7 +75,11 @@ class Lane:
         self._gate = asyncio.Lock()
         #: Set when one under way is settled, while not all slots may be used.
         self._freed = asyncio.Event()
+        #: When the lane should look for what is due then, soonest first, each time once.
         self._due: list[float] = []
+        self._dues: set[float] = set()
+        #: Whether something was born while the channel is shut that does not wait for it: it is to go elsewhere.
+        self.passing = False
         #: Set when the lane should look for due messages before its time.
         self.wake = asyncio.Event()
         #: Set when another node was told to pause, or may have been.
@@ -83,6 +90,13 @@ class Lane:
         self.behind: dict[str, int] = {}
         #: How many nodes take from there.
         self.senders = 1
+
+    @property
+    def state(self) -> State:
+        """How the channel is for this node."""
+        self.breaker.part(self._clock.monotonic())
+        state = self.breaker.state
+        return State.PAUSED if state is State.OK and self.pacer.paused_for else state
 
     @property
     def waiting(self) -> int:
@@ -247,19 +261,36 @@ class Lane:
         """Whether nothing may start for so long that what waits is better put elsewhere."""
         return self.breaker.refuses(now) or self.pacer.paused_for > SHORT_PAUSE
 
+    def announced(self) -> None:
+        """Look for what has become due; while the channel is shut only for what is to go elsewhere, else at the next poll."""
+        if self.passing or not self.shut(self._clock.monotonic()):
+            self.passing = False
+            self.wake.set()
+
     def holds(self, message: Message) -> float:
         """Return the seconds for which a message is not to be sent: for a pause, its recipient's, or other turns."""
         return self.pacer.holds(message.address, in_turn=message.id in self._turned)
 
     def expect(self, due_at: float) -> None:
         """Remember that a message of this channel is due then, so that it is not found a poll later."""
-        heapq.heappush(self._due, due_at)
+        if due_at not in self._dues:
+            self._dues.add(due_at)
+            heapq.heappush(self._due, due_at)
+
+    def resumes_at(self, end: float) -> float:
+        """Return when what waits for a pause that ends at ``end`` is due: the next tick."""
+        return math.ceil(end / TICK) * TICK
 
     def until_next(self, poll: float) -> float:
-        """Return the seconds until the lane should look again: the next expected message, at most ``poll``."""
+        """Return the seconds until the lane should look again: the next expected message, at most ``poll``.
+
+        At the end of a pause as well: other nodes have left there what they know to be due then.
+        """
         now = self._clock.now()
         while self._due and self._due[0] <= now:
-            heapq.heappop(self._due)
+            self._dues.discard(heapq.heappop(self._due))
+        if left := self.pacer.paused_for:
+            poll = min(poll, left + TICK)
         return min(poll, self._due[0] - now) if self._due else poll
 
     def _next(self) -> Message:

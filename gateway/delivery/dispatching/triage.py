@@ -67,6 +67,26 @@ class Triage:
             await self._wait(lane, message, self._comes_back(lane), patience, reason)
         return entry
 
+    def put_off(self, lane: Lane, message: Message) -> float | None:
+        """Return when a fresh message is due whose channel is shut, in seconds since the Unix epoch.
+
+        ``None`` where the channel is not, and where the message does not wait for it: it passes on, or its code dies first.
+        The lane will look for it then.
+        """
+        now, wait = self._clock.now(), lane.pacer.paused_for
+        if wait:
+            # The same for all that wait for it, so that they are looked for once.
+            due_at, patience = lane.resumes_at(now + wait), self._patience(message)
+        elif lane.breaker.refuses(self._clock.monotonic()):
+            due_at, patience = self._comes_back(lane), 0.0 if self._may_pass(message) else float("inf")
+        else:
+            return None
+        if due_at - now > patience or due_at >= message.expires_at:
+            lane.passing = True
+            return None
+        lane.expect(due_at)
+        return due_at
+
     async def drop(self, message: Message, reason: Reason) -> None:
         """End a message that was not begun; the next channel takes over where there is one."""
         self._follow(await self._queue.drop(message, reason, leased=self._leased()))

@@ -10,9 +10,10 @@ from channels.base import Channel
 from channels.chat import Button, Reply
 from gateway.config import ServiceSettings
 from gateway.delivery.message import Message
+from gateway.delivery.writing.legible import one_line
 from gateway.delivery.writing.locales import DEFAULT, PLAIN, fallbacks
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
-from gateway.delivery.writing.templating import Templates, code_values, one_line
+from gateway.delivery.writing.templating import Templates, code_values
 from gateway.errors import TemplateError
 
 #: What the data of the button *Not me* starts with; the verification's id follows.

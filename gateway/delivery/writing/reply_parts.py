@@ -77,4 +77,5 @@ REPLIES: Mapping[str, Reply] = {
     "question_approved": Reply(values=_ACCOUNT),
     "question_declined": Reply(values=_ACCOUNT),
     "question_wrong_person": Reply(values=_ACCOUNT),
+    "typed_too_often": Reply(),
 }

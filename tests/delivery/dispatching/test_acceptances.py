@@ -27,6 +27,7 @@ class Scene:
     def __init__(self, clock, *answers, raised=False) -> None:
         self.answers, self.raised = [*answers], raised
         self.accepted_at: list[float] = []
+        self.paid_for: list[str] = []
         self.slept: list[float] = []
         self.lane = Lane(Scripted("pigeon", ["phone"]), clock)
         self.acceptances = Acceptances(cast("Queue", self), clock, self._sleep)
@@ -52,6 +53,9 @@ class Scene:
     def accepted(self, message, at):
         self.accepted_at.append(at)
 
+    def paid(self, message):
+        self.paid_for.append(message.id)
+
     async def accept(self, message, receipt, milliseconds):
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
@@ -75,7 +79,7 @@ async def test_what_was_written_is_told_and_let_go_of(clock, caplog):
 async def test_an_answer_that_comes_too_late_is_told(clock, caplog, answers):
     scene = Scene(clock, *answers)
     await scene.written()
-    assert (scene.accepted_at, scene.lane.held) == ([], 0)
+    assert (scene.accepted_at, scene.lane.held, scene.paid_for) == ([], 0, [scene.message.id])
     assert caplog.messages == ["an answer came after the message was settled"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from channels.base import AmbiguousError, Reason, Receipt, Report, ReportedStatus, TransientError
 from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, STOP_TIME, Verdict
-from gateway.delivery.dispatching.lane import BUFFER, LOW
+from gateway.delivery.dispatching.lane import BUFFER, LOW, TICK
 from gateway.delivery.dispatching.pacing import Pacer, pacers
 from gateway.delivery.dispatching.triage import PROBE_WAIT, SPREAD
 from gateway.delivery.queue import LEASE
@@ -350,12 +350,12 @@ async def test_a_late_report_settles_a_sent_message_and_delivered_wins(world, re
     await world.attempt()
     token = world.channels["sms"].sent[0].attempt_token
     for reported in reports:
-        await world.queue.report(Report(token, reported, provider_id="SM1"))
+        await world.queue.report("sms", Report(token, reported, provider_id="SM1"))
     assert await world.statuses(view) == [("sms", status)]
 
 
 async def test_a_report_of_an_unknown_attempt_changes_nothing(world):
-    assert await world.queue.report(Report("no such token", ReportedStatus.DELIVERED)) is False
+    assert await world.queue.report("sms", Report("no such token", ReportedStatus.DELIVERED)) is False
 
 
 async def test_a_stop_finishes_what_is_under_way_and_gives_the_rest_back(world):
@@ -413,6 +413,69 @@ async def test_a_long_pause_is_waited_for_in_the_database(world, clock):
     assert await world.claim("sms") == 1
     await world.attempt()
     assert await world.statuses(view) == [("sms", "sent")]
+
+
+async def test_what_comes_during_a_pause_is_held_by_nobody_and_claimed_at_its_end(world, clock):
+    """Born in a node's hands it would only be given back: a second write for each."""
+    world.verifications._has_room = world.dispatcher.has_room
+    lane = world.dispatcher._lanes["sms"]
+    lane.pacer.pause_for(30.0)
+    views = [await world.start({"phone": f"+4915112345{number:03}"}) for number in range(2)]
+    assert (world.handed_over, lane.behind) == ([], {})
+    assert await world.dispatcher.look_once("sms") == 0
+    clock.advance(29.9)
+    assert lane.until_next(1.0) == pytest.approx(0.1, abs=TICK)
+    clock.advance(0.1 + TICK)
+    assert await world.claim("sms") == 2
+    for view in views:
+        await world.attempt()
+        assert await world.statuses(view) == [("sms", "sent")]
+
+
+async def test_what_came_during_a_pause_is_sent_by_whichever_node_looks_first(world, database, clock, sealer, hasher):
+    """At the end of the pause each looks, who took the message on or not."""
+    other = World(database, clock, sealer, hasher, two_channels(), node="node-b")
+    for node in (world, other):
+        node.verifications._has_room = node.dispatcher.has_room
+        node.dispatcher._lanes["sms"].pacer.pause_for(30.0)
+    view = await world.start()
+    clock.advance(29.5)
+    assert other.dispatcher._lanes["sms"].until_next(1.0) == pytest.approx(0.5, abs=2 * TICK)
+    clock.advance(0.5 + TICK)
+    done = asyncio.Event()
+    other.queue.paid = lambda _: done.set()
+    other.dispatcher.start()
+    async with asyncio.timeout(5):
+        await done.wait()
+    await other.dispatcher.stop()
+    assert await world.statuses(view) == [("sms", "sent")]
+    assert len(other.channels["sms"].sent) == 1
+
+
+async def test_what_comes_while_its_channel_is_shut_goes_on_by_the_next_at_once(world, clock):
+    world.verifications._has_room = world.dispatcher.has_room
+    lane = world.dispatcher._lanes["sms"]
+    lane.pacer.pause_for(CHANNEL_SHARE + 1)
+    waits = await world.start({"phone": "+4915112345679"})
+    world.dispatcher.announce("sms")
+    assert not lane.wake.is_set()
+    view = await world.start(BOTH)
+    world.dispatcher.announce("sms")
+    assert lane.wake.is_set()
+    assert await world.claim("sms") == 1
+    await world.attempt()
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed"), ("email", "sent")]
+    assert await world.statuses(waits) == [("sms", "queued")]
+
+
+async def test_a_code_that_dies_before_its_channel_is_back_ends_at_once(world, clock):
+    world.verifications._has_room = world.dispatcher.has_room
+    world.dispatcher._lanes["sms"].pacer.pause_for(600.0)
+    view = await world.start(ttl=60)
+    assert await world.claim("sms") == 1
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "failed")]
 
 
 async def test_a_channel_whose_share_is_over_is_not_called(world, clock):
@@ -885,6 +948,17 @@ async def test_of_those_that_wait_for_a_probe_one_comes_first_and_the_others_aft
     found = await world.database.fetch("SELECT due_at FROM message ORDER BY due_at")
     now = clock.now()
     assert [record["due_at"] - now for record in found] == [OPEN_TIME, OPEN_TIME + SPREAD, OPEN_TIME + SPREAD]
+
+
+async def test_those_that_come_while_a_channel_is_down_are_born_for_the_probe_and_after_it(world, clock):
+    world.verifications._has_room = world.dispatcher.has_room
+    fail(world, clock)
+    for number in range(3):
+        await world.start({"phone": f"+4915112345{number:03}"})
+    found = await world.database.fetch("SELECT due_at, lease FROM message ORDER BY due_at")
+    waits = [(record["due_at"] - clock.now(), record["lease"]) for record in found]
+    assert waits == [(OPEN_TIME, ""), (OPEN_TIME + SPREAD, ""), (OPEN_TIME + SPREAD, "")]
+    assert world.dispatcher._lanes["sms"].until_next(60.0) == OPEN_TIME
 
 
 async def test_those_that_come_while_the_probe_is_under_way_wait_a_little(world, clock):

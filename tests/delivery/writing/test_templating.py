@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from channels.base import UnknownAdapterError, load
 from gateway.config.adapters import adapter_names
+from gateway.delivery.writing.legible import one_line
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.writing.template_language import MAX_SOURCE
 from gateway.delivery.writing.templating import (
@@ -20,7 +21,6 @@ from gateway.delivery.writing.templating import (
     BrokenTemplatesError,
     Templates,
     code_values,
-    one_line,
 )
 from gateway.errors import TemplateError
 from tests.channels.contract import SHIPPED_CHANNELS
@@ -338,13 +338,6 @@ def test_the_time_left_is_rounded_down_but_for_a_grace(remaining, minutes, secon
 
 def test_the_values_are_those_that_are_named():
     assert sample().keys() == CODE_VALUES
-
-
-@given(st.text())
-def test_a_value_is_one_line_without_controls(text):
-    made_ = one_line(text)
-    assert made_ == " ".join(made_.split())
-    assert not set(made_) & {*map(chr, range(0x20)), "\x7f", "\x85", "\u2028", "\u202e", "\u2066"}
 
 
 def test_a_caller_cannot_start_a_line_or_turn_the_text_around():
