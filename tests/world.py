@@ -13,7 +13,7 @@ from channels.kinds import KINDS
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.delivery.dispatching.dispatcher import GRACE, Dispatcher
 from gateway.delivery.message import Message
-from gateway.delivery.person import Reach
+from gateway.delivery.person import Invitation, Reach
 from gateway.delivery.queue import Queue, nobody, untold
 from gateway.delivery.receipts import never, unobserved
 from gateway.delivery.writing.rendering import Rendered
@@ -70,6 +70,15 @@ async def instantly(_: float) -> None:
 async def unknown_person(*_: Any) -> Reach:
     """Reach nobody."""
     return Reach()
+
+
+async def to_open(*_: Any) -> Invitation:
+    """Invite whoever is to open the bot by the same link, and write nothing."""
+    return Invitation("https://bot.test/?start=token", unwritten, unwritten)
+
+
+async def unwritten(_: Connection) -> None:
+    """Write nothing."""
 
 
 async def unlocked(*_: Any) -> bool:
@@ -156,7 +165,7 @@ class World:
     resolve: Any = unknown_person
     locked: Any = unlocked
     is_theirs: Any = unmoved
-    invite: Any = unknown_person
+    invite: Any = to_open
     on_blocked: Any = nobody
     confirm_within: Any = never
     on_sent: Any = unobserved

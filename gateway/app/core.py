@@ -232,7 +232,7 @@ def _verifications(
         is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=reverse,
-        admission=Admission(dispatcher.expected_wait, dispatcher.usable),
+        admission=Admission(dispatcher.expected_wait, dispatcher.usable, store.clock),
         allowances=allowances,
         sandbox=sandbox,
     )

@@ -14,17 +14,25 @@ from urllib.parse import urlsplit
 #: Ports of receivers on the internet; others are other services' (databases, mail).
 PORTS: Final = frozenset({443, 8443})
 
+#: The well-known prefix of NAT64 (RFC 6052, 2.1), and what a network may take for its own (RFC 8215).
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
+#: IPv6 that ends with an IPv4 address: "compatible" (RFC 4291, 2.5.5.1) and translated (RFC 2765, 2.1).
+_ENDS_WITH_IPV4: Final = (IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"))
+#: The middle of an address of ISATAP, its bit for a universal address ignored: below any network's prefix (RFC 5214, 6.1).
+_ISATAP: Final = 0x0000_5EFE
+_UNIVERSAL: Final = 0x0200_0000
 #: The only IPv6 addresses that are handed out to hosts of the internet (RFC 4291, 2.5.4).
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 #: What Python's ``is_global`` lets through, or let through in some version, and the internet does not route to one
-#: host: shared address space (RFC 6598), protocol assignments (RFC 6890), benchmarks (RFC 2544), the 6to4 relays' anycast
-#: (RFC 7526), and two blocks for documentation (RFC 3849, RFC 9637).
+#: host (IANA's registries of special-purpose addresses): shared address space (RFC 6598), protocol assignments (RFC 6890,
+#: RFC 2928), benchmarks (RFC 2544), the 6to4 relays' anycast (RFC 7526), and two blocks for documentation (RFC 3849, RFC 9637).
 _NOT_GLOBAL: Final = (
     IPv4Network("100.64.0.0/10"),
     IPv4Network("192.0.0.0/24"),
     IPv4Network("198.18.0.0/15"),
     IPv4Network("192.88.99.0/24"),
+    IPv6Network("2001::/23"),
     IPv6Network("2001:db8::/32"),
     IPv6Network("3fff::/20"),
     # Azure's own, on every machine of theirs.
@@ -65,7 +73,9 @@ def permitted(address: str, *, private: bool) -> bool:
         whole = ip_address(address)
     except ValueError:
         return False
-    return all(_any_host(part) if private else _host_of_the_internet(part) for part in _packed(whole))
+    if private:
+        return all(map(_any_host, _packed(whole))) and not any(map(_hands_out_credentials, _perhaps_packed(whole)))
+    return all(map(_host_of_the_internet, (*_packed(whole), *_perhaps_packed(whole))))
 
 
 def _packed(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
@@ -81,9 +91,38 @@ def _packed(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Ad
             yield from address.teredo
             return
         if address in _NAT64:
-            yield IPv4Address(int(address) & 0xFFFF_FFFF)
+            yield _last_32_bits(int(address))
             return
     yield address
+
+
+def _perhaps_packed(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
+    """Yield the addresses that packets to one end up at where a network on the way is set up for it.
+
+    A network's own prefix for NAT64, of ordinary addresses (RFC 6052, 2.2), is known to that network alone: what is packed
+    behind one cannot be told.
+    """
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    if any(address in network for network in _ENDS_WITH_IPV4):
+        yield _last_32_bits(number)
+    if (number >> 32) & 0xFFFF_FFFF & ~_UNIVERSAL == _ISATAP:
+        yield _last_32_bits(number)
+    if address in _LOCAL_NAT64:
+        yield from _translated(number)
+
+
+def _translated(number: int) -> Iterator[IPv4Address]:
+    """Yield what is packed behind a prefix of 48, 56, 64 or 96 bits (RFC 6052, 2.2); bits 64 to 71 are of nothing."""
+    yield _last_32_bits(number)
+    without = (number >> 64 << 56) | (number & ((1 << 56) - 1))
+    for length in (48, 56, 64):
+        yield _last_32_bits(without >> (88 - length))
+
+
+def _last_32_bits(number: int) -> IPv4Address:
+    return IPv4Address(number & 0xFFFF_FFFF)
 
 
 def _host_of_the_internet(address: IPv4Address | IPv6Address) -> bool:
@@ -93,7 +132,11 @@ def _host_of_the_internet(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _any_host(address: IPv4Address | IPv6Address) -> bool:
-    if address.is_multicast or address.is_unspecified or address.is_link_local or address in _CREDENTIALS:
+    if address.is_multicast or address.is_unspecified or _hands_out_credentials(address):
         return False
     # Of IPv6, what is reserved holds the loopback address; of IPv4, the broadcast address.
     return isinstance(address, IPv6Address) or not address.is_reserved
+
+
+def _hands_out_credentials(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_link_local or address in _CREDENTIALS

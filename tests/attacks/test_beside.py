@@ -69,9 +69,9 @@ async def test_one_value_that_cannot_be_held_fails_alone_and_ends_no_process(bus
 @pytest.mark.filterwarnings("default::ResourceWarning")
 async def test_one_that_died_while_nothing_was_written_fails_nobody(busy):
     database, beside = busy
-    died = beside._process
+    died = beside._pipe
     os.kill(beside.process, signal.SIGKILL)
-    await died.wait()
+    await died.ended()
     assert await written(database, [put(f"idle {n}") for n in range(4 * ENOUGH)]) == [True] * 4 * ENOUGH
 
 

@@ -93,13 +93,10 @@ async def test_a_context_whose_trust_ends_while_its_verification_is_pending_pays
 async def test_nobody_is_refused_an_invitation_for_checks_that_the_write_would_take_over(
     database, clock, sealer, hasher
 ):
-    async def invite(*_: object) -> str:
-        return "https://t.me/bot?start=token"
-
     limits = LimitSettings.model_validate({"cooldown": 0, "lockout": {"after": 3, "for": 600}, "guesses_per_hour": 5})
     service = ServiceSettings(name="Shop", channels=("chat",), limits=limits, code=CodeSettings(max_checks=3))
     bot = {"chat": Scripted("chat", ["telegram"], needs_subscriber=True)}
-    world = World(database, clock, sealer, hasher, bot, service=service, invite=invite)
+    world = World(database, clock, sealer, hasher, bot, service=service)
     assert [(await world.start({"telegram": "user-42"})).checks_left for _ in range(3)] == [3, 2, 1]
     with pytest.raises(RateLimited):
         await world.start({"telegram": "user-42"})

@@ -95,6 +95,10 @@ class Load:
         self.odd.append((0, "never acknowledged"))
         return None
 
+    async def once(self, number: int) -> float | None:
+        """Ask once for the code with that number, without a key; return the seconds to wait where there was none."""
+        return await self._try(self.to(number), {"to": self.to(number), "ttl": self.ttl}, None)
+
     async def fetch(self, path: str) -> tuple[int, Any]:
         """Fetch a path; return the status and the body."""
         assert self._session is not None
@@ -137,13 +141,13 @@ class Load:
         await asyncio.sleep(max(0.0, at - time.monotonic()))
         await self.ask(number, **more)
 
-    async def _try(self, to: str, body: object, key: str) -> float | None:
+    async def _try(self, to: str, body: object, key: str | None) -> float | None:
         """Make the request once; return the seconds to wait before the next try, ``None`` where it is over."""
         assert self._session is not None
         began = time.monotonic()
         try:
             async with self._session.post(
-                self.url() + "/v1/verifications", json=body, headers={"Idempotency-Key": key}
+                self.url() + "/v1/verifications", json=body, headers=None if key is None else {"Idempotency-Key": key}
             ) as answer:
                 status, waits, told = answer.status, answer.headers.get("Retry-After"), await answer.json()
         except (aiohttp.ClientError, OSError, ValueError):

@@ -16,13 +16,14 @@ from tests.faults import (
     routes,
     soak,
     telling,
+    writers,
 )
 from tests.faults.trial import TRIALS, Trial
 
 #: The modules, in the order of reading.
 MODULES = (
     *(crashes, providers, routes, telling, networks, databases),
-    *(disks, files, copies, limits, clocks, bots, soak),
+    *(disks, files, copies, limits, clocks, bots, writers, soak),
 )
 
 #: Faults that no script injects, and why.

@@ -25,7 +25,7 @@ async def test_of_a_delivery_and_a_failure_reported_at_once_the_delivery_stands(
         message, token = await world.queue.begin(world.handed_over.pop(0))
         assert await world.queue.accept(message, Receipt(f"SM{number}"), 1.0)
         reports = (Report(token, ReportedStatus(status)) for status in ("delivered", "undelivered"))
-        delivered, _ = await asyncio.gather(*map(world.queue.report, reports))
+        delivered, _ = await asyncio.gather(*(world.queue.report("sms", report) for report in reports))
         assert delivered is True
         assert await world.statuses(view) == [("sms", "delivered")]
 

@@ -43,6 +43,10 @@ PRIVATE = [
     "::ffff:127.0.0.1",
     "::ffff:10.0.0.1",
     "::127.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "2001:20::1",
+    "2a01:4f8::5efe:10.0.0.1",
+    "2a01:4f8::200:5efe:192.168.0.1",
     "64:ff9b::127.0.0.1",
     "64:ff9b::a00:1",
     "2002:7f00:1::1",
@@ -70,6 +74,12 @@ NEVER = [
     "::ffff:169.254.169.254",
     "64:ff9b::169.254.169.254",
     "2002:a9fe:a9fe::1",
+    "::169.254.169.254",
+    "::ffff:0:169.254.169.254",
+    "2a01:4f8::5efe:169.254.169.254",
+    "2a01:4f8::200:5efe:100.100.100.200",
+    "64:ff9b:1::169.254.169.254",
+    "64:ff9b:1:a9fe:a9:fe00::",
     "::ffff:0.0.0.0",
 ]
 
@@ -116,15 +126,56 @@ def inside(network: IPv4Network | IPv6Network) -> st.SearchStrategy[str]:
 REFUSED = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"]
 REFUSED += ["192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "0.0.0.0/8"]
 
+CREDENTIALS = st.one_of(
+    inside(IPv4Network("169.254.0.0/16")), st.sampled_from(["169.254.169.254", "100.100.100.200", "168.63.129.16"])
+)
+ANYWHERE = st.one_of(
+    inside(IPv4Network("0.0.0.0/0")), *(inside(IPv4Network(network)) for network in REFUSED), CREDENTIALS
+)
 
-@given(st.one_of([inside(IPv4Network(network)) for network in REFUSED]))
-def test_no_refused_network_is_reached_plain_or_packed(address):
+
+def split(number: int, prefix: str, length: int) -> int:
+    """Return an address behind a prefix of NAT64, its octet 8 left out (RFC 6052, 2.2)."""
+    octets = list(IPv6Address(prefix).packed)
+    places = [place for place in range(length // 8, 16) if place != 8][:4]
+    for place, octet in zip(places, number.to_bytes(4), strict=True):
+        octets[place] = octet
+    return int.from_bytes(octets)
+
+
+def packings(address: str, beside: int) -> list[str]:
+    """Return every form in which IPv6 packs an IPv4 address; ``beside`` fills what is of another meaning."""
     number = int(IPv4Address(address))
-    packed = [
-        IPv6Address(prefix | number << shift)
-        for prefix, shift in ((0xFFFF << 32, 0), (0x64_FF9B << 96, 0), (0x2002 << 112, 80), (0, 0))
+    teredo = 0x2001_0000 << 96
+    forms = [
+        0xFFFF << 32 | number,
+        number,
+        0xFFFF_0000_0000_0000 | number,
+        0x64_FF9B << 96 | number,
+        0x2002 << 112 | number << 80 | beside,
+        teredo | 0x0808_0808 << 64 | number ^ 0xFFFF_FFFF,
+        teredo | number << 64 | 0x0808_0808 ^ 0xFFFF_FFFF,
+        0x2A01_04F8 << 96 | 0x5EFE << 32 | number,
+        0x2A01_04F8 << 96 | 0x0200_5EFE << 32 | number,
+        *(split(number, "64:ff9b:1::", length) for length in (48, 56, 64, 96)),
     ]
-    assert [item for item in (address, *map(str, packed)) if permitted(item, private=False)] == []
+    return [str(IPv6Address(form)) for form in forms]
+
+
+@given(address=ANYWHERE, beside=st.integers(0, 0xFFFF_FFFF_FFFF))
+def test_no_refused_network_is_reached_plain_or_packed(address, beside):
+    if not permitted(address, private=False):
+        assert [item for item in packings(address, beside) if permitted(item, private=False)] == []
+
+
+@given(address=st.one_of([inside(IPv4Network(network)) for network in REFUSED]))
+def test_no_network_of_the_list_is_permitted(address):
+    assert not permitted(address, private=False)
+
+
+@given(address=CREDENTIALS, beside=st.integers(0, 0xFFFF_FFFF_FFFF))
+def test_where_clouds_hand_out_credentials_no_form_leads(address, beside):
+    assert [item for item in (address, *packings(address, beside)) if permitted(item, private=True)] == []
 
 
 @given(inside(IPv6Network("::/0")))
