@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.storage.statement import Row, insert_into
-from gateway.storage.unit import Guard, Move, Write
+from gateway.storage.unit import Guard, Identity, Move, Write
 from gateway.value import Value
 
 
@@ -197,9 +197,11 @@ def recorded(
     *,
     wakes: Sequence[str] = (),
     first: Sequence[Guard] = (),
+    apart: Sequence[Identity] = (),
 ) -> Move:
     """Return the move that writes ``then`` and ``events`` if ``guard`` holds, and logs them once committed.
 
-    ``wakes`` are the topics that are woken then, ``first`` the guards that are asked before.
+    ``wakes`` are the topics that are woken then, ``first`` the guards that are asked before, ``apart`` those of others that
+    are not to be asked along with it.
     """
-    return Move(guard, [*then, *[(_INSERT, _row(item)) for item in events]], tuple(events), wakes, first)
+    return Move(guard, [*then, *[(_INSERT, _row(item)) for item in events]], tuple(events), wakes, first, apart)

@@ -165,7 +165,7 @@ class Database:
         if not writes:
             return move
         wakes = (*move.wakes, *self._alongside_wakes)
-        return Move(move.guard, (*move.then, *writes), move.notes, wakes, move.first)
+        return Move(move.guard, (*move.then, *writes), move.notes, wakes, move.first, move.apart)
 
     def _accompanied_work(self, work: Callable[[Connection], Awaitable[T]]) -> Callable[[Connection], Awaitable[T]]:
         return lambda connection: work(_Accompanied(connection, self._accompanied))

@@ -18,7 +18,7 @@ import asyncpg
 from gateway.storage.connecting import FAILURES, Connected, Connector, is_sound, translated
 from gateway.storage.engine import Done
 from gateway.storage.listener import Listener
-from gateway.storage.postgresql_batch import AS_IT_IS, as_numbered, write_all
+from gateway.storage.postgresql_batch import AS_IT_IS, BRIEFLY, PATIENTLY, as_numbered, write_all
 from gateway.storage.readers import Readers
 from gateway.storage.unit import Move, Record, StorageUnavailableError, Unit
 from gateway.storage.wakes import Wakes
@@ -134,13 +134,13 @@ class PostgresqlEngine:
             raise translated(error) from None
 
     async def _in_transaction(self, units: Sequence[Unit]) -> list[Done]:
-        writer = await self._begun()
+        writer = await self._begun(briefly=len(units) > 1)
         # The driver sets itself no limit where it closes an old statement, which a hung server never answers.
         limit = asyncio.get_running_loop().call_later(TRANSACTION_TIMEOUT, writer.terminate)
         try:
             outcomes = await write_all(writer, units)
             # The next transaction begins with the end of this one, where somebody waits for it: a round trip less.
-            await writer.execute(self._planned("COMMIT AND CHAIN") if self._queued else "COMMIT")
+            await writer.execute(f"{self._planned('COMMIT AND CHAIN')}; {BRIEFLY}" if self._queued else "COMMIT")
         except BaseException as error:
             await _roll_back(writer, error)
             raise
@@ -148,13 +148,15 @@ class PostgresqlEngine:
             limit.cancel()
         return outcomes
 
-    async def _begun(self) -> Connected:
-        """Return the writing connection, a transaction begun on it."""
+    async def _begun(self, *, briefly: bool) -> Connected:
+        """Return the writing connection, a transaction begun on it that waits ``briefly`` for each row."""
         if self._writer is not None and not self._writer.is_closed():
-            if self._writer.is_in_transaction():
+            chained = self._writer.is_in_transaction()
+            if chained and briefly:
                 return self._writer
             try:
-                await self._writer.execute(self._planned("BEGIN"), timeout=BEGIN_TIMEOUT)
+                begin = PATIENTLY if chained else self._beginning(briefly=briefly)
+                await self._writer.execute(begin, timeout=BEGIN_TIMEOUT)
             except FAILURES:
                 # Nothing was begun, so nothing is done twice.
                 self._writer.terminate()
@@ -162,11 +164,15 @@ class PostgresqlEngine:
                 return self._writer
         self._writer = await self._reconnected()
         try:
-            await self._writer.execute(self._planned("BEGIN"), timeout=BEGIN_TIMEOUT)
+            await self._writer.execute(self._beginning(briefly=briefly), timeout=BEGIN_TIMEOUT)
         except BaseException:
             self._writer.terminate()
             raise
         return self._writer
+
+    def _beginning(self, *, briefly: bool) -> str:
+        begin = self._planned("BEGIN")
+        return f"{begin}; {BRIEFLY}" if briefly else begin
 
     def _planned(self, command: str) -> str:
         """Return a command that begins a transaction, and has what comes in it planned anew where it is time."""

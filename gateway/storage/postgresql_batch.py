@@ -23,13 +23,18 @@ Key = tuple[Any, ...]
 #: Characters of statements that become one text at most: the driver prepares one of more than 15,360 anew each time.
 LONGEST: Final = 14_000
 
+#: Tables whose rows the batches of several nodes write, in the order in which a claim takes them.
+_SHARED: Final = {
+    table: rank for rank, table in enumerate(("cooldown", "visitor", "block", "recipient", "guess", "trusted"))
+}
 _SAVEPOINT: Final = "SAVEPOINT work"
 #: To the transaction's end each statement is planned by its values and by how much there is, as what a work looks for must be.
 AS_IT_IS: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 
-#: Works take their rows in the order they came and keep them to the batch's end, and another node's may have come in another
-#: order. The server looks for a deadlock after a second, in which neither node writes: what waits is rather tried alone.
-BRIEFLY: Final = "SET LOCAL lock_timeout = '50ms'"
+#: Whatever several units wait for is rather tried alone, unit by unit: the server looks for a deadlock after a second, in
+#: which neither node writes. Works take their rows in the order they came, and keep them to the batch's end.
+BRIEFLY: Final = "SET LOCAL lock_timeout = '100ms'"
+PATIENTLY: Final = "SET LOCAL lock_timeout = DEFAULT"
 
 #: A ``:name`` text as the driver wants it. There are few.
 as_numbered = lru_cache(maxsize=512)(numbered)
@@ -45,7 +50,7 @@ async def write_all(writer: Connected, units: Sequence[Unit]) -> list[Done]:
         move = moves[place]
         outcomes[place] = Done(value=row, notes=move.notes, wakes=move.wakes)
     await _follow(writer, [moves[place] for place in moves if place in held])
-    begin = f"{AS_IT_IS}; {BRIEFLY}; {_SAVEPOINT}" if len(units) > 1 else f"{AS_IT_IS}; {_SAVEPOINT}"
+    begin = f"{AS_IT_IS}; {_SAVEPOINT}"
     for place, unit in enumerate(units):
         if not isinstance(unit, Move):
             outcomes[place] = await _run_work(writer, unit, begin)
@@ -101,7 +106,9 @@ async def _follow(writer: Connected, moves: Iterable[Move]) -> None:
     kinds = _by_kind(write for move in moves for write in move.then)
     for together in rounds(tuple(kinds)):
         if len(together) == 1:
-            await _execute(writer, together[0], kinds[together[0]])
+            rows = kinds[together[0]]
+            # In their order, as those of guards are.
+            await _execute(writer, together[0], sorted(rows, key=tuple) if _is_shared(together[0]) else rows)
         else:
             await writer.fetch(_fused(together), *chain.from_iterable(_arrays(kinds[one]) for one in together))
 
@@ -119,7 +126,15 @@ def _by_kind(writes: Iterable[Write]) -> dict[Statement, list[Row]]:
 
 @lru_cache(maxsize=512)
 def rounds(kinds: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], ...]:
-    """Return statements in rounds, each of which is one text: who touches a table is in a later round than who did before."""
+    """Return statements in rounds, each of which is one text: who touches a table is in a later round than who did before.
+
+    What takes rows that other nodes' batches take too goes last, one by one: within a text the server begins where it likes.
+    """
+    shared = sorted((kind for kind in kinds if _is_shared(kind)), key=_rank)
+    return (*_fusible([kind for kind in kinds if not _is_shared(kind)]), *((kind,) for kind in shared))
+
+
+def _fusible(kinds: Iterable[Statement]) -> tuple[tuple[Statement, ...], ...]:
     found: list[list[Statement]] = []
     for statement in kinds:
         place = len(found)
@@ -132,6 +147,14 @@ def rounds(kinds: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], ...]:
         found[place].append(statement)
     # One text for all batches with these kinds in them, in whatever order they came.
     return tuple(tuple(sorted(one, key=_name)) for one in found)
+
+
+def _is_shared(statement: Statement) -> bool:
+    return len(statement.tables) == 1 and statement.tables <= _SHARED.keys()
+
+
+def _rank(statement: Statement) -> int:
+    return min(_SHARED[table] for table in statement.tables)
 
 
 def _name(statement: Statement) -> str:

@@ -19,6 +19,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 #: One statement and one row for it.
 Write = tuple[Statement, Row]
+#: A statement and the key of a row that it writes.
+Identity = tuple[object, ...]
 
 
 class Record(Protocol):
@@ -43,7 +45,8 @@ class Move(Value, frozen=True):
     ``guard`` writes a row only if the row is still in the status it leaves (or, without a guard, nothing is
     asked); ``then`` is written in the same transaction, and only if the guard held. ``first`` are guards that are
     asked before it, in order: all of them must hold, and where one does not, those before it are undone, so that a
-    move leaves all of its trace or none. ``wakes`` names what is due by it: topics of ``Database.wakes``, woken once
+    move leaves all of its trace or none. ``apart`` names guards of others, by statement and key, that must not be asked in
+    the same batch: they read what is only written with ``then``, and that comes after every guard. ``wakes`` names what is due by it: topics of ``Database.wakes``, woken once
     it is durable, on this node and on the others.
     """
 
@@ -52,15 +55,16 @@ class Move(Value, frozen=True):
     notes: Sequence[object] = ()
     wakes: Sequence[str] = ()
     first: Sequence[Guard] = ()
+    apart: Sequence[Identity] = ()
 
     @property
-    def identities(self) -> list[tuple[object, ...]]:
-        """What the guards write. A batch holds a row once: a set statement cannot write it twice."""
+    def identities(self) -> list[Identity]:
+        """What the guards write, and what is kept apart. A batch holds each once: a set statement cannot write it twice."""
         if self.guard is None:
             return []
         if not self.first:
-            return [_identity(*self.guard)]
-        return [_identity(statement, row) for statement, row in self.guards]
+            return [_identity(*self.guard), *self.apart]
+        return [*(_identity(statement, row) for statement, row in self.guards), *self.apart]
 
     @property
     def guards(self) -> list[Write]:
@@ -69,7 +73,7 @@ class Move(Value, frozen=True):
         return asked if self.guard is None else [*asked, self.guard]
 
 
-def _identity(statement: Statement, row: Row) -> tuple[object, ...]:
+def _identity(statement: Statement, row: Row) -> Identity:
     return (statement, *[row[place] for place in statement.key])
 
 

@@ -19,10 +19,11 @@ from gateway.errors import InvalidRequest, Problem, WrongCode
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.sealing import Hasher, Sealer
-from gateway.storage.unit import Move, Record, Write
+from gateway.storage.unit import Identity, Move, Record, Write
 from gateway.verification import binding, codes, proof
 from gateway.verification import statements as sql
 from gateway.verification.limits import answered, counting
+from gateway.verification.limits import statements as limits
 from gateway.verification.proof import Approval
 
 #: What a check came to. A refusal is a value: raised within a unit of work, it would undo the check it cost.
@@ -77,15 +78,16 @@ class Answering:
         if not is_right(self._sealer, self._hasher, owner, record, code, bind):
             told = event(EventName.VERIFICATION_CHECK_FAILED, now, owner.service, verification_id=owner.id)
             guard = _guard(owner, found, VerificationStatus.PENDING, now)
-            move = recorded(guard, answered.wrong(found, owner.service, now), [told])
+            move = recorded(guard, answered.wrong(found, owner.service, now), [told], apart=_claims(found))
             return move, wrong_code(record["max_checks"] - record["checks"] - 1)
         last = max((item for item in found if item["brought"]), key=lambda item: str(item["id"]))
         approval = proof.approval(self._sealer, owner, record, last["step"], bind, now)
         took = (now - record["begun_at"]) * 1000
         told = event(EventName.VERIFICATION_APPROVED, now, owner.service, verification_id=owner.id, milliseconds=took)
-        ended: Write = (sql.END_COOLDOWN, (owner.id,))
-        then = [ended, *self._queue.revised(owner.id, now), *counting.approving(found, record, owner.service, now)]
-        return recorded(_guard(owner, found, VerificationStatus.APPROVED, now), then, [told]), approval
+        ended: list[Write] = [(sql.END_COOLDOWN_OF, (owner.service, hashed, owner.id)) for hashed in _recipients(found)]
+        then = [*ended, *self._queue.revised(owner.id, now), *counting.approving(found, record, owner.service, now)]
+        guard = _guard(owner, found, VerificationStatus.APPROVED, now)
+        return recorded(guard, then, [told], apart=_claims(found)), approval
 
 
 def is_right(sealer: Sealer, hasher: Hasher, owner: Owner, record: Record, code: str, bind: Mapping[str, str]) -> bool:
@@ -103,6 +105,15 @@ def is_right(sealer: Sealer, hasher: Hasher, owner: Owner, record: Record, code:
 def wrong_code(checks_left: int) -> WrongCode:
     """Return what a wrong answer is told."""
     return WrongCode("that is not the code", checks_left=checks_left)
+
+
+def _recipients(found: Sequence[Record]) -> list[bytes]:
+    return sorted({bytes(item["hash"]) for item in found})
+
+
+def _claims(found: Sequence[Record]) -> list[Identity]:
+    """Return whose claims are not to be asked in the same batch: they would see the check given up, and nothing counted."""
+    return [(limits.CLAIM_RECIPIENT, hashed) for hashed in _recipients(found)]
 
 
 def _guard(owner: Owner, found: Sequence[Record], status: VerificationStatus, now: float) -> Write:

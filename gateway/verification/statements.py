@@ -21,6 +21,14 @@ END_COOLDOWN = Statement(
     "cooldown.end", {"id": "text"}, "DELETE FROM cooldown WHERE verification_id IN (SELECT r.id FROM r)"
 )
 
+#: The same by the recipients of its messages: by their keys, several rows are taken in an order.
+END_COOLDOWN_OF = Statement(
+    "cooldown.end_of",
+    {"service": "text", "hash": "bytea", "id": "text"},
+    """DELETE FROM cooldown
+    WHERE (service, hash, verification_id) IN (SELECT r.service, r.hash, r.id FROM r)""",
+)
+
 COOLDOWN = """SELECT until, verification_id FROM cooldown WHERE service = :service AND hash = :hash"""
 
 #: A check is spent, or there is none to spend: a reverse verification has no code. The row stays locked until the

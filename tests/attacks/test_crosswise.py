@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from gateway.errors import AlreadyApproved, Gone
+from gateway.config import CodeSettings
+from gateway.errors import AlreadyApproved, Gone, RateLimited
 from gateway.storage.database import Database
 from gateway.storage.unit import Connection
 from gateway.verification.request import Asked
@@ -108,3 +110,64 @@ async def test_nobody_is_told_canceled_of_what_was_approved_on_another_node(make
         else:
             assert (type(checked), canceled) == (Gone, None)
         clock.advance(1)
+
+
+#: Any number of sends, guesses and checks that are held back.
+UNGUARDED = {**UNBOUND, "guesses_per_hour": 0, "guesses_per_day": 0}
+
+
+async def later(node: World, to: Mapping[str, str], turns: int) -> None:
+    """Start a verification some turns of the loop from now."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await node.start(to, channels=["email"])
+
+
+@pytest.mark.parametrize("people", [4, 32])
+async def test_right_codes_beside_creates_for_the_same_people_never_lock_each_other_out(make_nodes, clock, people):
+    nodes = one, other = make_nodes(**{**UNGUARDED, "cooldown": 1})
+    before = await deadlocks(nodes)
+    for turn in range(8):
+        codes = {}
+        for person in range(people):
+            view = await sent(one, {"email": f"p{turn}.{person}@example.org"}, channels=["email"])
+            codes[view.id] = one.code
+        # A wrong one is forgiven with the right one: a row more.
+        await asyncio.gather(*(one.checking.check("shop", each, "99999999") for each in codes), return_exceptions=True)
+        clock.advance(2)
+        acts: list[Awaitable[Any]] = [one.checking.check("shop", each, code) for each, code in codes.items()]
+        acts += [
+            other.start({"email": f"p{turn}.{n}@example.org"}, channels=["email"]) for n in reversed(range(people))
+        ]
+        outcomes = await asyncio.gather(*acts)
+        assert all(isinstance(proof, str) for proof in outcomes[:people])
+    assert await deadlocks(nodes) == before
+
+
+async def test_wrong_codes_that_share_a_batch_with_a_create_count_for_it(make_world, database, clock):
+    most = 4
+    world = make_world(**{**UNBOUND, "cooldown": 1}, guesses_per_hour=20, code=CodeSettings(max_checks=most))
+    views = []
+    with suppress(RateLimited):
+        while True:
+            views.append(await sent(world))
+            clock.advance(2)
+    assert len(views) == 5
+
+    async def keeps_the_writer(connection: Connection) -> None:
+        # What is asked meanwhile comes in one batch.
+        for _ in range(100):
+            await connection.fetch("SELECT 1 AS number")
+
+    for _ in range(most):
+        kept = asyncio.create_task(database.run(keeps_the_writer))
+        await asyncio.sleep(0)
+        guesses: list[Awaitable[Any]] = [world.checking.check("shop", view.id, "99999999") for view in views]
+        *_, one_more = await asyncio.gather(*guesses, world.start(), return_exceptions=True)
+        await kept
+        clock.advance(2)
+        if not isinstance(one_more, BaseException):
+            await world.attempt()
+            views.append(one_more)
+    [counted] = await database.fetch("SELECT hour FROM guess")
+    assert counted["hour"] <= 20
