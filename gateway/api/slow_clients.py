@@ -53,12 +53,15 @@ class WholeAnswer:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._head = b""
+        #: Whether the body of the latest request was asked for (``100 Continue``).
+        self.asked = False
 
     def write(self, data: bytes) -> None:
         """Write data, or keep it where it is the head of an answer."""
         if not self._head and data.startswith(_HEAD) and not data.startswith(_INTERIM):
             self._head = data
         else:
+            self.asked = self.asked or data.startswith(_INTERIM)
             data, self._head = self._head + data, b""
             self._transport.write(data)
 
@@ -192,6 +195,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise _TunnelError
             return
+        self._answer.asked = not self.expect_100_continue
         self.scope[SHORTCUT] = self  # type: ignore[typeddict-unknown-key]  # a key of our own
         super().on_headers_complete()
         # Not before: an address that cannot be read would be answered in the place of the request before it.
@@ -217,6 +221,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         """
         self._answer.flush()
         self.server_state.total_requests += 1
+        if self.cycle.more_body and not self._answer.asked:
+            # Who waits to be asked for the body may not send it now, and then the next request would be taken for it (RFC
+            # 9110, 10.1.1).
+            self._plain.close()
         if self._plain.is_closing():
             return
         self.flow.resume_reading()
@@ -271,7 +279,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         ]
         # Not in the place of another request's answer; who sends requests in advance sees the connection end.
         begun = self._awaited is _BODY and not self.pipeline and not self.cycle.response_started
-        if begun or self._idle():
+        # Nor after an answer, for a body that nobody wanted: it would be taken for the next request's.
+        if begun or (self._idle() and self._awaited is not _BODY):
             self.transport.write(b"".join(head) + answer.body)
         self.transport.close()
 

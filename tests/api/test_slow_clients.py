@@ -396,3 +396,31 @@ async def test_an_address_that_cannot_be_read_is_not_answered_in_the_place_of_th
         reader, writer, _ = await connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET http:// HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"400" not in await all_of(reader)
+
+
+async def test_a_body_that_was_not_asked_for_is_not_awaited_after_the_answer():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n")
+        assert (await all_of(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_body_that_was_asked_for_leaves_the_connection_open():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"body")
+        assert (await answer(reader)).endswith(b"\r\n\r\nbody")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_body_that_cannot_be_read_after_the_answer_is_not_answered_once_more():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST /unread HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.write(b"zz\r\n")
+        assert await all_of(reader) == b""
