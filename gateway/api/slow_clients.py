@@ -152,14 +152,19 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._watched, self._late_at = None, _NEVER
 
     def _feed(self, data: bytes) -> None:
+        left: bytes | memoryview = data
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The parser stops behind a head that asks for another protocol. It would take the body of that request for the
-            # next one, whoever's that is behind a proxy: so the head is read anew, as one that asks for none.
-            head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)
-            self._feed(head + data[upgrade.args[0] :])
+            while left:
+                try:
+                    self.parser.feed_data(left)
+                except httptools.HttpParserUpgrade as upgrade:
+                    # The parser stops behind a head that asks for another protocol. It would take the body of that request
+                    # for the next one, whoever's that is behind a proxy: so the head is read anew, as one that asks for none.
+                    left = memoryview(left)[upgrade.args[0] :]
+                    head, self.parser = self._head_without_upgrade(), httptools.HttpRequestParser(self)
+                    self.parser.feed_data(head)
+                else:
+                    return
         except httptools.HttpParserError:
             # uvicorn's own would write a line of its log for whatever anybody sends.
             self.send_400_response("")

@@ -380,6 +380,15 @@ async def test_a_request_that_asks_for_another_protocol_keeps_its_body(framed: l
         assert made[0]._requests == 2
 
 
+async def test_any_number_of_requests_that_ask_for_another_protocol_may_come_at_once(caplog):
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(500 * b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        for _ in range(500):
+            assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     "unreadable", [b"GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n"]
 )

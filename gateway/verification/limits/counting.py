@@ -40,6 +40,8 @@ async def wrong(
     ``record`` has the verification's ``purpose``, ``context`` and ``created_at``: they tell the budget of each in which
     its checks are held back.
     """
+    # The recipient's row first, as an approval takes them: crosswise, two nodes would wait for each other.
+    await connection.fetch(sql.COUNT_WRONG_IN_A_ROW, id=verification_id, keep=now + WRONG_KEPT)
     await connection.fetch(
         sql.COUNT_WRONG,
         id=verification_id,
@@ -51,7 +53,6 @@ async def wrong(
         after=None if lockout is None else lockout.after,
         locked=None if lockout is None else now + lockout.for_,
     )
-    await connection.fetch(sql.COUNT_WRONG_IN_A_ROW, id=verification_id, keep=now + WRONG_KEPT)
 
 
 async def approved(connection: Connection, verification_id: str, record: Any, service: str, now: float) -> None:
