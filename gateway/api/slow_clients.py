@@ -162,6 +162,8 @@ class DeadlineProtocol(HttpToolsProtocol):
                     # for the next one, whoever's that is behind a proxy: so the head is read anew, as one that asks for none.
                     left = memoryview(left)[upgrade.args[0] :]
                     head, self.parser = self._head_without_upgrade(), httptools.HttpRequestParser(self)
+                    # As uvicorn's own: what follows a request that ends the connection does not cost it its answer.
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                     self.parser.feed_data(head)
                 else:
                     return
@@ -226,7 +228,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         """
         self._answer.flush()
         self.server_state.total_requests += 1
-        if self.cycle.more_body and not self._answer.asked:
+        if self.cycle.response_complete and self.cycle.more_body and not self._answer.asked:
             # Who waits to be asked for the body may not send it now, and then the next request would be taken for it (RFC
             # 9110, 10.1.1).
             self._plain.close()

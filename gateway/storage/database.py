@@ -270,7 +270,9 @@ class Database:
         if error is None:
             return
         if not _is_gone(error) and len(batch) > 1:
-            _log.warning("a batch of %d writes failed (%s); each is tried alone", len(batch), error)
+            # Whoever was in the way is no fault: several nodes write.
+            level = logging.INFO if isinstance(error, StorageContendedError) else logging.WARNING
+            _log.log(level, "a batch of %d writes failed (%s); each is tried alone", len(batch), error)
             committing, self._committing = self._committing, True
             await self._write_each(batch, begun)
             self._committing = committing

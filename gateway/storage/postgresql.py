@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Coroutine, Sequence
+import random
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -31,8 +32,11 @@ TRANSACTION_TIMEOUT = 20.0
 #: Seconds after a failed attempt to connect in which no other is made: a busy gateway would make hundreds a second,
 #: each of which costs the server a process.
 CONNECT_PAUSE = 0.25
-#: Seconds between a lost deadlock, which the server finds after one, and the second try.
-GIVE_WAY = 0.02
+#: Seconds between a lost deadlock, or a wait that was given up, and the next try: once to twice as many.
+GIVE_WAY = 0.03
+#: Times that a transaction waits for each row but briefly, and gives up: two that wait for each other crosswise are apart
+#: after that, where the server would look after a second, in which neither node writes. Then one unit waits as long as it takes.
+BRIEF_TRIES = 3
 #: Seconds a connection may take to say goodbye.
 CLOSE_TIMEOUT = 2.0
 
@@ -49,11 +53,12 @@ _PASSING = (asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 
 
 class PostgresqlEngine:
-    """The engine for several nodes on one database. ``pause`` is in seconds."""
+    """The engine for several nodes on one database. ``pause`` is in seconds; ``jitter`` returns from 0 to 1."""
 
-    def __init__(self, url: str, *, pause: float = CONNECT_PAUSE) -> None:
+    def __init__(self, url: str, *, pause: float = CONNECT_PAUSE, jitter: Callable[[], float] = random.random) -> None:
         self._connector = Connector(url)
         self._pause = pause
+        self._jitter = jitter
         self._writer: Connected | None = None
         self._readers = Readers(self._connector.connect)
         self._listener: Listener | None = None
@@ -122,19 +127,25 @@ class PostgresqlEngine:
 
     async def _committed(self, units: Sequence[Unit]) -> list[Done]:
         try:
-            try:
-                return await self._in_transaction(units)
-            except _PASSING:
-                # The server wakes the one that has won; who came again before it would have that one lose.
-                await asyncio.sleep(GIVE_WAY)
-                return await self._in_transaction(units)
+            for _ in range(BRIEF_TRIES):
+                try:
+                    return await self._in_transaction(units, briefly=True)
+                except asyncpg.LockNotAvailableError:
+                    if len(units) > 1:
+                        raise
+                except _PASSING:
+                    pass
+                # The server wakes the one that has won; who came again before it would have that one lose. Two that gave up at
+                # once come again at different times.
+                await asyncio.sleep(GIVE_WAY * (1 + self._jitter()))
+            return await self._in_transaction(units, briefly=len(units) > 1)
         except FAILURES as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 self._look_elsewhere()
             raise translated(error) from None
 
-    async def _in_transaction(self, units: Sequence[Unit]) -> list[Done]:
-        writer = await self._begun(briefly=len(units) > 1)
+    async def _in_transaction(self, units: Sequence[Unit], *, briefly: bool) -> list[Done]:
+        writer = await self._begun(briefly=briefly)
         # The driver sets itself no limit where it closes an old statement, which a hung server never answers.
         limit = asyncio.get_running_loop().call_later(TRANSACTION_TIMEOUT, writer.terminate)
         try:

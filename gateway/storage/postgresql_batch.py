@@ -31,8 +31,7 @@ _SAVEPOINT: Final = "SAVEPOINT work"
 #: To the transaction's end each statement is planned by its values and by how much there is, as what a work looks for must be.
 AS_IT_IS: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 
-#: Whatever several units wait for is rather tried alone, unit by unit: the server looks for a deadlock after a second, in
-#: which neither node writes. Works take their rows in the order they came, and keep them to the batch's end.
+#: What two transactions may wait for crosswise: works take their rows in the order they came, and keep them to the end.
 BRIEFLY: Final = "SET LOCAL lock_timeout = '100ms'"
 PATIENTLY: Final = "SET LOCAL lock_timeout = DEFAULT"
 

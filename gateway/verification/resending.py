@@ -72,7 +72,8 @@ class Resending:
         Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``RateLimited``, ``InvalidRequest``,
         ``RecipientRefused``, ``Unavailable``.
         """
-        found = await connection.fetch(sql.ONE, id=verification_id, service=service)
+        # Held before its recipient's rows, as an answer takes them: neither then waits for the other crosswise.
+        found = await connection.fetch(sql.HOLD_OWN, id=verification_id, service=service)
         if not found or status_at(found[0], now) != VerificationStatus.PENDING or found[0]["code_sealed"] is None:
             raise await ending.why_not(connection, service, verification_id, now)
         record = found[0]

@@ -121,6 +121,8 @@ ONE = "SELECT * FROM verification WHERE id = :id AND service = :service"
 
 #: A verification, its row locked until what follows is written: of two people who press at once, one is first.
 HOLD = "UPDATE verification SET checks = checks WHERE id = :id RETURNING *"
+#: The same of a service's own.
+HOLD_OWN = "UPDATE verification SET checks = checks WHERE id = :id AND service = :service RETURNING *"
 
 #: Whether its person has said that they did not ask for it.
 REPORTED = "SELECT 1 FROM event WHERE verification_id = :id AND name = 'verification.reported' LIMIT 1"

@@ -38,8 +38,24 @@ _NOT_GLOBAL: Final = (
     # Azure's own, on every machine of theirs.
     IPv4Network("168.63.129.16/32"),
 )
-#: Where clouds hand out credentials though it is no link-local address: Amazon's and Google's by IPv6, Alibaba's, Azure's.
-_CREDENTIALS: Final = frozenset(map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")))
+#: Where clouds hand out credentials though it is no link-local address: Amazon's and Google's by IPv6, Alibaba's, Azure's;
+#: then what public lists to block name of others (Oracle's by IPv6 and its older one, Scaleway's, Amazon's for containers).
+_CREDENTIALS: Final = frozenset(
+    map(
+        ip_address,
+        (
+            *("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"),
+            *(
+                "fd00:c1::a9fe:a9fe",
+                "192.0.0.192",
+                "fd00:42::42",
+                "fd00:ec2::23",
+                "fd00:a9fe:a9fe::1",
+                "fd00:100::100:200",
+            ),
+        ),
+    )
+)
 
 
 def url_fault(url: str, *, private: bool, http: bool) -> str | None:

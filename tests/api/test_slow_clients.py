@@ -433,3 +433,27 @@ async def test_a_body_that_cannot_be_read_after_the_answer_is_not_answered_once_
         assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
         writer.write(b"zz\r\n")
         assert await all_of(reader) == b""
+
+
+async def test_what_follows_an_upgrade_that_ends_the_connection_does_not_cost_it_its_answer():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: x\r\nContent-Length: 4\r\n\r\nbody"
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        assert (await all_of(reader)).endswith(b"\r\n\r\nbody")
+
+
+async def test_a_body_that_is_not_asked_for_yet_is_awaited_behind_the_request_before_it():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+        )
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"body")
+        assert (await answer(reader)).endswith(b"\r\n\r\nbody")

@@ -144,6 +144,33 @@ async def test_right_codes_beside_creates_for_the_same_people_never_lock_each_ot
     assert await deadlocks(nodes) == before
 
 
+@pytest.mark.parametrize("limits", [{}, {"lockout": (3, 600)}])
+async def test_a_right_code_beside_a_resend_or_a_create_never_lock_each_other_out(make_nodes, clock, limits):
+    nodes = one, other = make_nodes(**UNGUARDED, **limits)
+    before = await deadlocks(nodes)
+    for turn in range(12):
+        to = {"email": f"p{turn}@example.org"}
+        view = await sent(one, to, channels=["email"])
+        clock.advance(1)
+
+        async def again(turn: int = turn, to: Any = to, verification_id: str = view.id) -> None:
+            for _ in range(turn % 6):
+                await asyncio.sleep(0)
+            if turn % 2:
+                await other.start(to, channels=["email"])
+            else:
+                await other.verifications.resend("shop", verification_id, None)
+
+        acts: list[Awaitable[Any]] = [one.checking.check("shop", view.id, one.code), again()]
+        checked, repeated = await asyncio.gather(*acts, return_exceptions=True)
+        assert isinstance(checked, str)
+        assert repeated is None or isinstance(repeated, AlreadyApproved)
+        one.handed_over.clear()
+        other.handed_over.clear()
+        clock.advance(1)
+    assert await deadlocks(nodes) == before
+
+
 async def test_wrong_codes_that_share_a_batch_with_a_create_count_for_it(make_world, database, clock):
     most = 4
     world = make_world(**{**UNBOUND, "cooldown": 1}, guesses_per_hour=20, code=CodeSettings(max_checks=most))

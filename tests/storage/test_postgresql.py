@@ -111,7 +111,8 @@ async def test_nodes_that_wait_for_each_other_crosswise_both_finish(url):
             await asyncio.gather(one.run(both("a", "b", "one")), two.run(both("b", "a", "two")))
         nodes = {record["node"] for record in await one.fetch("SELECT node FROM lease")}
     assert len(nodes) == 1
-    assert len(tries) == 3
+    # One gives way, or both do.
+    assert len(tries) in {3, 4}
 
 
 async def test_a_unit_in_anothers_way_fails_alone(url):
