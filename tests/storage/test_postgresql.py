@@ -12,7 +12,7 @@ import pytest
 
 from gateway.storage import models
 from gateway.storage.database import Database
-from gateway.storage.postgresql import PostgresqlEngine
+from gateway.storage.postgresql import BRIEF_TRIES, PostgresqlEngine
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Move, StorageError, StorageUnavailableError
 from tests.conftest import aside, empty
@@ -91,7 +91,8 @@ async def test_a_database_that_is_not_there_is_an_outage(url):
 
 
 async def test_nodes_that_wait_for_each_other_crosswise_both_finish(url):
-    async with Database(PostgresqlEngine(url)) as one, Database(PostgresqlEngine(url)) as two:
+    first_again, later = PostgresqlEngine(url, jitter=lambda: 0.0), PostgresqlEngine(url, jitter=lambda: 1.0)
+    async with Database(first_again) as one, Database(later) as two:
         await one.write(add("a"))
         await one.write(add("b"))
         met = asyncio.Barrier(2)
@@ -111,8 +112,9 @@ async def test_nodes_that_wait_for_each_other_crosswise_both_finish(url):
             await asyncio.gather(one.run(both("a", "b", "one")), two.run(both("b", "a", "two")))
         nodes = {record["node"] for record in await one.fetch("SELECT node FROM lease")}
     assert len(nodes) == 1
-    # One gives way, or both do.
-    assert len(tries) in {3, 4}
+    # One gives way, or both do, perhaps more than once; none more often than it may.
+    assert len(tries) > 2
+    assert max(map(tries.count, ("one", "two"))) <= BRIEF_TRIES + 1
 
 
 async def test_a_unit_in_anothers_way_fails_alone(url):
