@@ -1,6 +1,7 @@
 """What our own server (``slow_clients``) offers an endpoint beside ASGI's messages.
 
-A body that is there is had at once, and an answer is one write: 12 µs less a request. Where a server does not offer it, or a request is not of the usual kind, ASGI's way is taken.
+A body that is there is had at once, and an answer is one write: 12 µs less a request. Where a server does not offer it, or
+a request is not of the usual kind, ASGI's way is taken.
 """
 
 from __future__ import annotations

@@ -47,9 +47,9 @@ ENOUGH = 16
 #: After as long a pause they are not used either.
 PLANS_KEPT = 1.0
 
-#: Failures after which the same units may simply be tried again: the other side of a deadlock has won and goes on, and
-#: a plan that a migration made obsolete is forgotten.
-_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+#: Failures after which the same units may simply be tried again: who was in the way goes on, by a deadlock or without one,
+#: and a plan that a migration made obsolete is forgotten.
+_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
 
 
 class PostgresqlEngine:
@@ -130,14 +130,13 @@ class PostgresqlEngine:
             for _ in range(BRIEF_TRIES):
                 try:
                     return await self._in_transaction(units, briefly=True)
-                except asyncpg.LockNotAvailableError:
-                    if len(units) > 1:
+                except _PASSING as error:
+                    if len(units) > 1 and isinstance(error, asyncpg.LockNotAvailableError):
+                        # Each is tried alone, and only the one that was in the way of another waits for it.
                         raise
-                except _PASSING:
-                    pass
-                # The server wakes the one that has won; who came again before it would have that one lose. Two that gave up at
-                # once come again at different times.
-                await asyncio.sleep(GIVE_WAY * (1 + self._jitter()))
+                    # The server wakes the one that has won; who came again before it would have that one lose. Two that gave
+                    # up at once come again at different times.
+                    await asyncio.sleep(GIVE_WAY * (1 + self._jitter()))
             return await self._in_transaction(units, briefly=len(units) > 1)
         except FAILURES as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
