@@ -16,14 +16,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.children import Child, ChildError
-from benchmarks.figures import Target, again
+from benchmarks.children import Child
+from benchmarks.figures import Target
 from benchmarks.mail_sinks import mail_sink
-from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, SkippedError, Stage
+from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, Stage
 from benchmarks.peers.asking import Errand
 from benchmarks.peers.installing import ENVIRONMENTS, node_environment
 from benchmarks.peers.loads import PREPARING, WARM_UP, answered, kept_mails, person, rate, requests
-from benchmarks.peers.ours import GATEWAY, Ours
+from benchmarks.peers.ours import beside
 from benchmarks.peers.tables import Beside
 from benchmarks.report import Section
 from benchmarks.rounds import Sample, Samples
@@ -114,12 +114,8 @@ def _arms(stage: Stage) -> Mapping[str, Arm]:
     home = ENVIRONMENTS / PEER
     node = node_environment(_SOURCE, home)
     environ = {"PATH": os.environ["PATH"], "NODE_ENV": "production", "BETTER_AUTH_SECRET": secrets.token_hex(32)}
-    try:
-        peer = BetterAuth(stage.folder, node, home, environ, stage.scale.seconds).prepared()
-    except ChildError as error:
-        raise SkippedError(f"it cannot be started: {error}".splitlines()[0]) from error
-    ours = Ours(stage.folder, stage.sqlite, stage.scale.seconds)
-    return {PEER: peer.measured, GATEWAY: ours.measured, again(PEER): peer.measured}
+    peer = BetterAuth(stage.folder, node, home, environ, stage.scale.seconds)
+    return beside(stage, PEER, lambda: peer.prepared().measured)
 
 
 def _sections(samples: Samples, _scale: Scale) -> Sequence[Section]:

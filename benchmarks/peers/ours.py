@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.children import ChildError
+from benchmarks.figures import again
 from benchmarks.load import PATH
 from benchmarks.mail_sinks import mail_sink
+from benchmarks.parts import Arm, SkippedError, Stage
 from benchmarks.peers.asking import Errand
 from benchmarks.peers.loads import PREPARING, WARM_UP, KeptMails, answered, kept_mails, person, rate, requests
 from benchmarks.rounds import Sample
@@ -61,6 +64,19 @@ class Ours:
     def _starts(self, served: Served, count: int, warm_up: float, seconds: float) -> Errand:
         starts = requests(PATH, [{"to": person(number)} for number in range(count)])
         return Errand(_headers(served), starts, 201, '"status":"pending"', warm_up, seconds)
+
+
+def beside(stage: Stage, peer: str, prepared: Callable[[], Callable[[], Sample]]) -> Mapping[str, Arm]:
+    """Return a peer's arms and ours, by name; ``prepared`` sets the peer up and returns what measures it.
+
+    Raises ``SkippedError`` where it cannot be set up.
+    """
+    try:
+        measured = prepared()
+    except ChildError as error:
+        raise SkippedError(f"it cannot be started: {error}".splitlines()[0]) from error
+    ours = Ours(stage.folder, stage.sqlite, stage.scale.seconds)
+    return {peer: measured, GATEWAY: ours.measured, again(peer): measured}
 
 
 def _headers(served: Served) -> Mapping[str, str]:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import Child, ChildError
-from benchmarks.figures import Target, again
+from benchmarks.figures import Target
 from benchmarks.mail_sinks import mail_sink
-from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, SkippedError, Stage
+from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, Stage
 from benchmarks.peers.asking import Errand
 from benchmarks.peers.installing import ENVIRONMENTS, python_environment
 from benchmarks.peers.loads import PREPARING, answered, kept_mails, person, rate, requests
-from benchmarks.peers.ours import GATEWAY, Ours
+from benchmarks.peers.ours import beside
 from benchmarks.peers.tables import Beside
 from benchmarks.report import Section
 from benchmarks.rounds import Sample, Samples
@@ -185,12 +185,8 @@ def _environ(home: Path) -> dict[str, str]:
 
 def _arms(stage: Stage) -> Mapping[str, Arm]:
     python = python_environment(_SOURCE / "requirements.txt", ENVIRONMENTS / "privacyidea")
-    try:
-        peer = PrivacyIdea(stage.folder, python, secrets.token_hex(16)).prepared()
-    except ChildError as error:
-        raise SkippedError(f"it cannot be started: {error}".splitlines()[0]) from error
-    ours = Ours(stage.folder, stage.sqlite, stage.scale.seconds)
-    return {PEER: peer.measured, GATEWAY: ours.measured, again(PEER): peer.measured}
+    peer = PrivacyIdea(stage.folder, python, secrets.token_hex(16))
+    return beside(stage, PEER, lambda: peer.prepared().measured)
 
 
 def _sections(samples: Samples, _scale: Scale) -> Sequence[Section]:
