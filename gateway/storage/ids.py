@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import lru_cache
+from typing import Final
 
 from gateway.randomness import random_bytes
 
@@ -22,7 +22,7 @@ def new_id(prefix: str, now: float, random: RandomBytes = random_bytes) -> str:
     The time in front keeps an index's newest rows together and lets a list page by id; the counter orders what one
     process makes within a millisecond; 80 random bits are beyond guessing.
     """
-    return f"{prefix}_{_milliseconds(now)}{((next(_count) & _16_BITS).to_bytes(2) + random(10)).hex()}"
+    return f"{prefix}_{_moment(now)}{((next(_count) & _16_BITS).to_bytes(2) + random(10)).hex()}"
 
 
 def least_id(prefix: str, at: float) -> str:
@@ -30,7 +30,18 @@ def least_id(prefix: str, at: float) -> str:
     return f"{prefix}_{_milliseconds(at)}"
 
 
-@lru_cache(maxsize=64)
-def _milliseconds(now: float) -> str:
+def _moment(now: float) -> str:
     # A request's ids, of which there are half a dozen, are all of its moment.
+    at, text = _latest[0]
+    if at != now:
+        text = _milliseconds(now)
+        _latest[0] = now, text
+    return text
+
+
+def _milliseconds(now: float) -> str:
     return f"{int(max(now, 0.0) * 1000) & _48_BITS:012x}"
+
+
+#: The moment that was asked for last, in one piece: a thread sees all of it or none.
+_latest: Final = [(0.0, _milliseconds(0.0))]

@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 from gateway.storage.engine import Done
 from gateway.storage.sqlite_beside import Beside, Flight
+from gateway.storage.sqlite_checkpoints import Checkpoints
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
 from gateway.storage.sqlite_moves import write_guards, write_moves
 from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
@@ -53,6 +54,7 @@ class SqliteEngine:
         self.beside = Beside(path, busy_timeout) if beside else None
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        self._checkpoints = Checkpoints(partial(connect, path, busy_timeout))
         self._reader = threading.local()
         self._opened: list[sqlite3.Connection] = []
         #: ``None`` from when it broke until it could be opened anew.
@@ -70,6 +72,7 @@ class SqliteEngine:
             await self.beside.close()
         for pool in (self._reader_threads, self._writer_thread):
             await asyncio.to_thread(pool.shutdown, wait=True)
+        await asyncio.to_thread(self._checkpoints.close)
         for connection in self._opened:
             connection.close()
 
@@ -94,7 +97,7 @@ class SqliteEngine:
         try:
             await self._begin(writer)
             outcomes = _write_all(writer, units)
-            await asyncio.get_running_loop().run_in_executor(self._writer_thread, writer.execute, "COMMIT")
+            await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._end_transaction, writer)
         except BaseException as error:
             # In the thread of the commit, and so after it, whoever was stopped meanwhile.
             await self._in(self._writer_thread, partial(self._roll_back, writer, error))
@@ -204,6 +207,10 @@ class SqliteEngine:
             writer.execute(_BEGIN)
         finally:
             writer.execute("PRAGMA busy_timeout=0")
+
+    def _end_transaction(self, writer: sqlite3.Connection) -> None:
+        writer.execute("COMMIT")
+        self._checkpoints.wrote(writer)
 
     def _roll_back(self, writer: sqlite3.Connection, error: BaseException) -> None:
         """Leave a writer without a transaction, or none: one that is stuck in its transaction would fail for ever."""

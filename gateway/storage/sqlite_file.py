@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from gateway.storage.sqlite_checkpoints import LAST_RESORT
 from gateway.storage.unit import StorageDamagedError, StorageError, StorageUnavailableError
 
 #: Seconds a writer waits for another process's write lock before it gives up with "locked".
@@ -21,7 +22,10 @@ _CHECK_STEPS = 10_000
 #: Bytes up to which a file is looked over whole, however busy the machine is: 64 MiB take 0.1 s.
 _SMALL = 64 * 1024 * 1024
 #: What is set on every connection that writes, in whichever process.
-SETTINGS = ("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}")
+SETTINGS = (
+    *("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}"),
+    f"wal_autocheckpoint={LAST_RESORT}",
+)
 
 #: Errors of one statement, one row or one moment; after any other, a file may have been exchanged, remounted or made
 #: readable again, which only a new connection finds out. (sqlite.org/rescode.html)
