@@ -73,6 +73,7 @@ ERASED: Final[Json] = {
     "subscribers": 0,
     "chats": 0,
     "authenticators": 0,
+    "accounts": 0,
     "webhooks": 9,
     "answers": 1,
     "under_way": 0,

@@ -29,6 +29,9 @@ class ErasedShape(Struct, frozen=True):
     subscribers: int
     chats: int
     authenticators: int
+    accounts: Annotated[
+        int, Meta(description="Authenticators of other references, which go on without this address as their account.")
+    ]
     webhooks: Annotated[int, Meta(description="Webhooks that are kept without the recipient.")]
     answers: Annotated[
         int, Meta(description="Answers kept for Idempotency-Keys, without what they told of the person.")

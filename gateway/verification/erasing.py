@@ -22,11 +22,13 @@ from gateway.errors import GatewayError, Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.answers import Answers
 from gateway.storage.database import Database
+from gateway.storage.ids import least_id
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.statement import Statement
 from gateway.storage.unit import Connection, Move, Write
 from gateway.value import Value
 from gateway.verification import erasing_statements as sql
+from gateway.verification.authenticators.accounts import Accounts
 from gateway.verification.reporting import opened_route
 
 #: Verifications in one transaction: with some twenty rows each it holds up a code for a few milliseconds.
@@ -38,6 +40,8 @@ LOOK: Final = 0.25
 #: Seconds after which nothing of a verification can be under way any more: a code lives for ten minutes at most.
 OVER: Final = 900.0
 
+#: Sorts after every id of a verification: hexadecimal digits end at f.
+_PAST_ALL: Final = "ver_g"
 #: Ids that an answer may tell of.
 _ID: Final = re.compile(rb"(?:ver|sub|auth)_[0-9a-f]{36}")
 #: What is told of a person beside an id, and what stands there afterwards.
@@ -66,6 +70,8 @@ class Erased(Value, frozen=True):
     subscribers: int
     chats: int
     authenticators: int
+    #: Authenticators of others' references that stay without this address as their account.
+    accounts: int
     #: Webhooks and idempotent answers that are kept without what they told of the person.
     webhooks: int
     answers: int
@@ -151,6 +157,7 @@ class Erasing:
         self._clock = clock
         self._answers = answers
         self._kinds = kinds
+        self._accounts = Accounts(database, sealer, hasher, kinds)
         self._own = frozenset(own_kinds)
         self._cancel = cancel
         self._expire_overdue = expire_overdue
@@ -176,11 +183,13 @@ class Erasing:
         canceled = 0
         for item in found:
             canceled += item.pending and await self._ended(item)
-        known = {*await self._known(person), *await self._devices(person), *(item.id for item in found)}
+        accounts = await self._accounts.known(person.everywhere)
+        known = {*await self._known(person), *await self._devices(person), *accounts, *(item.id for item in found)}
         answers = await self._forget_answers(known)
         await self._forget_counts(person, found)
         leaving = await self._forget(person, self._clock.now())
         devices = await self._forget_devices(person)
+        await self._accounts.empty(accounts - devices)
         # Who came in between is found no more.
         answers += await self._forget_answers({*leaving.subscribers, *devices} - known)
         webhooks = await self._wipe(person, found) + await self._wipe_orphans(person)
@@ -197,6 +206,7 @@ class Erasing:
             subscribers=len(leaving.subscribers),
             chats=len(leaving.chats),
             authenticators=len(devices),
+            accounts=len(accounts - devices),
             webhooks=webhooks,
             answers=answers,
             under_way=len(under_way),
@@ -253,20 +263,27 @@ class Erasing:
 
         A few others' may look the same.
         """
-        webhooks, after = 0, ""
-        while page := await self._database.fetch(sql.ORPHANS, after=after):
+        webhooks, of, after = 0, "", ""
+        before = await self._before_all()
+        while page := await self._database.fetch(sql.ORPHANS, of=of, after=after, before=before):
             theirs = [record for record in page if _recipient(record["body"]) in person.masks]
             writes = [(sql.REWRITE_WEBHOOK, (record["id"], _without_recipient(record["body"]))) for record in theirs]
             await self._database.write(Move(None, writes))
             webhooks += len(theirs)
-            after = page[-1]["id"]
+            of, after = page[-1]["verification_id"], page[-1]["id"]
         return webhooks
+
+    async def _before_all(self) -> str:
+        """Return what the id of every verification that has gone is below: the oldest go first, as far as they are over."""
+        oldest = await self._database.fetch(sql.OLDEST)
+        return least_id("ver", oldest[0]["created_at"] + OVER) if oldest else _PAST_ALL
 
     async def _lose(self, person: Whom, found: Sequence[_Found]) -> None:
         """Delete that by which verifications are found: nothing is left in them to look for."""
         for start in range(0, len(found), BITE):
             writes = _addresses(found[start : start + BITE], lambda hashed: hashed in person.hashes)
             await self._database.write(Move(None, writes))
+        await self._database.write(Move(None, [(sql.FORGET_REST, (hashed,)) for hashed in sorted(person.hashes)]))
 
     async def _webhooks(self, verification_id: str) -> list[Write]:
         found = await self._database.fetch(sql.WEBHOOKS, id=verification_id)

@@ -14,14 +14,20 @@ VERIFICATIONS: Final = """SELECT v.id, v.service, v.purpose, v.status, v.created
     FROM address a JOIN verification v ON v.id = a.verification_id
     WHERE a.hash = :hash AND (CAST(:service AS text) = '' OR v.service = :service) ORDER BY v.id"""
 
-#: Whether an attempt has begun and nobody has written how it ended.
-UNDER_WAY: Final = "SELECT 1 FROM attempt WHERE verification_id = :id AND outcome IS NULL LIMIT 1"
+#: Whether an attempt has begun and nobody has written how it ended, or a message is not over: a node may hold it, with
+#: the masked address that it will tell when it drops it.
+UNDER_WAY: Final = """SELECT 1 FROM attempt WHERE verification_id = :id AND outcome IS NULL
+    UNION ALL SELECT 1 FROM message WHERE verification_id = :id AND status = 'queued' LIMIT 1"""
 
 WEBHOOKS: Final = "SELECT id, body FROM webhook WHERE verification_id = :id"
-#: Webhooks that outlive their verification: told late, or again.
-ORPHANS: Final = """SELECT id, body FROM webhook WHERE id > :after AND verification_id IS NOT NULL
+#: The oldest verification there is.
+OLDEST: Final = "SELECT created_at FROM verification ORDER BY id LIMIT 1"
+#: Webhooks that outlive their verification: told late, or again. Theirs are older than every one there is; to look for
+#: them among all, of which there are millions, takes longer than a statement may.
+ORPHANS: Final = """SELECT id, verification_id, body FROM webhook
+    WHERE verification_id >= :of AND verification_id < :before AND (verification_id > :of OR id > :after)
         AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = webhook.verification_id)
-    ORDER BY id LIMIT 200"""
+    ORDER BY verification_id, id LIMIT 200"""
 REWRITE_WEBHOOK: Final = Statement(
     "webhook.erase", {"id": "text", "body": "text"}, "UPDATE webhook SET body = r.body FROM r WHERE webhook.id = r.id"
 )
@@ -76,6 +82,13 @@ FORGET_ADDRESS: Final = Statement(
     {"hash": "bytea", "verification_id": "text"},
     """DELETE FROM address WHERE (hash, verification_id) IN (SELECT hash, verification_id FROM r)
         AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = address.verification_id AND v.status = 'pending')""",
+)
+#: What retention left of verifications that have gone.
+FORGET_REST: Final = Statement(
+    "address.erase_rest",
+    {"hash": "bytea"},
+    """DELETE FROM address WHERE hash IN (SELECT hash FROM r)
+        AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.id = address.verification_id)""",
 )
 #: Events of no verification (of a bot's people, of limits) have the masked address alone; a few others' may look the same.
 FORGET_NAME: Final = Statement(

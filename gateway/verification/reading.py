@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, Final
 
 from channels.base import InvalidAddressError, Normalize
 from gateway.clock import Clock
@@ -29,16 +30,25 @@ _EVENTS = """SELECT * FROM event WHERE verification_id = :id ORDER BY at, id"""
 
 _DETAILS = ("message_id", "channel", "attempt", "outcome", "reason", "provider_code", "recipient", "milliseconds")
 
-_PAGE = """SELECT * FROM verification WHERE service = :service AND id < :cursor
-    AND (CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
-        ELSE status END) = :status)
-    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
+#: Rows that one statement walks through for those of one status, which no index has, and rows for a page at most: who asks
+#: for what a service hardly has would otherwise keep a reader, of which there are few, for all of its history.
+STRIDE: Final = 1_000
+WALK: Final = 10_000
 
-_PAGE_TO = """SELECT * FROM verification WHERE service = :service AND id < :cursor
-    AND id IN (SELECT verification_id FROM address WHERE hash IN ({}))
-    AND (CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
-        ELSE status END) = :status)
-    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""
+_STATUS = """(CAST(:status AS text) = '' OR (CASE WHEN status = 'pending' AND expires_at <= :now THEN 'expired'
+        ELSE status END) = :status)"""
+
+_PAGE = f"""SELECT * FROM verification WHERE service = :service AND id < :cursor AND id >= :last AND {_STATUS}
+    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""  # noqa: S608 - only texts of our own are put in, values are bound
+
+_STRIDE = f"""SELECT count(*) AS rows, min(id) AS last FROM
+    (SELECT id FROM verification WHERE service = :service AND id < :cursor ORDER BY id DESC LIMIT {STRIDE}) s"""  # noqa: S608 - a number of our own
+
+#: In this order, which SQLite keeps to: an address has few verifications, a service all of them.
+_PAGE_TO = f"""SELECT v.* FROM (SELECT DISTINCT verification_id FROM address WHERE hash IN ({{}})) a
+    CROSS JOIN verification v
+    WHERE v.id = a.verification_id AND v.service = :service AND v.id < :cursor AND {_STATUS}
+    ORDER BY v.id DESC LIMIT CAST(:number AS bigint)"""  # noqa: S608 - only texts of our own are put in, values are bound
 
 #: Sorts after every id, in any collation: hexadecimal digits end at f.
 _END = "ver_g"
@@ -100,16 +110,35 @@ class Reading:
     ) -> Page:
         """Return up to ``limit`` of a service's verifications before ``cursor``, newest first.
 
-        ``to`` are hashes of addresses: verifications of any of them are wanted. Empty is nobody's.
+        ``to`` are hashes of addresses: verifications of any of them are wanted. Empty is nobody's. Of one status there
+        may be fewer in a page than there are: its ``next_cursor`` leads on.
         """
         now = self._clock.now()
         values = {"service": service, "status": status, "cursor": cursor or _END, "number": limit + 1, "now": now}
-        if to is None:
-            found = await self._database.fetch(_PAGE, **values)
-        else:
+        if to is not None:
             hashes = {f"hash{'_' * place}": value for place, value in enumerate(to)}
             wanted = ", ".join(f":{name}" for name in hashes) or "NULL"
-            found = await self._database.fetch(_PAGE_TO.format(wanted), **values, **hashes)
+            return await self._paged(await self._database.fetch(_PAGE_TO.format(wanted), **values, **hashes), limit)
+        if not status:
+            return await self._paged(await self._database.fetch(_PAGE, last="", **values), limit)
+        return await self._walked(values, limit)
+
+    async def _walked(self, values: dict[str, Any], limit: int) -> Page:
+        """Look for one status through so many rows as a page may take."""
+        found: list[Record] = []
+        for _ in range(WALK // STRIDE):
+            [stride] = await self._database.fetch(_STRIDE, service=values["service"], cursor=values["cursor"])
+            if stride["rows"]:
+                values["number"] = limit + 1 - len(found)
+                found += await self._database.fetch(_PAGE, last=stride["last"], **values)
+            if len(found) > limit or stride["rows"] < STRIDE:
+                return await self._paged(found, limit)
+            values["cursor"] = stride["last"]
+        page = await self._paged(found, limit)
+        return Page(page.items, values["cursor"])
+
+    async def _paged(self, found: Sequence[Record], limit: int) -> Page:
+        now = self._clock.now()
         items = [await self._item(record, now) for record in found[:limit]]
         return Page(items, items[-1].id if len(found) > limit else None)
 

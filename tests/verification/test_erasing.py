@@ -8,12 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
-from channels.base import Report, ReportedStatus
+from channels.base import Reason, Report, ReportedStatus
 from channels.kinds import KINDS
 from gateway.config import SealingKey
 from gateway.conversation.erasing import Forgetting
 from gateway.conversation.replies import Replies
+from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.person import Leaving
+from gateway.delivery.telling import Failure
+from gateway.housekeeping.retention import Retention
 from gateway.storage import models
 from gateway.storage.answers import Answers, Source
 from gateway.storage.ids import new_id
@@ -21,6 +24,8 @@ from gateway.storage.resealing import Resealing
 from gateway.storage.sealing import Sealer
 from gateway.storage.unit import StorageUnavailableError
 from gateway.verification import erasing as module
+from gateway.verification.authenticators.enrolling import Enrolling, Wanted
+from gateway.verification.authenticators.view import person_of, sealed_person
 from gateway.verification.erasing import Erased, Erasing, NobodyError, whom
 from tests.rows import count, put, row
 from tests.world import EMAIL, PHONE, World, two_channels
@@ -239,15 +244,85 @@ async def test_webhooks_keep_everything_but_the_recipient(world, database, erase
     assert bodies == {told["id"]: orjson.loads(told["body"]) for told in await rows(database, "webhook")}
 
 
-async def test_a_webhook_that_outlived_its_verification_loses_the_recipient_too(database, erase):
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_webhooks_that_outlived_their_verification_lose_the_recipient_too(world, database, erase, is_there):
+    if is_there:
+        await world.start({"phone": OTHER})
     masks = [KINDS["phone"](phone).masked for phone in (PHONE, OTHER)]
-    for mask in masks:
+    for number, mask in enumerate(masks * 3):
         body = orjson.dumps({"type": "message.sent", "data": {"service": "shop", "recipient": mask}}).decode()
-        told = row(models.Webhook, id=f"whk_{mask}", verification_id="ver_gone", body=body)
+        told = row(models.Webhook, id=f"whk_{number}", verification_id=f"ver_0{number // 4}", body=body)
         await put(database, models.Webhook, told)
-    assert (await erase(PHONE)).webhooks == 1
+    assert (await erase(PHONE)).webhooks == 3
     left = [orjson.loads(told["body"])["data"].get("recipient") for told in await rows(database, "webhook")]
-    assert sorted(left, key=str) == sorted([None, masks[1]], key=str)
+    assert sorted(left, key=str) == sorted([None, masks[1]] * 3, key=str)
+
+
+async def test_an_authenticators_account_goes_with_the_address_and_it_stays(database, erase, clock, sealer, hasher):
+    enrolling = Enrolling(database=database, sealer=sealer, hasher=hasher, clock=clock, brands={"shop": "Shop"})
+    wanted = [
+        Wanted("totp", "user-1", "Ann@Example.org"),
+        Wanted("totp", "user-2", "bob@example.org"),
+        Wanted("totp", "user-3", "ann"),
+    ]
+    made = [await enrolling.create(enrolling.prepare("shop", each)) for each in wanted]
+    erased = await erase("ann@example.org")
+    assert (erased.accounts, erased.authenticators) == (1, 0)
+    left = [(await enrolling.one("shop", view.id)) for view in made]
+    assert [(view.reference, view.account) for view in left] == [
+        *(("user-1", ""), ("user-2", "bob@example.org"), ("user-3", "ann"))
+    ]
+    assert (await erase("ann@example.org")).accounts == 0
+
+
+async def test_an_account_that_is_sealed_anew_meanwhile_goes_too(database, make_erasing, clock, sealer, hasher):
+    enrolling = Enrolling(database=database, sealer=sealer, hasher=hasher, clock=clock, brands={"shop": "Shop"})
+    view = await enrolling.create(enrolling.prepare("shop", Wanted("totp", "user-1", EMAIL)))
+    erasing, fetch, sealed_anew = make_erasing(), database.fetch, []
+
+    async def slow(sql: str, **values: Any) -> Any:
+        found = await fetch(sql, **values)
+        if sql.startswith("SELECT person_sealed") and not sealed_anew:
+            sealed_anew.append(sealed_person(sealer, view.id, person_of(sealer, view.id, found[0]["person_sealed"])))
+            await database.run(
+                lambda c: c.fetch("UPDATE authenticator SET person_sealed = :s RETURNING id", s=sealed_anew[0])
+            )
+        return found
+
+    database.fetch = slow
+    assert (await erasing.erase(erasing.whom(EMAIL, None))).accounts == 1
+    assert (len(sealed_anew), (await enrolling.one("shop", view.id)).account) == (1, "")
+
+
+async def test_what_retention_left_of_a_verification_goes_with_its_person(world, database, erase, clock):
+    await world.start()
+    await world.attempt()
+    clock.advance(31 * 86_400)
+    await world.checking.expire_overdue()
+    assert await Retention(database, clock, verifications=30).retire_verifications() == 1
+    assert await count(database, models.Address) == 1
+    await erase(PHONE)
+    assert await count(database, models.Address) == 0
+
+
+async def test_a_message_that_a_node_may_drop_is_waited_for_as_an_attempt_is(world, database, make_erasing, clock):
+    await world.start()
+    message, _ = await world.queue.begin(world.handed_over[0])
+    held: list[Any] = []
+
+    async def forget(*_: Any) -> Leaving:
+        # Before anything is wiped its attempt fails, and another node takes the message, which is due again.
+        assert await world.queue.retry(message, Failure(AttemptOutcome.TRANSIENT, Reason.UNAVAILABLE), clock.now())
+        held.extend(await world.queue.claim("sms", {"shop": 1}))
+        return Leaving(frozenset(), frozenset())
+
+    erasing = make_erasing(forget=forget)
+    assert (await erasing.erase(erasing.whom(PHONE, None))).under_way == 1
+    assert await world.queue.begin(held[0]) is None
+    await world.queue.drop(held[0], Reason.UNKNOWN, leased=True)
+    erasing = make_erasing()
+    assert (await erasing.erase(erasing.whom(PHONE, None))).under_way == 0
+    assert [told["name"] for told in await rows(database, "event") if told["recipient"]] == []
 
 
 async def test_a_stored_answer_is_told_again_without_the_person(world, database, clock, sealer, erase):
