@@ -38,8 +38,8 @@ types: $(READY)
 bench: $(READY) ## Measure against yardsticks in the same run (15 minutes at most); rewrites docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-bench-full: $(READY) ## The same with other programs and a million messages (over an hour)
-	@$(BIN)/python -m benchmarks --full
+bench-full: $(READY) ## The same with other programs and a million messages (1.5 hours at most; goes on where it stopped)
+	@$(BIN)/python -m benchmarks --full --resume $(VENV)/bench-full
 
 bench-check: $(READY) ## Count the instructions of an accept, a send and a check (5 minutes); fails where they grew
 	@$(BIN)/python -m benchmarks.instructions

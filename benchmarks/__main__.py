@@ -26,6 +26,7 @@ from benchmarks import (
     starting_up,
 )
 from benchmarks.children import ChildError
+from benchmarks.kept import Kept
 from benchmarks.machine import described, postgresql
 from benchmarks.memory import memory
 from benchmarks.parts import Extent, Outcome, Part, Scale, Stage, chosen, measure_all
@@ -104,7 +105,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as folder:
-            machine, outcome = _run(Path(folder), scale, parts)
+            kept = None if asked.resume is None else Kept(asked.resume, repr(scale))
+            machine, outcome = _run(Path(folder), scale, parts, kept)
     except (ChildError, OSError) as error:
         print(f"the benchmarks failed: {error}", file=sys.stderr)
         return 1
@@ -117,6 +119,8 @@ def main() -> int:
     if asked.write or not (asked.quick or asked.only):
         report.write(_DOCUMENT)
         tell(f"written: {_DOCUMENT.parent.name}/{_DOCUMENT.name}")
+        if kept is not None:
+            kept.clear()
     print(report.text)
     return 1 if outcome.failed else 0
 
@@ -128,6 +132,9 @@ def _asked() -> argparse.Namespace:
     extent.add_argument("--full", action="store_true", help="with other programs and a million messages; over an hour")
     parser.add_argument("--only", nargs="+", metavar="PART", default=(), help="these parts alone; nothing written")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md after --quick or --only too")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="keep each part's figures there until all are written"
+    )
     parser.add_argument("--folder", type=Path, help="where the databases are made: the disk that is measured")
     return parser.parse_args()
 
@@ -136,14 +143,14 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(folder: Path, scale: Scale, parts: Sequence[Part]) -> tuple[dict[str, str], Outcome]:
+def _run(folder: Path, scale: Scale, parts: Sequence[Part], kept: Kept | None) -> tuple[dict[str, str], Outcome]:
     budget = Budget(scale.budget)
     with postgresql(folder / "pg") as url:
         machine = described(folder, url)
         sqlite = prepare(folder / "sqlite")
         prepared = prepare(folder / "postgresql", url) if url else None
         tell(f"prepared, {budget.spent:.0f} s gone")
-        outcome = measure_all(parts, Stage(folder, scale, sqlite, prepared, url), budget)
+        outcome = measure_all(parts, Stage(folder, scale, sqlite, prepared, url), budget, kept)
     # Who else used the cores meanwhile: our own processes are about two.
     machine["Load average at the end"] = f"{os.getloadavg()[0]:.1f}"
     return machine, outcome

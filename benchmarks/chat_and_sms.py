@@ -10,14 +10,13 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.accepts import held, load
+from benchmarks.accepts import load
+from benchmarks.carrying import LIMIT, Carrying
 from benchmarks.children import Child, program
-from benchmarks.end_to_end import settle
 from benchmarks.figures import Target, again, spread
 from benchmarks.parts import Arm, Part, Scale, Stage
 from benchmarks.people import with_people
@@ -32,8 +31,6 @@ STUB = "the stub alone"
 TARGET = Target(0.40, at_least=True, aim=0.60)
 #: Of the mails of an end-to-end run, how many messages one of these is: two channels share the time of one.
 _PART: Final = 0.5
-#: Seconds all messages may take to arrive.
-_LIMIT = 90.0
 
 
 def yardstick(channel: str) -> str:
@@ -44,52 +41,6 @@ def yardstick(channel: str) -> str:
 def gateway(channel: str) -> str:
     """Return the name of the gateway's arm of a channel."""
     return f"gateway, SQLite, {channel}"
-
-
-@dataclass(frozen=True, slots=True)
-class EndToEnd:
-    """How many messages are sent by one channel, and what by."""
-
-    folder: Path
-    prepared: Prepared
-    count: int
-    #: What a load is to be sent ``--to``.
-    kind: str
-    #: A file with one request to the provider, as the gateway made it.
-    content: Path
-    #: The gateway's settings for it, by their path.
-    settings: Mapping[tuple[str, ...], str] = field(repr=False)
-
-    def arms(self) -> Mapping[str, Arm]:
-        """Return what is measured, by name, the yardstick first."""
-        name = CHANNELS[self.kind]
-        return {yardstick(name): self.bare, gateway(name): self.gateway, again(yardstick(name)): self.bare}
-
-    def bare(self) -> Sample:
-        """Send by aiohttp alone. Raises ``ChildError``."""
-        with provider(self.folder) as end:
-            arguments = (end.port, self.content, "--count", self.count, "--connections", CONCURRENCY)
-            with Child("bare-http", program("bare_http", *arguments), self.folder) as child:
-                done = json.loads(child.line(_LIMIT))
-                child.wait(PATIENCE)
-            return self._sample(done["began_at"], end.wait(self.count, PATIENCE), done["cpu"])
-
-    def gateway(self) -> Sample:
-        """Send by the gateway. Raises ``ChildError``."""
-        with (
-            provider(self.folder) as end,
-            serving(self.prepared, sink=end.port, settings=at(end.port, self.settings)) as served,
-        ):
-            used = served.child.cpu
-            asked = ("--to", self.kind, "--key", served.key, "--count", self.count)
-            done = load(self.folder, served.port, *asked, within=_LIMIT)
-            arrived_at = end.wait(self.count, _LIMIT)
-            settle(served.child)
-            sample = self._sample(done["began_at"], arrived_at, served.child.cpu - used)
-            return {**sample, **held(served)}
-
-    def _sample(self, began_at: float, arrived_at: float, cpu: float) -> Sample:
-        return {"rate": self.count / (arrived_at - began_at), "cpu": cpu / self.count}
 
 
 class Provider:
@@ -147,7 +98,7 @@ def sample_request(folder: Path, prepared: Prepared, kind: str, settings: Mappin
 def stub(folder: Path, count: int) -> Sample:
     """Measure how many requests a second the stub takes from the raw client of ``benchmarks.load``."""
     with provider(folder) as end:
-        done = load(folder, end.port, "--count", count, within=_LIMIT)
+        done = load(folder, end.port, "--count", count, within=LIMIT)
         return {"rate": count / (end.wait(count, PATIENCE) - done["began_at"])}
 
 
@@ -156,8 +107,11 @@ def _arms(stage: Stage) -> Mapping[str, Arm]:
     linked = with_people(stage.sqlite, stage.folder / "sqlite-people", count)
     arms: dict[str, Arm] = {}
     for kind, prepared, settings in (("phone", stage.sqlite, {}), ("telegram", linked, TELEGRAM)):
+        name = CHANNELS[kind]
         content = sample_request(stage.folder, prepared, kind, settings)
-        arms |= EndToEnd(stage.folder, prepared, count, kind, content, settings).arms()
+        asked = partial(at, settings=settings)
+        sent = Carrying(stage.folder, prepared, content, count, provider, "bare_http", kind, asked)
+        arms |= {yardstick(name): sent.bare, gateway(name): sent.gateway, again(yardstick(name)): sent.bare}
     return {**arms, STUB: partial(stub, stage.folder, count * 4)}
 
 

@@ -21,8 +21,8 @@ import uvloop
 
 from benchmarks import latencies
 from benchmarks.accepts import bare_app, held, load, sink
+from benchmarks.carrying import settle
 from benchmarks.children import Child, program
-from benchmarks.end_to_end import settle
 from benchmarks.figures import again
 from benchmarks.latencies import sampled
 from benchmarks.load import PATH, Asking, Load, Window, put_on, recipients

@@ -56,7 +56,7 @@ class Target:
         return value >= bound if self.at_least else value <= bound
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+        return f"{'≥' if self.at_least else '≤'} {self.bound:.4g}"
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.accepts import load
-from benchmarks.end_to_end import settle
+from benchmarks.carrying import settle
 from benchmarks.figures import Target, spread
 from benchmarks.mail_sinks import mail_sink
 from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, Stage

@@ -2,7 +2,7 @@
 
 A raw HTTP/1.1 client on uvloop, so cheap that it is never what is measured; its own CPU share is told. The program
 ``python -m benchmarks.load PORT --to email|phone|telegram [--key KEY] (--seconds S [--warm-up W] | --count N)`` prints
-one line of JSON, a ``Load``. ``--first N`` begins with another person, ``--asked FILE`` writes down when each person
+one line of JSON, a ``Load``. ``--connections N`` are kept open, 32 by default; ``--first N`` begins with another person, ``--asked FILE`` writes down when each person
 that was answered 201 had been asked for. Loads go to 127.0.0.1 only and end by themselves.
 """
 
@@ -189,20 +189,29 @@ async def run(
     warm_up: float,
     count: int | None,
     first: int = 0,
+    connections: int = CONNECTIONS,
     keep: Keep | None = None,
 ) -> Load:
     """Start verifications and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
     opens_at = time.monotonic() + warm_up
     window = Window(opens_at=opens_at, closes_at=opens_at + seconds, count=count)
-    return await put_on(port, window, starts(to, first), key=key, keep=keep)
+    return await put_on(port, window, starts(to, first), key=key, keep=keep, connections=connections)
 
 
-async def put_on(port: int, window: Window, requests: Iterator[Asking], *, key: str, keep: Keep | None = None) -> Load:
+async def put_on(
+    port: int,
+    window: Window,
+    requests: Iterator[Asking],
+    *,
+    key: str,
+    keep: Keep | None = None,
+    connections: int = CONNECTIONS,
+) -> Load:
     """Put a load of any requests on and return what came of it. Raises ``ConnectionError`` or ``TimeoutError``."""
     loop, began_at, used = asyncio.get_running_loop(), time.monotonic(), cpu()
     callers: list[Caller] = []
     async with asyncio.timeout(window.closes_at - began_at + PATIENCE):
-        for _ in range(CONNECTIONS):
+        for _ in range(connections):
             _, caller = await loop.create_connection(lambda: Caller(window, requests, key, keep), HOST, port)
             callers.append(caller)
         await asyncio.gather(*(caller.done for caller in callers))
@@ -233,6 +242,7 @@ def _main() -> None:
     parser.add_argument("--warm-up", type=float, default=0.0)
     parser.add_argument("--count", type=int)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--asked", type=Path)
     given = vars(parser.parse_args())
     path: Path | None = given.pop("asked")

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from benchmarks.children import ChildError
+from benchmarks.kept import Kept
 from benchmarks.report import Section, number
 from benchmarks.rounds import Budget, Sample, Samples, measure, tell
 from benchmarks.served import Prepared
@@ -153,8 +154,11 @@ def chosen(parts: Sequence[Part], extent: Extent, only: Sequence[str] = ()) -> l
     return [part for part in parts if extent in part.extents]
 
 
-def measure_all(parts: Sequence[Part], stage: Stage, budget: Budget) -> Outcome:
-    """Measure the parts one after the other. One that fails is named and the others are measured all the same."""
+def measure_all(parts: Sequence[Part], stage: Stage, budget: Budget, kept: Kept | None = None) -> Outcome:
+    """Measure the parts one after the other. One that fails is named and the others are measured all the same.
+
+    What is ``kept`` of an earlier run is not measured again, and what is measured is kept.
+    """
     samples: dict[str, Samples] = {}
     sections: list[Section] = []
     skipped: dict[str, str] = {}
@@ -163,7 +167,7 @@ def measure_all(parts: Sequence[Part], stage: Stage, budget: Budget) -> Outcome:
     for part in parts:
         until += part.weight
         try:
-            taken = _measured(part, stage, budget, until / total)
+            taken = _kept_or_measured(part, stage, budget, until / total, kept)
             sections += part.sections(taken, stage.scale)
             samples[part.title] = taken
         except SkippedError as reason:
@@ -176,6 +180,17 @@ def measure_all(parts: Sequence[Part], stage: Stage, budget: Budget) -> Outcome:
             failed.append(part.title)
             tell(f"{part.title}: failed")
     return Outcome(samples, sections, skipped, failed)
+
+
+def _kept_or_measured(part: Part, stage: Stage, budget: Budget, share: float, kept: Kept | None) -> Samples:
+    if kept is None:
+        return _measured(part, stage, budget, share)
+    if (found := kept.read(part.title)) is not None:
+        tell(f"{part.title}: as it was measured before")
+        return found
+    taken = _measured(part, stage, budget, share)
+    kept.write(part.title, taken)
+    return taken
 
 
 def _measured(part: Part, stage: Stage, budget: Budget, share: float) -> Samples:

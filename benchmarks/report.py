@@ -159,7 +159,7 @@ def _judged(section: Section) -> Iterator[str]:
         if row.target is None:
             continue
         unit = "" if row.on_ratio else f" {section.unit}"
-        aim = "" if row.target.aim is None else f"{row.target.aim:g}"
+        aim = "" if row.target.aim is None else f"{row.target.aim:.4g}"
         floor = f"±{row.floor:.0%}" if row.floor else ""
         measured = f"{ranged(row.judged)}{unit}"
         yield f"| {section.title}: {row.name} | {measured} | {row.target} | {aim} | {floor} | {row.reached} |"
@@ -207,10 +207,11 @@ _FOOT = """\
 
 ```sh
 make bench                               # at most 15 minutes; rewrites this file and its pictures
-make bench-full                          # with other programs and a million messages: over an hour
+make bench-full                          # with other programs and a million messages: an hour and a half at most
 make bench-check                         # instructions alone, at most 5 minutes; says whether they have become more
 python -m benchmarks --quick             # at most 2 minutes, fewer rounds; writes nothing without --write
 python -m benchmarks --only accepts      # one part of it
+python -m benchmarks --full --resume X   # keeps each part's figures in a folder X, to go on from after a stop
 ```
 
 Linux is needed (CPU time and memory are read from `/proc`), and a machine with nothing else to do.

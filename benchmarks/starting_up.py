@@ -1,13 +1,13 @@
-"""How long ``serve`` takes to be ready with a million messages in its database, beside an empty one."""
+"""How long ``serve`` takes to be ready with a million messages in its database, on either engine, beside an empty one."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,15 +18,17 @@ from benchmarks.load import HOST
 from benchmarks.parts import FULL_ONLY, Arm, Part, Scale, Shown, Stage
 from benchmarks.report import Row, Section, compared
 from benchmarks.rounds import Sample, Samples, tell
-from benchmarks.scale.filling import sealer_of
+from benchmarks.scale.filling import fill, sealer_of
+from benchmarks.scale.server import Server, database_of, tidy
 from benchmarks.served import GATEWAY, PATIENCE, READY, Prepared, pause
 from benchmarks.waiting import chunks
 from gateway.clock import SystemClock
+from gateway.config import variable_name
 from gateway.storage import models
 from gateway.storage.sqlite import connect
 from gateway.storage.statement import insert_into
 
-YARDSTICK = "an empty database"
+YARDSTICK = "an empty SQLite file"
 AGAIN = again(YARDSTICK)
 #: Messages that wait, each with its verification.
 COUNT: Final = 1_000_000
@@ -39,46 +41,29 @@ _PAUSED: Final = 7200.0
 _LOOK: Final = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class StartingUp:
-    """A prepared SQLite file, empty and filled."""
-
-    folder: Path
-    environ: Mapping[str, str]
-    empty: Path
-    filled: Path
-    #: Messages in the filled one.
-    count: int = COUNT
-
-    def arms(self) -> Mapping[str, Arm]:
-        """Return what is measured, by name, the yardstick first."""
-        start = partial(started, self.folder, self.environ)
-        return {
-            YARDSTICK: partial(start, self.empty),
-            full(self.count): partial(start, self.filled),
-            AGAIN: partial(start, self.empty),
-        }
-
-
-def full(count: int) -> str:
-    """Return the name of the arm whose database has that many messages."""
-    return f"{count:,} messages wait"
+def full(count: int, engine: str = "SQLite") -> str:
+    """Return the name of the arm whose database, of an ``engine``, has that many messages."""
+    return f"{count:,} messages wait, {engine}"
 
 
 def started(folder: Path, environ: Mapping[str, str], prepared: Path) -> Sample:
-    """Start the gateway in the folder ``prepared`` and end it again; return the seconds until it was ready.
+    """Start the gateway with the configuration in the folder ``prepared`` and end it again.
 
-    Raises ``ChildError``.
+    Returns the seconds until it was ready, and what it held then, in MiB. Raises ``ChildError``.
     """
     began_at = time.monotonic()
     command = [*GATEWAY, "serve", "--config", str(prepared / "config.toml")]
     with Child("gateway", command, folder, environ=environ, logged=True) as child:
         port = int(child.error_line(READY, PATIENCE).rpartition(":")[2])
         until_ready(port, PATIENCE)
-        seconds = time.monotonic() - began_at
+        seconds, memory = time.monotonic() - began_at, child.memory
         # Ended as an operator would, so that the next start finds a file at rest.
         child.stop(PATIENCE)
-    return {"ready": seconds}
+    return {"ready": seconds, "resident": memory.resident, "peak": memory.peak}
+
+
+#: The arm on PostgreSQL, where there is a server.
+ON_POSTGRESQL: Final = full(COUNT, "PostgreSQL")
 
 
 def until_ready(port: int, within: float) -> None:
@@ -107,13 +92,29 @@ def filled(prepared: Prepared, folder: Path, count: int) -> Path:
     return folder
 
 
+def filled_server(prepared: Prepared, url: str, count: int) -> Mapping[str, str]:
+    """Have that many messages wait in the PostgreSQL database at ``url``; return the variables to start with on it."""
+    asyncio.run(fill(url, sealer_of(prepared.environ), _CHANNEL, count))
+    tidy(url)
+    pause(url, _PAUSED)
+    return {**prepared.environ, variable_name(("database", "url")): url}
+
+
 def _arms(stage: Stage) -> Mapping[str, Arm]:
     # Each in a folder of its own: what a start writes stays for the next one.
     empty = filled(stage.sqlite, stage.folder / "start-empty", 0)
     folder = filled(stage.sqlite, stage.folder / "start-filled", COUNT)
     tell(f"filled: {full(COUNT)}")
     stage.stack.callback(shutil.rmtree, folder)
-    return StartingUp(stage.folder, stage.sqlite.environ, empty, folder).arms()
+    start = partial(started, stage.folder, stage.sqlite.environ)
+    arms: dict[str, Arm] = {YARDSTICK: partial(start, empty), full(COUNT): partial(start, folder)}
+    if stage.url is not None and (prepared := stage.postgresql) is not None:
+        server = Server(stage.url, stage.folder / "pg")
+        url = stage.stack.enter_context(server.database(database_of(prepared.url or "")))
+        environ = filled_server(prepared, url, COUNT)
+        arms[ON_POSTGRESQL] = partial(started, stage.folder, environ, prepared.folder)
+        tell(f"filled: {ON_POSTGRESQL}")
+    return {**arms, AGAIN: partial(start, empty)}
 
 
 def sections(samples: Samples, _scale: Scale) -> Sequence[Section]:
@@ -131,10 +132,11 @@ def sections(samples: Samples, _scale: Scale) -> Sequence[Section]:
         for row in rows
     ]
     text = (
-        "From the start of the process until `/readyz` answers 200, on SQLite: an empty database, and one with a million "
-        "verifications whose messages are all due. Nothing is sent meanwhile, as after a provider has asked to wait."
+        "From the start of the process until `/readyz` answers 200: an empty SQLite file, and databases with a million "
+        "verifications whose messages are all due. Nothing is sent meanwhile, as after a provider has asked to wait. Most "
+        "of it is Python's importing, from bytecode that is there."
     )
     return [Section("From start to ready", text, "s", judged)]
 
 
-PART = Part("starting up", _arms, sections, weight=160, shown=Shown("ready", " s"), extents=FULL_ONLY)
+PART = Part("starting up", _arms, sections, weight=300, shown=Shown("ready", " s"), extents=FULL_ONLY)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.carrying import settle
 from benchmarks.children import ChildError
 from benchmarks.figures import again
 from benchmarks.load import PATH
@@ -53,6 +54,8 @@ class Ours:
         """Return the right codes a second that a gateway takes whose mails are kept."""
         answers = answered(self.folder, served.port, self._starts(served, self.checks, 0.0, PREPARING))
         codes = kept.codes(self.checks)
+        # What came of their mails is written down before the clock runs: it is no part of a check.
+        settle(served.child)
         # An answer has the address masked; who was asked for is known by the request's place.
         checks = [
             (f"{PATH}/{answer['id']}/check", json.dumps({"code": codes[person(place)]}))
@@ -66,17 +69,17 @@ class Ours:
         return Errand(_headers(served), starts, 201, '"status":"pending"', warm_up, seconds)
 
 
-def beside(stage: Stage, peer: str, prepared: Callable[[], Callable[[], Sample]]) -> Mapping[str, Arm]:
-    """Return a peer's arms and ours, by name; ``prepared`` sets the peer up and returns what measures it.
+def beside(stage: Stage, peer: str, prepared: Callable[[], Mapping[str, Arm]]) -> Mapping[str, Arm]:
+    """Return a peer's arms and ours, by name; ``prepared`` sets the peer up and returns its arms, the yardstick among them.
 
     Raises ``SkippedError`` where it cannot be set up.
     """
     try:
-        measured = prepared()
+        peers = prepared()
     except ChildError as error:
         raise SkippedError(f"it cannot be started: {error}".splitlines()[0]) from error
     ours = Ours(stage.folder, stage.sqlite, stage.scale.seconds)
-    return {peer: measured, GATEWAY: ours.measured, again(peer): measured}
+    return {**peers, GATEWAY: ours.measured, again(peer): peers[peer]}
 
 
 def _headers(served: Served) -> Mapping[str, str]:

@@ -186,7 +186,7 @@ def _environ(home: Path) -> dict[str, str]:
 def _arms(stage: Stage) -> Mapping[str, Arm]:
     python = python_environment(_SOURCE / "requirements.txt", ENVIRONMENTS / "privacyidea")
     peer = PrivacyIdea(stage.folder, python, secrets.token_hex(16))
-    return beside(stage, PEER, lambda: peer.prepared().measured)
+    return beside(stage, PEER, lambda: {PEER: peer.prepared().measured})
 
 
 def _sections(samples: Samples, _scale: Scale) -> Sequence[Section]:

@@ -121,6 +121,20 @@ async def test_who_wants_to_is_given_each_answer_with_its_request():
     assert kept == [(b'{"to":"person-4@example.org"}', ANSWER)]
 
 
+async def test_as_many_connections_are_opened_as_are_asked_for():
+    opened: list[Server] = []
+
+    def answering() -> Server:
+        opened.append(Server([b"one before"]))
+        return opened[-1]
+
+    server = await asyncio.get_running_loop().create_server(answering, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        done = await run(port, to="email", key="k", seconds=10.0, warm_up=0.0, count=12, connections=3)
+    assert (len(opened), done.created) == (3, 12)
+
+
 async def test_a_load_ends_with_its_requests():
     asked = [b"one before"]
     server = await asyncio.get_running_loop().create_server(lambda: Server(asked), "127.0.0.1", 0)

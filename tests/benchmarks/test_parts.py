@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.children import ChildError
+from benchmarks.kept import Kept
 from benchmarks.parts import (
     EVERY,
     FULL_ONLY,
@@ -65,6 +66,13 @@ def test_a_part_has_its_share_of_the_time_and_what_was_left_over(capsys):
     hand = Hand()
     found = measured(part("a", hand.arm, weight=10), part("b", hand.arm, weight=90), hand=hand)
     assert [len(taken["bare"]) for taken in found.samples.values()] == [1, 3]
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(tmp_path, capsys):
+    kept, first, second = Kept(tmp_path, "this scale"), Hand(), Hand()
+    measure_all([part("a", first.arm)], STAGE, Budget(SCALE.budget, first), kept)
+    found = measure_all([part("a", second.arm), part("b", second.arm, rounds=1)], STAGE, Budget(100.0, second), kept)
+    assert (titles(found), found.rounds, second.now) == (["a", "b"], "1 to 3", 10.0)
 
 
 def test_a_part_that_cannot_be_measured_is_left_out_by_name(capsys):

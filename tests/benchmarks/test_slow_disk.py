@@ -47,7 +47,16 @@ async def test_what_the_gateway_commits_is_held_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("rate", "verdict"), [(950.0, "aim"), (850.0, "reached"), (700.0, "missed")])
 def test_the_slower_disk_is_judged_beside_the_faster_one(rate, verdict):
     plain = {"rate": 1000.0, "median": 0.01, "slowest": 0.02}
-    samples = {slow_disk.YARDSTICK: [plain], slow_disk.SLOWED: [{**plain, "rate": rate}], slow_disk.AGAIN: [plain]}
+    few = {**plain, "rate": 500.0}
+    samples = {
+        slow_disk.YARDSTICK: [plain],
+        slow_disk.SLOWED: [{**plain, "rate": rate}],
+        slow_disk.FEW: [few],
+        slow_disk.FEW_SLOWED: [few],
+        slow_disk.AGAIN: [plain],
+    }
     rates, latencies = slow_disk.sections(samples, NORMAL)
-    assert [verdict in row.verdict for row in rates.rows] == [False, True, False]
-    assert len(latencies.rows) == 6
+    assert [verdict in row.verdict for row in rates.rows] == [False, True, False, False, False]
+    # Those of 32 callers stand beside their own yardstick.
+    assert [row.ratio.median for row in rates.rows if row.ratio is not None] == [rate / 1000, 1.0, 1.0]
+    assert len(latencies.rows) == 10

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from benchmarks import starting_up
 from benchmarks.__main__ import FULL
 from benchmarks.children import ChildError
+from benchmarks.scale.server import until_settled
 from benchmarks.served import Prepared
-from benchmarks.starting_up import filled, full, until_ready
+from benchmarks.starting_up import filled, filled_server, full, until_ready
 from tests.benchmarks.scale.test_filling import RING
+from tests.conftest import aside, empty
 
 
 class Starting(BaseHTTPRequestHandler):
@@ -64,6 +67,13 @@ def test_a_filled_database_has_its_messages_due_and_sends_none(tmp_path, migrate
 
 
 def test_only_the_full_database_is_judged():
-    samples = {name: [{"ready": 1.5}] for name in (starting_up.YARDSTICK, full(1_000_000), starting_up.AGAIN)}
-    [section] = starting_up.sections(samples, FULL)
-    assert [row.verdict for row in section.rows] == ["", "≤ 2: reached", ""]
+    names = (starting_up.YARDSTICK, full(1_000_000), starting_up.ON_POSTGRESQL, starting_up.AGAIN)
+    [section] = starting_up.sections({name: [{"ready": 1.5}] for name in names}, FULL)
+    assert [row.verdict for row in section.rows] == ["", "≤ 2: reached", "≤ 2: reached", ""]
+
+
+def test_a_database_of_a_server_is_filled_and_started_with(migrated_postgresql):
+    aside(empty(migrated_postgresql))
+    environ = filled_server(Prepared(Path(), RING, "key"), migrated_postgresql, 3)
+    assert (environ["OTP_GATEWAY_DATABASE__URL"], environ.keys() >= RING.keys()) == (migrated_postgresql, True)
+    assert until_settled(migrated_postgresql, 0.0) == 3

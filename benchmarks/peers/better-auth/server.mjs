@@ -1,6 +1,7 @@
 // better-auth with its e-mail OTP plugin, as its documentation sets it up for Node: better-sqlite3 for the database,
 // the mail not waited for, one process. `node server.mjs DATABASE MAIL-PORT` makes the tables where they are
-// missing, prints its port and serves until its standard input ends.
+// missing, prints its port and serves until its standard input ends. A third argument `wal` gives the database a
+// write-ahead log, synced at every commit as the rollback journal is (better-sqlite3 would not sync it).
 
 import { createServer } from "node:http";
 
@@ -11,7 +12,13 @@ import { emailOTP } from "better-auth/plugins";
 import Database from "better-sqlite3";
 import { createTransport } from "nodemailer";
 
-const [database, mailPort] = process.argv.slice(2);
+const [database, mailPort, journal] = process.argv.slice(2);
+
+const store = new Database(database);
+if (journal === "wal") {
+  store.pragma("journal_mode = WAL");
+  store.pragma("synchronous = FULL");
+}
 
 // As many connections as the gateway has; a pool, for the default connects anew for every mail.
 const mail = createTransport({
@@ -24,7 +31,7 @@ const { port } = listener.address();
 
 const options = {
   baseURL: `http://127.0.0.1:${port}`,
-  database: new Database(database),
+  database: store,
   // Its limit is three requests a minute from one address, and all of ours come from one.
   rateLimit: { enabled: false },
   plugins: [

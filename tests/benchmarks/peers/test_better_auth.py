@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from benchmarks.__main__ import QUICK
 from benchmarks.figures import Verdict, again
 from benchmarks.parts import SkippedError, Stage
 from benchmarks.peers import better_auth
-from benchmarks.peers.better_auth import PART, PEER, BetterAuth
+from benchmarks.peers.better_auth import PART, PEER, TUNED, BetterAuth
 from benchmarks.peers.ours import GATEWAY
 from benchmarks.served import Prepared
 
@@ -25,7 +26,8 @@ def peer(tmp_path):
     """A peer whose node is Python, and whose program a stand-in with the table that the true one would make."""
     home = tmp_path / "home"
     home.mkdir()
-    program = f"import runpy, sys\nsys.argv.pop(1)\nrunpy.run_path({str(STAND_IN)!r}, run_name='__main__')\n"
+    told = f"open({str(home / 'journals')!r}, 'a').write(f'{{sys.argv[3:]}}\\n')"
+    program = f"import runpy, sys\n{told}\nsys.argv.pop(1)\nrunpy.run_path({str(STAND_IN)!r}, run_name='__main__')\n"
     (home / "server.mjs").write_text(program)
     with closing(sqlite3.connect(tmp_path / "better-auth.db")) as connection, connection:
         connection.execute('CREATE TABLE "user" (id, name, email, "emailVerified", "createdAt", "updatedAt")')
@@ -35,9 +37,11 @@ def peer(tmp_path):
 def test_codes_are_made_beforehand_and_sends_and_checks_run_on_copies(peer, tmp_path):
     prepared = peer.prepared()
     assert sorted(prepared.codes) == [f"person-{number}@example.org" for number in range(5)]
-    sample = prepared.measured()
+    sample = replace(prepared, wal=True).measured()
     assert min(sample["send"], sample["check"]) > 0
     assert [path.name for path in tmp_path.glob("*.db*")] == ["better-auth.db"]
+    # The first two starts make the tables and the codes.
+    assert (prepared.home / "journals").read_text().splitlines() == ["[]", "[]", "['wal']", "['wal']"]
     with closing(sqlite3.connect(tmp_path / "better-auth.db")) as connection:
         assert connection.execute('SELECT count(DISTINCT email) FROM "user"').fetchone() == (12,)
 
@@ -55,6 +59,7 @@ def test_what_does_not_start_is_left_out(tmp_path, monkeypatch):
 def test_our_rate_over_its_rate_is_held_to_the_targets():
     samples = {
         PEER: [{"send": 100.0, "check": 50.0}],
+        TUNED: [{"send": 200.0, "check": 100.0}],
         GATEWAY: [{"send": 1200.0, "check": 1000.0}],
         again(PEER): [{"send": 100.0, "check": 50.0}],
     }
@@ -62,6 +67,10 @@ def test_our_rate_over_its_rate_is_held_to_the_targets():
     assert [(row.name, row.reached) for section in (sends, checks) for row in section.rows if row.target] == [
         (GATEWAY, Verdict.REACHED),
         (GATEWAY, Verdict.MISSED),
+    ]
+    assert [(row.name, row.ratio and row.ratio.median) for row in (sends.rows[-1], checks.rows[-1])] == [
+        (f"{GATEWAY} over {TUNED}", 6.0),
+        (f"{GATEWAY} over {TUNED}", 10.0),
     ]
     assert (sends.unit, checks.unit) == ("sends/s", "checks/s")
 
