@@ -1,15 +1,6 @@
 """HTTP for the adapters: one client that says whether a failed request can have been acted upon.
 
-A provider that was never reached may be asked again at once; one whose answer was lost may have sent the
-message. Every failure therefore says which::
-
-    HttpError
-    ├── ConnectError          no connection, nothing was sent: safe to repeat
-    │   └── WrongServerError  and none to be had: no URL, no TLS, or a certificate that proves nothing
-    ├── AnswerLostError       the request left and no whole answer came back: ambiguous
-    └── StatusError           an answer that a library in between cannot carry; the client never raises it
-
-``failure_of`` puts the first three into the port's words.
+Its failures are those of ``channels.http_errors``; ``failure_of`` puts them into the port's words.
 """
 
 from __future__ import annotations
@@ -17,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
 import string
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -29,11 +18,35 @@ from types import TracebackType
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 from pydantic import AfterValidator
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
-from channels.wire import client_tls, keep_alive, unproved
+from channels.exchange import HttpAnswer
+from channels.http_errors import AnswerLostError, ConnectError, HttpError, StatusError, WrongServerError
+from channels.http_pool import Pool
+from channels.http_request import Head
+from channels.reaching import Road
+from channels.wire import client_tls
+
+__all__ = [
+    "HEADS",
+    "MAX_BODY",
+    "MAX_RETRY_AFTER",
+    "AnswerLostError",
+    "BaseUrl",
+    "ConnectError",
+    "HttpAnswer",
+    "HttpClient",
+    "HttpError",
+    "StatusError",
+    "WrongServerError",
+    "clean_base_url",
+    "failure_of",
+    "form",
+    "http_date",
+    "retry_after",
+    "silence",
+]
 
 #: The longest answer that is read, in bytes. A message's answer has about 1 KiB.
 MAX_BODY: Final = 256 * 1024
@@ -41,8 +54,8 @@ MAX_BODY: Final = 256 * 1024
 CONNECT_TIMEOUT: Final = 5.0
 #: The longest pause a provider can ask for, in seconds: a day. More is a fault of the provider.
 MAX_RETRY_AFTER: Final = 86_400.0
-#: Seconds an idle connection is kept. Longer than most servers do, a request would meet a closed connection.
-KEEPALIVE: Final = 30.0
+#: Heads of requests that are kept at most: an adapter has one or two, which it sends again and again.
+HEADS: Final = 32
 
 _UNCHANGED: Final = frozenset(b"_.-~" + string.ascii_letters.encode() + string.digits.encode())
 #: Each octet as it stands in a form: letters, digits and ``_.-~`` as they are, a space as ``+`` (WHATWG URL 5.2).
@@ -52,42 +65,6 @@ _IN_FORM: Final = tuple(
 _DELAY_SECONDS = re.compile(r"[0-9]{1,18}")
 _BASE_URL = re.compile(r"https?://[^\s/?#@{}\\]+(/[^\s?#@{}\\]*)?", re.IGNORECASE)
 _OFF = logging.CRITICAL + 1
-
-
-class HttpError(Exception):
-    """A request without a usable answer. The text names the sort of failure, never a URL, header or body."""
-
-
-class ConnectError(HttpError):
-    """No connection could be made, so nothing was sent: safe to repeat."""
-
-    def __init__(self, sort: str, *, timed_out: bool = False) -> None:
-        super().__init__(sort)
-        #: Whether the time was up, as opposed to a host without an address or one that refused.
-        self.timed_out = timed_out
-
-
-class WrongServerError(ConnectError):
-    """The URL leads nowhere, or to a server that does not prove to be the one meant; nothing was sent."""
-
-
-class AnswerLostError(HttpError):
-    """The request was sent, at least in part, and no whole answer came back: it may have been acted upon."""
-
-    def __init__(self, sort: str, *, timed_out: bool = False) -> None:
-        super().__init__(sort)
-        #: Whether the time was up, as opposed to a connection that broke or an answer that cannot be read.
-        self.timed_out = timed_out
-
-
-class StatusError(HttpError):
-    """An answer of a status that a provider's library has no exception for: raised through it by an adapter."""
-
-    def __init__(self, status: int, *, retry_after: float | None = None) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        #: Seconds the answer asks to wait.
-        self.retry_after = retry_after
 
 
 def failure_of(error: HttpError) -> DeliveryError:
@@ -103,21 +80,10 @@ def failure_of(error: HttpError) -> DeliveryError:
     return AmbiguousError(Reason.TIMEOUT if timed_out else Reason.UNAVAILABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """A whole answer."""
-
-    status: int
-    #: Header names in lower case; the last of a repeated one.
-    headers: Mapping[str, str] = field(repr=False)
-    #: As sent, not decompressed: none was asked for.
-    body: bytes = field(repr=False)
-
-
 class HttpClient:
     """Keeps connections to a provider open. Use it as an async context manager; requests may run concurrently.
 
-    Certificates are verified, redirects are not followed and proxies of the environment are not used: a
+    Certificates are verified, redirects are not followed, proxies of the environment are not used, no cookie is kept: a
     request goes to the configured host or nowhere.
     """
 
@@ -135,29 +101,22 @@ class HttpClient:
         self._connect_timeout = connect_timeout
         self._connections = connections
         self._max_body = max_body
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
+        #: Heads of requests up to the length of what follows, by what they are made of.
+        self._heads: dict[tuple[object, ...], Head] = {}
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(client_tls)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=KEEPALIVE, ssl=tls, socket_factory=_socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # An answer that unpacks to a gigabyte would pass a limit counted on the wire.
-            headers={"Accept-Encoding": "identity"},
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent",),
-            trust_env=False,
-        )
+        self._pool = Pool(Road(tls), self._connections, self._max_body)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        pool, self._pool = self._pool, None
+        self._heads.clear()
+        if pool is not None:
+            await pool.close()
 
     async def request(
         self,
@@ -166,57 +125,39 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - aiohttp tells a slow connect from a slow answer, asyncio.timeout cannot
+        timeout: float | None = None,  # noqa: ASYNC109 - a slow connect and a slow answer are told apart, asyncio.timeout cannot
     ) -> HttpAnswer:
         """Send one request, once, and read the whole answer within ``timeout`` seconds (default: the client's).
 
         Raises ``ConnectError`` or ``AnswerLostError``. An answer of any status is an answer.
         """
-        if self._session is None:
+        if self._pool is None:
             raise RuntimeError("the HTTP client is not open")
-        total = self.timeout if timeout is None else timeout
-        try:
-            async with self._session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, timeout=self._limits(total)
-            ) as response:
-                body = await self._read(response)
-                return HttpAnswer(response.status, _lowered(response.headers.items()), body)
-        # The library's errors hold the URL, and with it a bot's token: the chain is cut in every case.
-        except aiohttp.ConnectionTimeoutError as error:
-            raise ConnectError(type(error).__name__, timed_out=True) from None
-        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            wrong = isinstance(error, aiohttp.InvalidURL) or unproved(error)
-            raise (WrongServerError if wrong else ConnectError)(type(error).__name__) from None
-        except TimeoutError as error:
-            raise AnswerLostError(type(error).__name__, timed_out=True) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise AnswerLostError(type(error).__name__) from None
+        return await self._exchange(self._pool, self._head(method, url, headers or {}), data, timeout)
 
-    def _limits(self, total: float) -> aiohttp.ClientTimeout:
+    async def _exchange(self, pool: Pool, head: Head, data: bytes | None, seconds: float | None) -> HttpAnswer:
+        total = self.timeout if seconds is None else seconds
+        until = asyncio.get_running_loop().time() + total
+        origin = head.origin
         # Connecting must run out before the whole does, or its failure would pass for a lost answer.
-        # The threshold switches off aiohttp's rounding up to whole seconds.
-        connect = min(self._connect_timeout, total / 2)
-        return aiohttp.ClientTimeout(total=total, connect=connect, ceil_threshold=total + 1)
+        connection = pool.kept(origin) or await pool.made(origin, min(self._connect_timeout, total / 2))
+        try:
+            return await connection.ask(head.request(data), until, headless=head.headless)
+        except BaseException:
+            # A canceled request is answered all the same, and its answer is nobody else's.
+            connection.discard()
+            raise
+        finally:
+            pool.back(origin, connection)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._max_body:
-                raise AnswerLostError("body too large")
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    made = socket.socket(*address[:3])
-    keep_alive(made)
-    return made
-
-
-def _lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers}
+    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> Head:
+        key = (method, url, *headers.items())
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            head = self._heads[key] = Head.made(method, url, headers)
+        return head
 
 
 def form(fields: Mapping[str, object]) -> bytes:

@@ -15,6 +15,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
 from channels.base import Address, InvalidAddressError, Normalize
+from channels.numbering import Country, country_of
 
 _BULLET: Final = "•"
 
@@ -27,11 +28,6 @@ _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 #: Country codes of satellite networks (ITU-T E.164 assigned country codes): 870 Inmarsat, 881 global mobile
 #: satellite systems, 882 and 883 international networks. libphonenumber calls some of them mobile.
 _SATELLITE: Final = frozenset({870, 881, 882, 883})
-_TYPE_NAMES: Final[Mapping[int, str]] = {
-    number: name.lower() for name, number in vars(phonenumbers.PhoneNumberType).items() if isinstance(number, int)
-}
-
-
 #: The last digits of a number that tell it from its neighbours: whoever rents numbers to be sent to has a range of them.
 _BLOCK_DIGITS: Final = 4
 
@@ -43,37 +39,53 @@ def phone(value: str) -> Address:
     ``country`` is ``"001"`` for numbers of no country (satellite, international free phone), so that no list
     of countries lets them in; ``number_type`` is libphonenumber's in lower case, or ``satellite``.
     """
-    number = _parse_phone(value)
-    region = phonenumbers.region_code_for_number(number)
-    number_type = phonenumbers.number_type(number)
-    # libphonenumber's is_valid_number is "the type is known"; asking for both would match every pattern twice.
-    if region is None or number_type == phonenumbers.PhoneNumberType.UNKNOWN:
+    country, national, e164 = _parse_phone(value)
+    # libphonenumber's is_valid_number is "the sort is known".
+    found = country.find(national)
+    if found is None:
         raise InvalidAddressError("this is not a phone number in use")
-    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    region, sort = found
+    masked = _mask_phone(e164, len(country.prefix))
+    # By place: the names of what is given here come in the order of the fields.
     return Address(
-        kind="phone",
-        value=e164,
-        masked=_mask_phone(e164, len(str(number.country_code)) + 1),
-        canonical=e164,
-        country=region,
-        number_type="satellite" if number.country_code in _SATELLITE else _TYPE_NAMES[number_type],
-        block=e164[:-_BLOCK_DIGITS],
+        "phone",
+        e164,
+        masked,
+        e164,
+        region,
+        "satellite" if country.code in _SATELLITE else sort,
+        e164[:-_BLOCK_DIGITS],
     )
 
 
-def _parse_phone(value: str) -> phonenumbers.PhoneNumber:
+def _parse_phone(value: str) -> tuple[Country, str, str]:
+    """Return a number's country code, its national number and both in E.164. Raises ``InvalidAddressError``."""
     if not value.startswith("+"):
         raise InvalidAddressError("a phone number starts with + and its country code")
-    digits = value.translate(_SEPARATORS) if len(value) <= _PHONE_INPUT_MAX else ""
+    digits = value
     if not _E164.fullmatch(digits):
-        raise InvalidAddressError(
-            "a phone number is + and 7 to 15 digits; spaces, dots, dashes and brackets may part them"
-        )
+        digits = value.translate(_SEPARATORS) if len(value) <= _PHONE_INPUT_MAX else ""
+        if not _E164.fullmatch(digits):
+            raise InvalidAddressError(
+                "a phone number is + and 7 to 15 digits; spaces, dots, dashes and brackets may part them"
+            )
+    country = country_of(digits)
+    if country is not None and country.is_plain(national := digits[len(country.prefix) :]):
+        return country, national, digits
+    return _parse_by_library(digits)
+
+
+def _parse_by_library(digits: str) -> tuple[Country, str, str]:
+    """Return the same where only libphonenumber knows what is left without a prefix for calls at home."""
     try:
-        return phonenumbers.parse(digits, None)
+        number = phonenumbers.parse(digits, None)
     except phonenumbers.NumberParseException:
         # Without its cause: that exception's text holds what was parsed.
         raise InvalidAddressError("this country code is not in use") from None
+    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    country = country_of(e164)
+    assert country is not None, "it was found by libphonenumber, in the same table"
+    return country, e164[len(country.prefix) :], e164
 
 
 def _mask_phone(e164: str, prefix: int) -> str:
@@ -83,13 +95,15 @@ def _mask_phone(e164: str, prefix: int) -> str:
 
 #: Octets of a whole address (RFC 5321 4.5.3.1.3 less its brackets, RFC 3696 erratum 1690).
 _EMAIL_MAX: Final = 254
-#: Plain ASCII addresses, which are nearly all of them: RFC 5322 dot-atom, at most 64 octets (RFC 5321
-#: 4.5.3.1.1), at a host name of two labels or more (RFC 1123, 63 octets each) whose last ends with a letter.
+#: Octets of a local part (RFC 5321 4.5.3.1.1).
+_LOCAL_MAX: Final = 64
+#: Plain ASCII addresses, which are nearly all of them: an RFC 5322 dot-atom without what ``_MISREAD`` looks for, at a host
+#: name of two labels or more (RFC 1123, 63 octets each) whose last ends with a letter.
 #: Every quantifier is over characters the next one cannot start with, or bounded: no catastrophic backtracking.
 _PLAIN_EMAIL: Final = re.compile(
-    r"(?P<local>(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
-    r"@(?P<domain>(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?P<top>(?:[a-z0-9](?:[a-z0-9-]{0,61})?)?[a-z]))",
-)
+    r"((?![-/|])[A-Za-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*)"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61})?)?[A-Za-z]))",
+).fullmatch
 #: Names that can never receive mail: .arpa (RFC 3172), .invalid (RFC 6761), .onion (RFC 7686). The other special
 #: names (.test, .localhost, .local) are how people try the gateway and how inner networks are named.
 _NO_MAIL: Final = frozenset({"arpa", "invalid", "onion"})
@@ -106,31 +120,34 @@ def email(value: str) -> Address:
     The local part must be ASCII, and nothing that other software reads as another address; at most 254 octets in all.
     ``canonical`` folds case and drops a ``+tag``.
     """
-    return _email_address(*_split_email(value, smtputf8=False))
+    return _email(value, smtputf8=False)
 
 
 def email_utf8(value: str) -> Address:
     """Return what ``email`` would, but accept local parts beyond ASCII (RFC 6531) as well."""
-    return _email_address(*_split_email(value, smtputf8=True))
+    return _email(value, smtputf8=True)
 
 
-def _split_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
-    """Return local part and domain. email-validator costs ten times the pattern, so it sees only the unusual."""
+def _email(value: str, *, smtputf8: bool) -> Address:
+    """Read an address. email-validator costs ten times the pattern, so it sees only the unusual."""
     if len(value) > _EMAIL_MAX:
         raise InvalidAddressError("an e-mail address has at most 254 characters")
-    local, _, domain = value.rpartition("@")
-    domain = domain.lower()
-    plain = _PLAIN_EMAIL.fullmatch(f"{local}@{domain}") if value.isascii() and "--" not in domain else None
+    plain = _PLAIN_EMAIL(value)
+    if plain is None:
+        return _unusual_email(value, smtputf8=smtputf8)
+    local, domain, top = plain.groups()
+    domain, top = domain.lower(), top.lower()
+    if len(local) > _LOCAL_MAX or "--" in domain or "=?" in local:
+        return _unusual_email(value, smtputf8=smtputf8)
+    if top in _NO_MAIL:
+        raise InvalidAddressError("nothing at this domain can receive mail")
+    return _email_address(local, domain, top, local.lower())
+
+
+def _unusual_email(value: str, *, smtputf8: bool) -> Address:
+    local, _, _ = value.rpartition("@")
     if _MISREAD.search(local):
         raise InvalidAddressError("what is before the @ could be read as another address")
-    if plain is None:
-        return _validate_email(value, smtputf8=smtputf8)
-    if plain["top"] in _NO_MAIL:
-        raise InvalidAddressError("nothing at this domain can receive mail")
-    return local, domain
-
-
-def _validate_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
     try:
         # test_environment lets names under .test through; no DNS is asked on the way to a code.
         checked = validate_email(
@@ -139,18 +156,19 @@ def _validate_email(value: str, *, smtputf8: bool) -> tuple[str, str]:
     except EmailNotValidError:
         # Without its cause: that exception's text quotes characters of the address.
         raise InvalidAddressError("this is not an e-mail address") from None
-    return checked.local_part, checked.ascii_domain
-
-
-def _email_address(local: str, domain: str) -> Address:
-    name, _, top = domain.rpartition(".")
+    local, domain = checked.local_part, checked.ascii_domain
     # Compatible characters (full-width ones) are folded too: a mail server may take them for the plain ones.
-    folded = unicodedata.normalize("NFKC", local).casefold()
+    return _email_address(local, domain, domain.rpartition(".")[2], unicodedata.normalize("NFKC", local).casefold())
+
+
+def _email_address(local: str, domain: str, top: str, folded: str) -> Address:
+    # By place, in the order of its fields. A domain of one label shows nothing but itself.
+    first = domain[:1] if len(domain) > len(top) else ""
     return Address(
-        kind="email",
-        value=f"{local}@{domain}",
-        masked=f"{local[0]}{_BULLET * 3}@{name[:1]}{_BULLET * 3}.{top}",
-        canonical=f"{folded.partition('+')[0] or folded}@{domain}",
+        "email",
+        f"{local}@{domain}",
+        f"{local[0]}{_BULLET * 3}@{first}{_BULLET * 3}.{top}",
+        f"{folded.partition('+')[0] or folded}@{domain}",
     )
 
 

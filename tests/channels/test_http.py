@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from channels.http import (
+    HEADS,
     MAX_RETRY_AFTER,
     AnswerLostError,
     BaseUrl,
@@ -67,6 +68,39 @@ async def test_connections_are_kept() -> None:
         for _ in range(3):
             await http.request("GET", server.url)
     assert (len(server.requests), server.connections) == (3, 1)
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_for_another_request() -> None:
+    async def once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(b"ok"))
+        await writer.drain()
+
+    async with serving(Server(script=once)) as server, client() as http:
+        for number in range(3):
+            assert (await http.request("POST", server.url, data=b"a")).body == b"ok"
+            await server.serving[number]
+    assert (len(server.requests), server.connections) == (3, 3)
+
+
+async def test_the_answer_to_a_request_that_was_given_up_is_nobody_elses() -> None:
+    async def second_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if server.connections == 1:
+            await reader.read()
+        writer.write(response(b"%d" % server.connections))
+
+    async with serving(Server(script=second_only)) as server, client(connections=1) as http:
+        first = asyncio.create_task(http.request("POST", server.url))
+        await server.asked.wait()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert (await http.request("POST", server.url)).body == b"2"
+
+
+async def test_requests_of_many_sorts_are_each_sent_as_they_are() -> None:
+    async with serving(Server()) as server, client() as http:
+        for number in range(HEADS + 2):
+            await http.request("GET", server.url, headers={"X-Number": str(number)})
+    assert [f"X-Number: {number}\r\n".encode() in said for number, said in enumerate(server.requests)] == [True] * 34
 
 
 async def test_a_client_opens_again_after_it_was_closed() -> None:
