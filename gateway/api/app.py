@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from gateway.api.callbacks import CallbackRoutes
 from gateway.api.docs import CONTENT_SECURITY_POLICY, page
 from gateway.api.health import HealthRoutes
 from gateway.api.jwks import JwksRoutes
-from gateway.api.metrics import MetricsRoute, counted
+from gateway.api.metrics import MetricsRoute
 from gateway.api.openapi import document
 from gateway.api.parts import Parts
 from gateway.api.recipients import RecipientRoutes
@@ -28,6 +29,9 @@ from gateway.api.responses import Answer, encode
 from gateway.api.sessions import SessionRoutes
 from gateway.api.subscribers import SubscriberRoutes
 from gateway.api.verifications import VerificationRoutes
+
+#: What stands in a pattern for the id of one thing.
+_ID: Final = "{id}"
 
 
 def create_api(parts: Parts) -> Paths:
@@ -40,8 +44,7 @@ def create_api(parts: Parts) -> Paths:
     devices = AuthenticatorRoutes(parts, authenticate, base)
 
     def at(path: str, **methods: Endpoint) -> Resource:
-        refused = parts.metrics.refused
-        return Resource(path, {name: counted(call, f"{name} {path}", refused) for name, call in methods.items()})
+        return Resource(path, methods, parts.metrics.refused)
 
     one = f"{verifications.PATH}/{{id}}"
     device = f"{authenticators.PATH}/{{id}}"
@@ -76,11 +79,13 @@ def create_api(parts: Parts) -> Paths:
 
 
 class Paths:
-    """Finds the resource of a path: the plain ones by name, the others by pattern."""
+    """Finds the resource of a path: the plain ones by name, those of one thing by the rest of it, the others by pattern."""
 
     def __init__(self, plain: Iterable[Resource], patterns: Router) -> None:
         self._plain = {resource.path: resource for resource in plain}
         self._patterns = patterns
+        #: What the patterns would find as well, in 2.5 µs more.
+        self._of_one = {found.path: found for found in self.resources if found.path.split("/")[3:4] == [_ID]}
 
     @property
     def resources(self) -> list[Resource]:
@@ -90,8 +95,22 @@ class Paths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        found = self._plain.get(scope["path"]) if scope["type"] == "http" else None
+        found = None
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            found = self._plain.get(path) or self._one(scope, path)
         await (found or self._patterns)(scope, receive, send)
+
+    def _one(self, scope: Scope, path: str) -> Resource | None:
+        """Return the resource of ``/v1/<things>/<id>`` and what may follow, having put the id where patterns put it."""
+        pieces = path.split("/", 5)
+        if len(pieces) < 4 or not pieces[3]:
+            return None
+        name, pieces[3] = pieces[3], _ID
+        found = self._of_one.get("/".join(pieces))
+        if found is not None:
+            scope["path_params"] = {"id": name}
+        return found
 
 
 def _documentation(public_url: str) -> list[Resource]:

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
-from gateway.api.body import MisplacedKey, read_json, refuse_keys, values
+from gateway.api.body import MisplacedKey, headers_of, read_json, refuse_keys, values
 from gateway.api.keys import Keys, refusal
 from gateway.api.refusals import KeyRefusal, Reason
 from gateway.api.resource import PATH
-from gateway.api.scopes import needed
+from gateway.api.scopes import Scope, needed
 from gateway.errors import BadRequest, Forbidden, Problem, TooLarge, UnsupportedMediaType
 
 
@@ -21,6 +21,9 @@ class Authentication:
     def __init__(self, keys: Keys, services: Container[str]) -> None:
         self._keys = keys
         self._services = services
+        #: Calls by method, path and a key's scopes that were found to be allowed: there are as many as the routes and the
+        #: kinds of keys. To ask a member of an enum for its hash takes longer than all of that.
+        self._allowed: set[tuple[str, str, frozenset[Scope]]] = set()
 
     async def __call__(self, request: Request) -> str:
         """Return the calling service's name. Raises ``Unauthorized``, ``Forbidden`` or ``MisplacedKey``."""
@@ -32,21 +35,32 @@ class Authentication:
         client = scope.get("client")
         host = client[0] if client else None
         try:
-            key = await self._keys.authenticate(_bearer(request), host)
+            token = _bearer(request)
+            key = self._keys.at_once(token, host) or await self._keys.authenticate(token, host)
             # The key of a service that was taken out of the configuration opens nothing.
             if key.service not in self._services:
                 raise refusal(key_id=key.id)
         except KeyRefusal as problem:
             self._keys.refusals.note(problem.reason, problem.key_id, host)
             raise await _misplaced(request) or problem from None
-        wanted = needed(scope["method"], scope.get(PATH, ""))
-        if wanted not in key.scopes:
-            self._keys.refusals.note(Reason.SCOPE, key.id, host)
-            raise Forbidden(f"this key has not the scope {wanted}")
+        asked = scope["method"], scope.get(PATH, ""), key.scopes
+        if asked not in self._allowed:
+            self._allow(*asked, key.id, host)
         return key.service
+
+    def _allow(self, method: str, path: str, held: frozenset[Scope], key_id: str, host: str | None) -> None:
+        """Find out whether a key's scopes are enough, and remember it where they are. Raises ``Forbidden``."""
+        wanted = needed(method, path)
+        if wanted not in held:
+            self._keys.refusals.note(Reason.SCOPE, key_id, host)
+            raise Forbidden(f"this key has not the scope {wanted}")
+        self._allowed.add((method, path, held))
 
 
 def _bearer(request: Request) -> str:
+    once = headers_of(request)
+    if once and once.get(b"authorization", b"").startswith(b"Bearer otpg_"):
+        return once[b"authorization"][7:].strip(b" ").decode("latin-1")
     given = values(request, b"authorization")
     scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
     if scheme.lower() != b"bearer":

@@ -21,9 +21,8 @@ from gateway.api.body import read_json, refuse_keys
 from gateway.api.describing import CREATE, KEY, Json, answer, named, problems
 from gateway.api.describing import request as asked
 from gateway.api.idempotency import REPLAYED, fingerprint_of, key_of
-from gateway.api.metrics import word_of
 from gateway.api.parts import Parts
-from gateway.api.problems import as_problem, members
+from gateway.api.problems import as_problem, members, word_of
 from gateway.api.responses import Answer, encode
 from gateway.api.shapes import CreateBatch, CreateVerification
 from gateway.api.verifications import PATH as VERIFICATIONS

@@ -19,6 +19,7 @@ MAX_BODY: Final = 16 * 1024
 #: Seconds in which a body must have arrived.
 BODY_SECONDS: Final = 15.0
 
+_JSON: Final = b"application/json"
 #: Where the ASGI scope keeps the headers by name; empty where one of them came twice.
 _ONCE: Final = "otp_gateway.headers"
 #: What every key begins with, in a body without escapes.
@@ -34,15 +35,20 @@ class MisplacedKey(BadRequest):
 
 def values(request: Request, name: bytes) -> list[bytes]:
     """Return what a header was given as, each time it was. ``name`` is in lower case, as ASGI has all of them."""
+    if once := headers_of(request):
+        return [once[name]] if name in once else []
+    return [value for given, value in request.scope["headers"] if given == name]
+
+
+def headers_of(request: Request) -> Mapping[bytes, bytes]:
+    """Return the headers by name; empty where one of them came twice."""
     scope = request.scope
     once: dict[bytes, bytes] | None = scope.get(_ONCE)
     if once is None:
         # Five are looked up in a request, and nearly always none came twice.
         once = dict(scope["headers"])
         scope[_ONCE] = once = once if len(once) == len(scope["headers"]) else {}
-    if once:
-        return [once[name]] if name in once else []
-    return [value for given, value in scope["headers"] if given == name]
+    return once
 
 
 async def read(request: Request, limit: int = MAX_BODY, *, seconds: float = BODY_SECONDS) -> bytes:
@@ -50,15 +56,15 @@ async def read(request: Request, limit: int = MAX_BODY, *, seconds: float = BODY
 
     Raises ``TooLarge``, ``SlowRequest``, or ``ClientDisconnect`` where the caller went away.
     """
-    for told in values(request, b"content-length"):
-        if told.isdigit() and len(told) < 20 and int(told) > limit:
-            raise _too_large(limit)
     server: Shortcut | None = request.scope.get(SHORTCUT)
     # Where nothing is waited for, a deadline costs more than the reading.
     if server is not None and (whole := server.take_body(request.scope)) is not None:
         if len(whole) > limit:
             raise _too_large(limit)
         return whole
+    for told in values(request, b"content-length"):
+        if told.isdigit() and len(told) < 20 and int(told) > limit:
+            raise _too_large(limit)
     try:
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
@@ -121,15 +127,16 @@ def _holds_key(value: object) -> bool:
 
 
 def _check_type(request: Request) -> None:
+    once = headers_of(request)
+    if once.get(b"content-type") == _JSON and b"content-encoding" not in once:
+        return
     encodings = values(request, b"content-encoding")
     if encodings and any(encoding.strip().lower() != b"identity" for encoding in encodings):
         raise UnsupportedMediaType("compressed bodies are not taken", headers={"Accept-Encoding": "identity"})
     given = values(request, b"content-type")
-    if given == [b"application/json"]:
-        return
     media_type, _, parameters = b",".join(given).partition(b";")
     charset = parameters.replace(b'"', b"").strip().lower()
-    if media_type.strip().lower() != b"application/json" or charset not in {b"", b"charset=utf-8"}:
+    if media_type.strip().lower() != _JSON or charset not in {b"", b"charset=utf-8"}:
         raise UnsupportedMediaType("send JSON, as 'Content-Type: application/json'")
 
 

@@ -223,6 +223,16 @@ class Keys:
         self._live.pop(key_id, None)
         return True
 
+    def at_once(self, token: str, host: str | None = None) -> KnownKey | None:
+        """Return what ``authenticate`` would, where nothing has to be read for it, else ``None``. Raises ``KeyRefusal``."""
+        match = PATTERN.fullmatch(token)
+        if match is None:
+            raise refusal()
+        known = self._live.get(match[1])
+        if known is None or self._clock.monotonic() - self._read_at >= REFRESH_AFTER:
+            return None
+        return self._judged(match[1], match[2], known, host)
+
     async def authenticate(self, token: str, host: str | None = None) -> KnownKey:
         """Return the live key that a token is; ``host`` is the caller's address.
 
@@ -236,8 +246,11 @@ class Keys:
             raise refusal()
         if (age := self._clock.monotonic() - self._read_at) >= REFRESH_AFTER:
             await self._freshen(age)
-        known = self._live.get(match[1]) or await self._look_up(match[1])
-        if not hmac.compare_digest(token_hash(match[2]), known.secret_hash if known else _NOBODY) or known is None:
+        return self._judged(match[1], match[2], self._live.get(match[1]) or await self._look_up(match[1]), host)
+
+    def _judged(self, key_id: str, secret: str, known: KnownKey | None, host: str | None) -> KnownKey:
+        """Return the key whose secret it is, if that opens anything here and now. Raises ``KeyRefusal``."""
+        if not hmac.compare_digest(token_hash(secret), known.secret_hash if known else _NOBODY) or known is None:
             raise refusal(Reason.UNKNOWN, known.id if known else None)
         if known.revoked:
             raise refusal(Reason.REVOKED, known.id)
@@ -245,7 +258,7 @@ class Keys:
             raise refusal(Reason.ENDED, known.id)
         if known.networks is not None and not networks.within(host, known.networks):
             raise refusal(Reason.NETWORK, known.id)
-        self._used.add(match[1])
+        self._used.add(key_id)
         return known
 
     async def note_uses(self) -> int:

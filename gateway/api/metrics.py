@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.body import values
 from gateway.api.parts import Parts
-from gateway.api.problems import as_problem
-from gateway.api.resource import Endpoint
 from gateway.api.responses import Answer
-from gateway.errors import Problem, Unauthorized
+from gateway.errors import Unauthorized
 
 
 class MetricsRoute:
@@ -32,31 +29,6 @@ class MetricsRoute:
             )
         body, media_type = self._render(",".join(request.headers.getlist("accept")))
         return Answer(body, media_type=media_type)
-
-
-def counted(endpoint: Endpoint, told: str, refused: Callable[[str], None]) -> Endpoint:
-    """Return an endpoint whose refusals are counted: by the limit where one refused, else by the problem's code.
-
-    ``told`` says where a fault happened, for the log.
-    """
-
-    async def answered(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except ClientDisconnect:
-            raise
-        except Exception as error:  # noqa: BLE001 - told and logged there, once, and answered by the resource
-            problem = as_problem(error, told)
-            refused(word_of(problem))
-            raise problem from None
-
-    return answered
-
-
-def word_of(problem: Problem) -> str:
-    """Return what a refusal is counted by: its limit, else its code."""
-    limit = problem.extra.get("limit")
-    return problem.code if limit is None else str(limit)
 
 
 def _bearer(request: Request) -> bytes:

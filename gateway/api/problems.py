@@ -69,6 +69,12 @@ def members(problem: Problem) -> dict[str, object]:
     return found
 
 
+def word_of(problem: Problem) -> str:
+    """Return what a refusal is counted by: its limit, else its code."""
+    limit = problem.extra.get("limit")
+    return problem.code if limit is None else str(limit)
+
+
 def respond(problem: Problem) -> Answer:
     """Return a problem as an answer."""
     body = orjson.dumps(members(problem))

@@ -58,10 +58,16 @@ class Answer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it: with one write, where our own server allows that."""
+        if not self.written(scope):
+            await super().__call__(scope, receive, send)
+
+    def written(self, scope: Scope) -> bool:
+        """Write it at once, where our own server allows that; return whether it did."""
         server: Shortcut | None = scope.get(SHORTCUT)
         head = None if server is None else self._head()
-        if server is None or head is None or not server.answer(scope, self.status_code, head, bytes(self.body)):
-            await super().__call__(scope, receive, send)
+        return (
+            server is not None and head is not None and server.answer(scope, self.status_code, head, bytes(self.body))
+        )
 
     def _head(self) -> bytes | None:
         """Return the headers as lines; ``None`` where they were looked at, and so maybe changed, or cannot be written so.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -177,7 +178,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
         hand_over=sent.append,
         has_room=lambda *_: True,
         resolve=subscribers.resolve,
-        locked=any_locked,
+        locked=partial(any_locked, hasher),
         is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=Reverse(
@@ -230,6 +231,7 @@ async def build(database, sealer, hasher, clock, wrap: Callable[[Parts], Parts] 
                 answers=answers,
                 kinds=KINDS,
                 own_kinds={"telegram"},
+                services=(*services(),),
                 cancel=checking.cancel,
                 expire_overdue=checking.expire_overdue,
                 known=forgetting.known,

@@ -354,3 +354,18 @@ async def test_nothing_of_a_key_is_in_a_repr(keys):
     await keys.authenticate(key)
     assert key[14:57] not in repr(await keys.list()) + repr(keys._live)
     assert "secret_hash" not in repr(keys._live)
+
+
+async def test_a_key_in_memory_is_judged_at_once_and_by_the_same_rules(database, clock):
+    keys = Counted(database, clock)
+    key = await Keys(database, clock).create("shop", wanted=Wanted(lifetime=100.0, networks=parsed(["192.0.2.0/24"])))
+    assert keys.at_once(key, "192.0.2.7") is None
+    known = await keys.authenticate(key, "192.0.2.7")
+    keys.asked.clear()
+    assert keys.at_once(key, "192.0.2.7") is known
+    forged = key[:14] + key[14:-6][::-1]
+    for token, host in ((forged + checksum(forged), "192.0.2.7"), (key, "198.51.100.1"), ("otpg_", None)):
+        with pytest.raises(KeyRefusal):
+            keys.at_once(token, host)
+    clock.advance(REFRESH_AFTER)
+    assert (keys.at_once(key, "192.0.2.7"), keys.asked) == (None, [])
