@@ -125,6 +125,8 @@ class Connector:
             url,
             timeout=CONNECT_TIMEOUT / len(self._urls),
             command_timeout=limit,
+            # Longer ones than the driver's 15 KiB are kept as well: else each batch would have its texts parsed anew.
+            max_cacheable_statement_size=0,
             connection_class=_Attentive,
             server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{limit + GRACE:g}s", **settings},
             **options,

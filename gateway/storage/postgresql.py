@@ -1,6 +1,6 @@
 """PostgreSQL by asyncpg: one writing connection, a few for reading, one for wakes, any number of nodes.
 
-A batch is a handful of set statements over arrays (8 µs a row measured, against 25-31 for one statement a row). One that
+A batch is a handful of set statements (8 µs a row measured, against 25-31 for one statement a row). One that
 is begun waits for the one before it and follows at once: batches are written in the order in which they were handed in.
 A connection that may be broken is never asked to roll back, for it might not answer: it is ended, which rolls back.
 """
@@ -20,6 +20,7 @@ from gateway.storage.connecting import FAILURES, Connected, Connector, is_sound,
 from gateway.storage.engine import Done
 from gateway.storage.listener import Listener
 from gateway.storage.postgresql_batch import AS_IT_IS, BRIEFLY, PATIENTLY, as_numbered, write_all
+from gateway.storage.postgresql_rows import Shapes
 from gateway.storage.readers import Readers
 from gateway.storage.unit import Move, Record, StorageUnavailableError, Unit
 from gateway.storage.wakes import Wakes
@@ -40,7 +41,7 @@ BRIEF_TRIES = 3
 #: Seconds a connection may take to say goodbye.
 CLOSE_TIMEOUT = 2.0
 
-#: Moves from which on a batch is begun by itself. Fewer are gathered: each batch costs an fsync and four round trips.
+#: Moves from which on a batch is begun by itself. Fewer are gathered: each batch costs an fsync and three round trips.
 ENOUGH = 16
 #: Seconds that plans of the statements in moves are used for. To plan them for each batch was two fifths of the server's
 #: part (of 16 accepts each took it 127 µs, and 77 without); one kept for good is for a table as small as it was then.
@@ -60,6 +61,7 @@ class PostgresqlEngine:
         self._pause = pause
         self._jitter = jitter
         self._writer: Connected | None = None
+        self._shapes = Shapes()
         self._readers = Readers(self._connector.connect)
         self._listener: Listener | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -148,7 +150,7 @@ class PostgresqlEngine:
         # The driver sets itself no limit where it closes an old statement, which a hung server never answers.
         limit = asyncio.get_running_loop().call_later(TRANSACTION_TIMEOUT, writer.terminate)
         try:
-            outcomes = await write_all(writer, units)
+            outcomes = await write_all(writer, units, self._shapes)
             # The next transaction begins with the end of this one, where somebody waits for it: a round trip less.
             await writer.execute(f"{self._planned('COMMIT AND CHAIN')}; {BRIEFLY}" if self._queued else "COMMIT")
         except BaseException as error:

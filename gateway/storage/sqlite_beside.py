@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 #: Moves in a batch from which on they are handed over, which costs this process some 75 µs a batch and 4 a move, by a
 #: profile under load; to write them here costs 60 to 70 a move.
 ENOUGH: Final = 8
-#: Seconds after a batch was written there for which short ones are handed over too. Written here, the first of 32 callers
-#: held up the rest: while this process writes, no other batch can be begun, and then all of them came in one.
+#: Seconds after a long batch was written there for which short ones are handed over too. Written here, the first of 32
+#: callers held up the rest: while this process writes, no other batch can be begun, and then all of them came in one.
 BUSY: Final = 0.02
 #: Seconds a batch may take, of which it may wait ``busy_timeout`` for another process: the last resort against one that
 #: was stopped.
@@ -134,7 +134,9 @@ class Beside:
         Raises ``StorageError``; then nothing was kept, unless the process ended meanwhile.
         """
         answer = await self._answered(flight)
-        self._busy_until = asyncio.get_running_loop().time() + self.busy
+        if len(answer.held) >= ENOUGH:
+            # Not after a short one, else it would never end: at 50 batches a second and more each puts off the end.
+            self._busy_until = asyncio.get_running_loop().time() + self.busy
         error = None if answer.fault is None else raised(answer.fault)
         if error is not None and not isinstance(error, sqlite3.IntegrityError | StorageError):
             # Locked, full, exchanged, or stuck in its transaction: only a new connection finds out which is over.

@@ -32,6 +32,10 @@ class Checkpoints:
         #: How many rows the writer had written when it was last begun.
         self._written = 0
 
+    def due(self, writer: sqlite3.Connection) -> bool:
+        """Whether there is something to do after the next commit, or something under way that keeps the disk busy."""
+        return self._copying is not None or abs(writer.total_changes - self._written) >= self._rows
+
     def wrote(self, writer: sqlite3.Connection) -> None:
         """Do what is due after a commit: begin a copy, or end one. Called by whoever writes, outside any transaction.
 

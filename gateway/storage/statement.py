@@ -1,7 +1,7 @@
 """Statements that run for one row or for a batch, on either engine, from one text.
 
-A set statement reads its rows from ``r``, a table of one row per write. On PostgreSQL ``r`` is ``unnest`` of one
-array per column, so a batch is one round trip; on SQLite, which has no round trip to save, it is one row at a time, and
+A set statement reads its rows from ``r``, a table of one row per write. On PostgreSQL ``r`` is made of a batch's columns
+(``postgresql_rows``), so a batch is one round trip; on SQLite, which has no round trip to save, it is one row at a time, and
 that row's values stand where ``r`` was read: a table of one row would be made and dropped for each (a third of the
 statement's time), and so would be one for what ``RETURNING`` tells, where the number of changed rows tells as much.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -39,7 +38,6 @@ _SHOWN = (
 )
 #: What a statement reads or writes, ``r`` and keywords aside.
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) (?!r\b)([a-z_]+)")
-_PLACE = re.compile(r"\$(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,29 +54,15 @@ class Statement:
     key: tuple[int, ...] = ()
     #: For SQLite: its values by number. It begins with INSERT, UPDATE or DELETE, for then Python counts what it changed.
     sqlite: str = field(init=False, repr=False)
-    #: For PostgreSQL: its values as one array a column.
+    #: For PostgreSQL, which is to find rows by their keys; ``postgresql_rows`` puts ``r`` before it.
     postgresql: str = field(init=False, repr=False)
     #: The tables it reads or writes.
     tables: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        names = ", ".join(self.columns)
-        arrays = ", ".join(_array(place, kind) for place, kind in enumerate(self.columns.values(), 1))
         object.__setattr__(self, "sqlite", _of_one_row(self.body, self.columns, len(self.key)))
-        object.__setattr__(
-            self,
-            "postgresql",
-            f"WITH r AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS r({names})) {_hidden(self.body)}",  # noqa: S608 - only names of our own are put in, values are bound
-        )
+        object.__setattr__(self, "postgresql", _hidden(self.body))
         object.__setattr__(self, "tables", frozenset(_TABLE.findall(self.body)))
-
-
-def _array(place: int, kind: str) -> str:
-    """Return what a column's values are read from: its array, or as often as the first column has values its only one."""
-    if place == 1:
-        return f"$1::{kind}[]"
-    whole = f"${place}::{kind}[]"
-    return f"CASE WHEN cardinality({whole}) < cardinality($1) THEN array_fill(${place}[1], ARRAY[cardinality($1)]) ELSE ${place} END"
 
 
 def _hidden(body: str) -> str:
@@ -127,22 +111,6 @@ def columns_of(model: type[SQLModel]) -> dict[str, str]:
 def row_of(model: type[SQLModel]) -> Callable[[object], Row]:
     """Return a function that reads, from any object with the table's field names, a row for ``insert_into``."""
     return attrgetter(*columns_of(model))
-
-
-def fused(statements: Sequence[Statement]) -> str:
-    """Return one text for PostgreSQL that runs statements of which none touches another's table.
-
-    Its values are theirs, in their order. It returns nothing.
-    """
-    parts, before = [], 0
-    for number, statement in enumerate(statements):
-        parts.append(f"s{number} AS ({_PLACE.sub(partial(_moved, by=before), statement.postgresql)})")
-        before += len(statement.columns)
-    return f"WITH {', '.join(parts)} SELECT WHERE false"
-
-
-def _moved(place: re.Match[str], by: int) -> str:
-    return f"${int(place[1]) + by}"
 
 
 def numbered(sql: str) -> tuple[str, tuple[str, ...]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import gc
 import io
 import os
+import select
 import subprocess
 import sys
 import textwrap
@@ -103,6 +106,78 @@ def test_a_few_lines_are_written_at_once(gate):
         assert gate.entered.wait(5)
     assert writer.close()
     assert gate.calls == ["a\n", "b\n"]
+
+
+def asleep(writer: LineWriter) -> None:
+    """Wait until its thread waits for a line."""
+    while not writer._asleep:
+        time.sleep(0.001)
+
+
+def test_a_few_lines_that_a_pipe_has_room_for_are_written_without_the_thread():
+    pipe = Pipe()
+    writer = LineWriter(pipe.stream, notice)
+    asleep(writer)
+    with writer._changed:  # the thread can take nothing
+        writer.put(b"1\n2\n", 2)
+        assert os.read(pipe.out, 100) == b"1\n2\n"
+        writer.put(b"3\n", MANY)
+    assert writer.close()
+    assert pipe.read_all() == b"3\n"
+
+
+def test_lines_wait_for_a_full_pipe_and_whoever_brings_them_does_not():
+    pipe = Pipe()
+    os.set_blocking(pipe.stream.fileno(), False)
+    full = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full += os.write(pipe.stream.fileno(), b"x" * select.PIPE_BUF)
+    os.set_blocking(pipe.stream.fileno(), True)
+    writer = LineWriter(pipe.stream, notice)
+    asleep(writer)
+    writer.put(b"1\n")
+    writer.put(b"2\n")
+    assert os.read(pipe.out, full) == b"x" * full
+    assert writer.close()
+    assert pipe.read_all() == b"1\n2\n"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_a_pipe_cannot_be_asked_not_to_wait_the_thread_writes_every_line(monkeypatch, known):
+    if known:
+        monkeypatch.delattr(os, "RWF_NOWAIT")
+    asked = []
+
+    def refused(*arguments: object) -> int:
+        asked.append(arguments)
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "pwritev", refused)
+    pipe = Pipe()
+    writer = LineWriter(pipe.stream, notice)
+    for line in (b"1\n", b"2\n"):
+        asleep(writer)
+        writer.put(line)
+    assert writer.close()
+    assert (pipe.read_all(), len(asked)) == (b"1\n2\n", 0 if known else 1)
+
+
+def test_what_a_reader_missed_is_told_before_the_next_reader_gets_a_line(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    first = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with (tmp_path / "log").open("w") as stream:
+        writer = LineWriter(stream, notice)
+        os.close(first)
+        writer.put(b"1\n", MANY)
+        while not writer.lost:
+            time.sleep(0.001)
+        second = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+        asleep(writer)
+        writer.put(b"2\n")
+        assert writer.close()
+    with os.fdopen(second, "rb") as reader:
+        assert reader.read() == f"\n2\ndropped {MANY}\n".encode()
 
 
 def test_what_was_printed_before_comes_first():

@@ -16,6 +16,7 @@ from gateway.housekeeping import retention as module
 from gateway.housekeeping.retention import AIM, FEWEST, VERIFICATIONS, fitted
 from gateway.storage import models
 from gateway.storage.ids import new_id
+from gateway.storage.postgresql_rows import ARRAY, Kind, alone
 from gateway.storage.statement import Statement
 from tests.conftest import START
 from tests.rows import count, put, row
@@ -156,7 +157,8 @@ async def test_no_bite_scans_a_table(database, engine_name):
     if engine_name == "postgresql":
         # It scans a table this small whatever its indexes are; what it shall be able to do is prepare them all.
         for statement in statements:
-            await database.run(lambda connection, sql=statement.postgresql: connection.fetch(f"PREPARE x AS {sql}"))
+            sql = alone(Kind(statement, (ARRAY,) * len(statement.columns)))
+            await database.run(lambda connection, sql=sql: connection.fetch(f"PREPARE x AS {sql}"))
             await database.run(lambda connection: connection.fetch("DEALLOCATE x"))
         return
     values = {"before": "ver_", "number": 1, "most": 1, "hash": b"", "id": ""}

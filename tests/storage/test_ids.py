@@ -16,6 +16,12 @@ def test_ids_sort_by_time():
     assert new_id("msg", START) < new_id("msg", START + 0.001) < new_id("msg", START + 1e6)
 
 
+def test_an_id_is_of_its_own_moment_whichever_was_asked_for_before():
+    first, later, again = new_id("ver", START), new_id("ver", START + 9.0), new_id("ver", START)
+    assert first[:16] == again[:16] == least_id("ver", START)
+    assert later[:16] == least_id("ver", START + 9.0)
+
+
 def test_an_id_carries_80_bits_of_the_given_randomness():
     asked = []
 

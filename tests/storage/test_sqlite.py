@@ -6,8 +6,10 @@ import asyncio
 import resource
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sqlite import SqliteEngine, connect
+from gateway.storage.sqlite_checkpoints import Checkpoints
+from gateway.storage.sqlite_quick import ENOUGH, Quick
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move, StorageDamagedError, StorageError, StorageUnavailableError
 
@@ -128,11 +132,56 @@ def limited(what: int, value: int) -> Iterator[None]:
         resource.setrlimit(what, (before, most))
 
 
-async def test_a_commit_that_the_disk_refuses_is_an_outage_and_leaves_nothing(path):
+async def quick_before(database: Database, engine: SqliteEngine, times: int = ENOUGH) -> None:
+    """Have the engine believe in a disk that takes no time, from so many commits on it."""
+    engine._quick = Quick(lambda: 0.0)
+    for _ in range(times):
+        await database.run(lambda connection: connection.fetch("SELECT 1"))
+
+
+@contextmanager
+def committing_threads(engine: SqliteEngine) -> Iterator[list[str]]:
+    """Note which thread makes each commit."""
+    threads: list[str] = []
+
+    def note(statement: str) -> None:
+        if statement == "COMMIT":
+            threads.append(threading.current_thread().name.partition("_")[0])
+
+    assert engine._writer is not None
+    engine._writer.set_trace_callback(note)
+    yield threads
+    engine._writer.set_trace_callback(None)
+
+
+async def test_a_lone_unit_is_committed_on_the_loop_once_the_disk_was_quick_and_others_in_the_thread(path):
+    async with Database(engine := SqliteEngine(path)) as database:
+        await quick_before(database, engine, ENOUGH - 1)
+        with committing_threads(engine) as threads:
+            await database.write(add("not yet"))
+            await database.write(add("alone"))
+            await asyncio.gather(*(database.write(add(str(n))) for n in range(2)))
+    assert threads == ["sqlite-writer", "MainThread", "sqlite-writer"]
+
+
+async def test_while_the_log_is_copied_or_is_to_be_commits_are_made_in_the_thread(path):
+    async with Database(engine := SqliteEngine(path)) as database:
+        engine._checkpoints = Checkpoints(partial(connect, path), rows=2)
+        await quick_before(database, engine)
+        with committing_threads(engine) as threads:
+            for name in ("one", "two, and the copy is due", "two, and it is under way"):
+                await database.write(add(name))
+    assert threads == ["MainThread", "sqlite-writer", "sqlite-writer"]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+async def test_a_commit_that_the_disk_refuses_is_an_outage_and_leaves_nothing(path, quick):
     """A file that may not grow fails its write with an I/O error, and in the commit: nothing was written before."""
     log = path.with_name("gateway.db-wal")
-    async with Database(SqliteEngine(path)) as database:
+    async with Database(engine := SqliteEngine(path)) as database:
         await database.write(add("before"))
+        if quick:
+            await quick_before(database, engine)
         with limited(resource.RLIMIT_FSIZE, log.stat().st_size):
             for name in ("lost", "lost as well"):
                 with pytest.raises(StorageUnavailableError, match="disk I/O error"):

@@ -12,12 +12,13 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import msgspec
 import pytest
 
-from gateway.storage import models, sqlite_beside, sqlite_child
+from gateway.storage import models, sqlite_beside, sqlite_child, sqlite_pipe
 from gateway.storage.database import AT_ONCE, UNDER_WAY, Database
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import ENOUGH, Beside, several_cores
@@ -98,6 +99,24 @@ async def test_a_long_batch_is_written_by_the_other_process_and_read_by_this_one
         assert beside.process == before
 
 
+async def test_a_process_that_cannot_be_spoken_to_is_ended(monkeypatch):
+    started: list[Popen[bytes]] = []
+
+    def begin(*arguments: Any, **more: Any) -> Popen[bytes]:
+        started.append(Popen(*arguments, **more))
+        return started[0]
+
+    async def refused(*_: object) -> None:
+        raise OSError("no room for another")
+
+    monkeypatch.setattr(sqlite_pipe, "Popen", begin)
+    monkeypatch.setattr(asyncio.get_running_loop(), "connect_read_pipe", refused)
+    with pytest.raises(OSError, match="no room"):
+        await sqlite_pipe.Pipe.start(["cat"], os.environ)
+    with started[0] as process:
+        assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
+
+
 async def test_short_batches_start_no_process(path):
     engine = SqliteEngine(path, beside=True)
     async with Database(engine) as database:
@@ -106,18 +125,19 @@ async def test_short_batches_start_no_process(path):
         assert not await engine.beside.started()
 
 
-async def test_for_a_moment_after_a_long_batch_short_ones_are_written_there_too(path):
+async def test_for_a_moment_after_a_long_batch_and_after_no_other_short_ones_are_written_there_too(path):
     async with busy(path) as (database, beside):
         beside.busy = 60.0
         assert await write_many(database, "beside") == [True] * ENOUGH
-        with stopped(beside):
-            soon = database.submit(add("soon"))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert beside.under_way == 1
-        assert await soon
         beside.busy = 0.0
-        assert await database.write(add("later"))
+        for name in ("soon", "after a short one"):
+            with stopped(beside):
+                written = database.submit(add(name))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert beside.under_way == 1
+            assert await written
+        assert await write_many(database, "later") == [True] * ENOUGH
         with stopped(beside):
             assert await database.write(add("here"))
 

@@ -11,6 +11,7 @@ from gateway.storage.models.columns import (
     index_where,
     key,
     number,
+    number_or_null,
     string,
     string_or_null,
     time,
@@ -41,7 +42,7 @@ class Verification(SQLModel, table=True):
     locale: str = string()
     #: JSON: address kind → masked address.
     to_masked: str = string()
-    #: Sealed JSON: ``[[channel, address, masked address, hash, locale], …]``, the route in order. The address is ``null``
+    #: Sealed JSON: ``gateway.delivery.payload.Stop``, each as an array, the route in order. The address is ``null``
     #: while its subscriber has not linked; the whole is kept after the end, for support and for erasing.
     route_sealed: bytes | None = blob_or_null()
     #: Sealed code of this generation; wiped at the end.
@@ -74,6 +75,8 @@ class Verification(SQLModel, table=True):
     session_hash: bytes | None = blob_or_null()
     #: The trusted context it was asked for from, whose budget of guesses it holds its checks back in; ``NULL`` is none.
     context: str | None = string_or_null()
+    #: 1 where its first code is one that its service brought: to know that is not to have read it. ``NULL``: made here.
+    own_code: int | None = number_or_null()
 
 
 class Address(SQLModel, table=True):
