@@ -16,7 +16,7 @@ from gateway.app.allowances import built_allowances
 from gateway.app.bots import Bots, Spine, built_bots
 from gateway.app.channels import kinds_of, load_replies, revising
 from gateway.app.erasing import built_erasing
-from gateway.app.health import health
+from gateway.app.health import Readiness
 from gateway.app.store import Store, several_nodes
 from gateway.config import Settings
 from gateway.conversation.blocking import Blocking
@@ -48,6 +48,7 @@ from gateway.verification.reverse import Reverse
 from gateway.verification.sessions import Sessions
 from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
+from gateway.verification.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def built(
     sandbox: bool,
 ) -> Gateway:
     """Put a gateway together. ``sandbox`` allows providers' test numbers. Raises ``TemplateError``."""
-    node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies()
+    node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies(templates.values())
     blocking = Blocking(store.database, store.hasher, store.clock)
     signing_keys = SigningKeys(store.database, store.sealer, store.clock)
     proofs = Proofs(signing_keys, store.hasher, settings.server.public_url)
@@ -116,7 +117,7 @@ def built(
         kinds=kinds,
         hasher=store.hasher,
         services=settings.services,
-        ready=lambda: health(store.database, dispatcher.states(), draining),
+        ready=Readiness(store.database, dispatcher.states, draining, store.clock).health,
         public_url=settings.server.public_url,
         hear=bots.inbox.handle,
         metrics=metrics,
@@ -140,6 +141,7 @@ def _queue(
     async def on_route_end(connection: Connection, verification_id: str, now: float, /) -> None:
         await checking.on_route_end(connection, verification_id, now)
 
+    chats = frozenset(name for name, channel in channels.items() if channel.needs_subscriber)
     queue = Queue(
         store.database,
         store.sealer,
@@ -148,13 +150,14 @@ def _queue(
         on_route_end=on_route_end,
         several_nodes=several_nodes(settings),
         revising=revising(channels).keys(),
-        chats=frozenset(name for name, channel in channels.items() if channel.needs_subscriber),
+        chats=chats,
         on_blocked=blocking.mark,
         confirm_within=partial(_confirm_within, settings),
         on_sent=metrics.sent,
         on_delivered=metrics.delivered,
         on_accepted=allowances.sent,
         sends=LimitedSends(settings.services),
+        against=Wishes(store.hasher, chats, partial(any_locked, store.hasher), is_theirs).against,
     )
     checking = Checking(store.database, queue, store.sealer, store.clock, store.hasher, proofs, settings.services)
     return queue, checking
@@ -228,7 +231,7 @@ def _verifications(
         has_room=dispatcher.has_room,
         workers=dispatcher,
         resolve=subscribers.resolve,
-        locked=any_locked,
+        locked=partial(any_locked, store.hasher),
         is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=reverse,

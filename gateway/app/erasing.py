@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from channels.base import Channel
-from channels.kinds import KINDS, reference
 from gateway.app.channels import kinds_of
 from gateway.app.store import Store
 from gateway.config import Settings
@@ -15,6 +14,7 @@ from gateway.housekeeping import Checkpoint
 from gateway.storage.answers import Answers
 from gateway.verification.checking import Checking
 from gateway.verification.erasing import Erasing
+from gateway.verification.references import own_kinds
 
 
 def built_erasing(
@@ -42,20 +42,12 @@ def built_erasing(
         answers=answers,
         kinds=kinds,
         own_kinds=own_kinds(channels),
+        services=settings.services,
         cancel=checking.cancel,
         expire_overdue=checking.expire_overdue,
         known=forgetting.known,
         forget=forgetting.forget,
         empty_log=_emptying(settings),
-    )
-
-
-def own_kinds(channels: Mapping[str, Channel]) -> frozenset[str]:
-    """Return the kinds of address that are a service's own reference: another service may mean somebody else by it."""
-    shared = {kind for kind, normalize in KINDS.items() if normalize is reference}
-    # A bot's first kind is what its subscribers are called by.
-    return frozenset(
-        shared | {next(iter(bot.kinds)) for bot in channels.values() if bot.needs_subscriber and bot.kinds}
     )
 
 

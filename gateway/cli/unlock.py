@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from channels.base import Address
-from gateway.app import Store, opened_store, read_addresses
+from gateway.app import Store, open_channels, opened_store, read_addresses
 from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
@@ -19,6 +19,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.events.console import printable
 from gateway.verification.authenticators import unlocking as authenticators
 from gateway.verification.limits.unlocking import Guesses, Lifted, unlock
+from gateway.verification.references import own_kinds
 
 
 def unlock_recipient(
@@ -58,12 +59,13 @@ def unlock_recipient(
 
 
 async def _unlock(settings: Settings, to: str, service: str, *, as_json: bool) -> None:
-    addresses = read_addresses(settings, to)
+    addresses, own = read_addresses(settings, to), own_kinds(open_channels(settings))
     if not addresses:
         # Without repeating it: it may be somebody's address, mistyped.
         raise ConfigError(["--to: no kind of address is written like this"])
     async with opened_store(settings) as store:
-        found = [await _lifted(store, address, service) for address in addresses]
+        owners = [(address, settings.services if address.kind in own else ()) for address in addresses]
+        found = [await _lifted(store, address, service, theirs) for address, theirs in owners]
     lifted = [item for item in found if item.anything]
     _report([_shown(item) for item in lifted], [line for item in lifted for line in _lines(item)], as_json=as_json)
 
@@ -93,8 +95,8 @@ def _report(items: Sequence[Mapping[str, Any]], lines: Sequence[str], *, as_json
         typer.echo(printable(line))
 
 
-async def _lifted(store: Store, address: Address, service: str) -> Lifted:
-    return await unlock(store.database, store.hasher, address, service, store.clock.now())
+async def _lifted(store: Store, address: Address, service: str, owners: Collection[str]) -> Lifted:
+    return await unlock(store.database, store.hasher, address, service, store.clock.now(), owners)
 
 
 def _shown(found: Lifted) -> dict[str, Any]:

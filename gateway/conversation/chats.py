@@ -9,10 +9,12 @@ from typing import Final
 
 from channels.base import Address
 from channels.chat import Inbound
+from gateway.conversation import erasing
 from gateway.conversation import statements as sql
 from gateway.conversation.turn import Turn
 from gateway.events.event import EventName, event, recorded
 from gateway.storage import models
+from gateway.storage.sealing import Hasher
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Fetch, Record
 
@@ -29,7 +31,7 @@ _LOCK = """UPDATE chat SET locked_until = :until
     WHERE hash = :hash AND (locked_until IS NULL OR locked_until < :until) RETURNING hash"""
 _BLOCK = "UPDATE chat SET blocked_at = :now WHERE hash = :hash AND blocked_at IS NULL RETURNING hash"
 _UNBLOCK = "UPDATE chat SET blocked_at = NULL WHERE hash = :hash AND blocked_at IS NOT NULL RETURNING hash"
-_FORGET = "DELETE FROM chat WHERE hash = :hash RETURNING phone_masked, language"
+_FORGET = "DELETE FROM chat WHERE hash = :hash RETURNING phone_masked, phone_hash, language, locked_until"
 
 #: A number has one chat: whoever proved it before has it no longer.
 _TAKE_PHONE = """UPDATE chat SET phone_hash = NULL, phone_sealed = NULL, phone_masked = NULL, proved_at = NULL
@@ -62,11 +64,12 @@ _INSERT_LINKED = Statement(
     key=(0,),
 )
 
-# A reference is a service's own: the same one names other people elsewhere. One SELECT for each kind, for with OR
-# PostgreSQL reads the whole table.
+# A reference is a service's own: the same one names other people elsewhere. A lock may have outlived its chat. One SELECT
+# for each kind, for with OR PostgreSQL reads the whole table.
 _LOCKED = """SELECT chat.hash FROM chat WHERE chat.phone_hash IN ({hashes}) AND chat.locked_until > :now
     UNION ALL SELECT chat.hash FROM subscriber JOIN chat ON chat.hash = subscriber.chat_hash
         WHERE subscriber.service = :service AND subscriber.reference_hash IN ({hashes}) AND chat.locked_until > :now
+    UNION ALL SELECT chat.hash FROM chat WHERE chat.hash IN ({left}) AND chat.locked_until > :now
     LIMIT 1"""
 _THEIRS = """SELECT chat_hash FROM subscriber
         WHERE service = :service AND reference_hash = :address_hash AND chat_hash = :chat_hash
@@ -200,6 +203,8 @@ async def forget(turn: Turn) -> Forgotten:
     await turn.connection.fetch(sql.FORGET_ASKED, chat_hash=turn.chat_hash)
     unmuted = await turn.connection.fetch(_UNMUTE_ALL, hash=turn.chat_hash)
     gone = await turn.connection.fetch(_FORGET, hash=turn.chat_hash)
+    for record in gone:
+        await _leave_lock(turn, record, unlinked)
     for record in unlinked:
         await _tell(turn, EventName.SUBSCRIBER_UNLINKED, record["service"])
     return Forgotten(
@@ -212,7 +217,11 @@ async def forget(turn: Turn) -> Forgotten:
 
 async def forget_phone(turn: Turn) -> bool:
     """Erase the number this chat has proved; return whether there was one."""
-    return bool(await turn.connection.fetch(_FORGET_PHONE, hash=turn.chat_hash))
+    before = await known(turn.connection, turn.chat_hash)
+    if before is None or not await turn.connection.fetch(_FORGET_PHONE, hash=turn.chat_hash):
+        return False
+    await _leave_lock(turn, before)
+    return True
 
 
 async def unlink(turn: Turn, subscriber_id: str) -> Record | None:
@@ -220,6 +229,7 @@ async def unlink(turn: Turn, subscriber_id: str) -> Record | None:
     found = await turn.connection.fetch(sql.ANY_BY_ID, id=subscriber_id)
     if not await turn.connection.fetch(sql.UNLINK_ONE, id=subscriber_id, chat_hash=turn.chat_hash):
         return None
+    await erasing.leave_locks(turn.connection, turn.tools.hasher, found, turn.now)
     await _tell(turn, EventName.SUBSCRIBER_UNLINKED, found[0]["service"])
     return found[0]
 
@@ -234,16 +244,20 @@ async def unblock(connection: Connection, chat_hash: bytes) -> bool:
     return bool(await connection.fetch(_UNBLOCK, hash=chat_hash))
 
 
-async def any_locked(fetch: Fetch, hashes: Sequence[bytes], now: float, service: str) -> bool:
+async def any_locked(hasher: Hasher, fetch: Fetch, hashes: Sequence[bytes], now: float, service: str) -> bool:
     """Whether the person of any of these address hashes refuses every code at ``now``.
 
     ``service`` is whose references they are.
     """
-    named = {f"hash{'_' * place}": value for place, value in enumerate(hashes)}
-    if not named:
+    if not hashes:
         return False
-    text = _LOCKED.format(hashes=", ".join(f":{name}" for name in named))
-    return bool(await fetch(text, now=now, service=service, **named))
+    named = {f"hash{'_' * place}": value for place, value in enumerate(hashes)}
+    left = {f"left{'_' * place}": erasing.lock_hash(hasher, service, value) for place, value in enumerate(hashes)}
+    text = _LOCKED.format(
+        hashes=", ".join(f":{name}" for name in named),
+        left=", ".join(f":{name}" for name in left),
+    )
+    return bool(await fetch(text, now=now, service=service, **named, **left))
 
 
 async def is_theirs(fetch: Fetch, chat_hash: bytes, address_hash: bytes, service: str) -> bool:
@@ -254,6 +268,18 @@ async def is_theirs(fetch: Fetch, chat_hash: bytes, address_hash: bytes, service
 def place(column: str, chat_hash: bytes) -> str:
     """Name the place in the database that a chat's sealed blob belongs to."""
     return f"chat.{column}/{chat_hash.hex()}"
+
+
+async def _leave_lock(turn: Turn, chat: Record, links: Sequence[Record] = ()) -> None:
+    """Have a chat's lock outlive what it had proved or was linked to: else whoever takes a number over could end it so."""
+    hasher, until, now = turn.tools.hasher, chat["locked_until"], turn.now
+    await erasing.keep(
+        turn.connection,
+        [
+            *erasing.lock_of_phone(hasher, chat["phone_hash"], until, now),
+            *erasing.locks_of_links(hasher, links, until, now),
+        ],
+    )
 
 
 def _new(turn: Turn) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 What the person forbade outlives them, by keyed hashes alone. A mute stays as it is. A lock that still runs is moved to
 a row of ``chat`` that is no chat: it has no address, is found by the number's hash or by ``lock_hash``, and goes when
-its time is over.
+its time is over. So is one whose person stops the bot or unlinks: whoever took their place could end it otherwise.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ _FORGET_CHAT = Statement(
 )
 #: Whether a row of an erased person is a lock that holds no more.
 _IS_OVER = "length(chat_sealed) = 0 AND (locked_until IS NULL OR locked_until <= :now)"
-_KEEP_LOCK = insert_into(models.Chat, conflict="ON CONFLICT DO NOTHING")
+#: The row of one before it may still be there, its number proved anew since, or with less time.
+_KEEP_LOCK = insert_into(
+    models.Chat,
+    conflict="""ON CONFLICT (hash) DO UPDATE SET phone_hash = excluded.phone_hash, locked_until
+        = CASE WHEN chat.locked_until > excluded.locked_until THEN chat.locked_until ELSE excluded.locked_until END""",
+)
 #: Outside, the same is asked of what another node wrote while this waited for the row.
 _LOCKS_OVER = f"""DELETE FROM chat WHERE {_IS_OVER} AND hash IN
     (SELECT hash FROM chat WHERE {_IS_OVER} LIMIT {BITE}) RETURNING hash"""  # noqa: S608 - the same
@@ -109,8 +114,12 @@ class Forgetting:
             (record, hashed) for hashed in whom.everywhere for record in await connection.fetch(_BY_PHONE, hash=hashed)
         ]
         locks = [
-            *await self._locks_by_reference(connection, subscribers, now),
-            *_locks_by_phone(self._hasher, proved, now),
+            *await locks_of(connection, self._hasher, subscribers, now),
+            *(
+                row
+                for record, hashed in proved
+                for row in lock_of_phone(self._hasher, hashed, record["locked_until"], now)
+            ),
         ]
         chats = {bytes(record["hash"]) for record, _ in proved}
         chats |= {bytes(record["chat_hash"]) for record in subscribers if record["chat_hash"] is not None}
@@ -129,15 +138,40 @@ class Forgetting:
         await connection.apply(recorded(None, [*gone, *((_KEEP_LOCK, row) for row in locks)], told))
         return Leaving(frozenset(record["id"] for record in subscribers), frozenset(chats))
 
-    async def _locks_by_reference(self, connection: Connection, subscribers: Iterable[Record], now: float) -> list[Row]:
-        rows = []
-        for record in subscribers:
-            if record["chat_hash"] is None:
-                continue
+
+def lock_of_phone(hasher: Hasher, phone_hash: bytes | None, until: float | None, now: float) -> list[Row]:
+    """Return the row by which a chat's lock until then outlives its proved number; none where there is none to keep."""
+    if phone_hash is None or until is None or until <= now:
+        return []
+    return [_lock(hasher.hash("lock", bytes(phone_hash).hex()), phone_hash, until, now)]
+
+
+def locks_of_links(hasher: Hasher, links: Iterable[Record], until: float | None, now: float) -> list[Row]:
+    """Return the rows by which a chat's lock until then outlives its links, which are those subscribers."""
+    if until is None or until <= now:
+        return []
+    hashes = (lock_hash(hasher, record["service"], bytes(record["reference_hash"])) for record in links)
+    return [_lock(hashed, None, until, now) for hashed in hashes]
+
+
+async def locks_of(connection: Connection, hasher: Hasher, subscribers: Iterable[Record], now: float) -> list[Row]:
+    """Return the same for subscribers of whatever chats, which are there still."""
+    rows: list[Row] = []
+    for record in subscribers:
+        if record["chat_hash"] is not None:
             for lock in await connection.fetch(_LOCK_OF, hash=record["chat_hash"], now=now):
-                hashed = lock_hash(self._hasher, record["service"], bytes(record["reference_hash"]))
-                rows.append(_lock(hashed, None, lock["locked_until"], now))
-        return rows
+                rows += locks_of_links(hasher, [record], lock["locked_until"], now)
+    return rows
+
+
+async def keep(connection: Connection, locks: Iterable[Row]) -> None:
+    """Write locks that outlive their chats. Raises ``StorageError``."""
+    await connection.apply(Move(None, [(_KEEP_LOCK, row) for row in locks]))
+
+
+async def leave_locks(connection: Connection, hasher: Hasher, subscribers: Iterable[Record], now: float) -> None:
+    """Have the locks of subscribers whose links have just ended outlive those. Raises ``StorageError``."""
+    await keep(connection, await locks_of(connection, hasher, subscribers, now))
 
 
 async def forget_locks(database: Database, now: float) -> int:
@@ -149,23 +183,14 @@ async def forget_locks(database: Database, now: float) -> int:
 
 
 def lock_hash(hasher: Hasher, service: str, reference_hash: bytes) -> bytes:
-    """Return what the lock of an erased person is found by, from a service's reference for them."""
+    """Return what a lock that outlives its person's chat is found by, from a service's reference for them."""
     return hasher.hash("lock", f"{service}\0{reference_hash.hex()}")
 
 
-async def lock_of(database: Database, hasher: Hasher, service: str, reference_hash: bytes, now: float) -> float | None:
-    """Return until when somebody who was erased refuses every code, in seconds since the Unix epoch."""
-    hashed = lock_hash(hasher, service, reference_hash)
-    found = await database.fetch(_LOCK_OF, hash=hashed, now=now)
+async def lock_of(database: Database, left: bytes, now: float) -> float | None:
+    """Return until when whoever left a lock by that hash refuses every code, in seconds since the Unix epoch."""
+    found = await database.fetch(_LOCK_OF, hash=left, now=now)
     return found[0]["locked_until"] if found else None
-
-
-def _locks_by_phone(hasher: Hasher, proved: Iterable[tuple[Record, bytes]], now: float) -> list[Row]:
-    return [
-        _lock(hasher.hash("lock", hashed.hex()), hashed, record["locked_until"], now)
-        for record, hashed in proved
-        if record["locked_until"] is not None and record["locked_until"] > now
-    ]
 
 
 def _lock(hashed: bytes, phone_hash: bytes | None, until: float, now: float) -> Row:

@@ -72,7 +72,7 @@ DECLINE = Statement(
 #: Everything that a chat had linked is forgotten.
 UNLINK_CHAT = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
     display_name_sealed = NULL, linked_at = NULL
-    WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id, service"""
+    WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id, service, reference_hash"""
 
 #: One of them.
 UNLINK_ONE = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
@@ -89,7 +89,7 @@ BLOCK_CHAT = """UPDATE subscriber SET status = 'blocked' WHERE chat_hash = :chat
 UNBLOCK_CHAT = """UPDATE subscriber SET status = 'linked' WHERE chat_hash = :chat_hash AND status = 'blocked'
     RETURNING id, service"""
 
-DELETE = "DELETE FROM subscriber WHERE id = :id AND service = :service RETURNING id"
+DELETE = "DELETE FROM subscriber WHERE id = :id AND service = :service RETURNING service, reference_hash, chat_hash"
 
 BY_ID = "SELECT * FROM subscriber WHERE id = :id AND service = :service"
 BY_REFERENCE = "SELECT * FROM subscriber WHERE service = :service AND reference_hash = :reference_hash"
@@ -97,11 +97,13 @@ BY_TOKEN = "SELECT * FROM subscriber WHERE link_token_hash = :token_hash"  # noq
 ANY_BY_ID = "SELECT * FROM subscriber WHERE id = :id"
 OF_CHAT = """SELECT * FROM subscriber WHERE chat_hash = :chat_hash AND status = 'linked' ORDER BY linked_at, id"""
 
-#: How a bot reaches whom a service calls by a reference.
-REACH_BY_REFERENCE = """SELECT subscriber.id, chat.hash, subscriber.chat_sealed, chat.locked_until,
+#: How a bot reaches whom a service calls by a reference; ``left`` names the lock that may have outlived a chat of theirs.
+REACH_BY_REFERENCE = """SELECT subscriber.id, chat.hash, subscriber.chat_sealed,
+    CASE WHEN kept.locked_until > COALESCE(chat.locked_until, 0) THEN kept.locked_until
+        ELSE chat.locked_until END AS locked_until,
     COALESCE(chat.language, chat.told_language) AS language, mute.service AS muted,
     subscriber.status <> 'linked' OR chat.blocked_at IS NOT NULL AS blocked
-    FROM subscriber LEFT JOIN chat ON chat.hash = subscriber.chat_hash
+    FROM subscriber LEFT JOIN chat ON chat.hash = subscriber.chat_hash LEFT JOIN chat kept ON kept.hash = :left
     LEFT JOIN mute ON mute.chat_hash = subscriber.chat_hash AND mute.service = subscriber.service
     WHERE subscriber.service = :service AND subscriber.reference_hash = :hash"""
 

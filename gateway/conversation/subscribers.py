@@ -135,29 +135,30 @@ class Subscribers:
         )
 
     async def delete(self, service: str, subscriber_id: str) -> None:
-        """Forget a service's subscriber. Raises ``NotFound``."""
+        """Forget a service's subscriber, but for a lock of theirs until its time is over. Raises ``NotFound``."""
         now = self._clock.now()
 
         async def work(connection: Connection) -> None:
-            if not await connection.fetch(sql.DELETE, id=subscriber_id, service=service):
+            gone = await connection.fetch(sql.DELETE, id=subscriber_id, service=service)
+            if not gone:
                 raise NotFound("no such subscriber")
+            await erasing.leave_locks(connection, self._hasher, gone, now)
             await connection.apply(recorded(None, [], [event(EventName.SUBSCRIBER_UNLINKED, now, service)]))
 
         await self._database.run(work)
 
     async def resolve(self, service: str, address: Address) -> Reach:
         """Tell how the bot reaches the person of an address: by a service's reference, or by a proved phone."""
-        question = sql.REACH_BY_PHONE if address.kind == chats.PHONE else sql.REACH_BY_REFERENCE
         hashed = self._hash(address)
-        found = await self._database.fetch(question, service=service, hash=hashed)
+        if address.kind == chats.PHONE:
+            # What outlives a chat, a lock, is found by the number's hash too.
+            found = await self._database.fetch(sql.REACH_BY_PHONE, service=service, hash=hashed)
+            return self._reach(found[0]) if found else Reach()
+        left = erasing.lock_hash(self._hasher, service, hashed)
+        found = await self._database.fetch(sql.REACH_BY_REFERENCE, service=service, hash=hashed, left=left)
         if found:
             return self._reach(found[0])
-        if address.kind == chats.PHONE:
-            return Reach()
-        # The lock of somebody who was erased outlives what was known of them; that of a phone is found by its hash.
-        return Reach(
-            locked_until=await erasing.lock_of(self._database, self._hasher, service, hashed, self._clock.now())
-        )
+        return Reach(locked_until=await erasing.lock_of(self._database, left, self._clock.now()))
 
     def _reach(self, record: Record) -> Reach:
         # Empty in the row of a lock whose person was erased.

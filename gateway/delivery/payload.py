@@ -33,12 +33,19 @@ class Stop(Value, frozen=True, array_like=True):
     #: ``None`` until the subscriber links.
     address: str | None
     recipient: str
-    #: The address's keyed hash in hexadecimal, for its cooldown.
+    #: The address's keyed hash in hexadecimal, by which it is found.
     hash: str
     #: The language of the person who is reached there, if known; else the verification's counts.
     locale: str | None = None
     #: The keyed hash, in hexadecimal, of the block of numbers that a send there counts in.
     block: str | None = None
+    #: The keyed hash, in hexadecimal, of a service and its own reference, by which that one is counted; ``None``: by ``hash``.
+    counted: str | None = None
+
+    @property
+    def counted_by(self) -> bytes:
+        """The keyed hash by which what is sent here, and guessed, is counted."""
+        return bytes.fromhex(self.counted or self.hash)
 
 
 #: Routes are written and read as stops, without a list of each one's fields in between.

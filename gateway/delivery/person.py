@@ -26,6 +26,17 @@ class Reach:
     locked_until: float | None = None
 
 
+class Unwanted(StrEnum):
+    """Why a code is not to go to a step of its route, by what its person has said in the chat."""
+
+    #: They refuse every code now, whatever the channel.
+    LOCKED = "locked"
+    #: They are no longer in the chat it would go to.
+    MOVED = "moved"
+    #: They want none of this service's there.
+    MUTED = "muted"
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A reverse verification a chat has opened."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Final, Protocol
 
 from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import LEASE, Message, topic
-from gateway.delivery.rows import following, row_of
+from gateway.delivery.payload import Owner, Stop
+from gateway.delivery.person import Unwanted
+from gateway.delivery.rows import following, route, row_of
 from gateway.delivery.sends import Sends
 from gateway.delivery.telling import told
 from gateway.events.event import Event, EventName, recorded
@@ -17,6 +19,10 @@ from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.unit import Connection, Move, Record, Write
 
 _log = logging.getLogger(__name__)
+
+# Kept, for an enum's member is looked up by a function each time.
+_QUEUED: Final = MessageStatus.QUEUED
+_TOLD: Final = EventName.MESSAGE_QUEUED
 
 
 class OnRouteEnd(Protocol):
@@ -27,14 +33,31 @@ class OnRouteEnd(Protocol):
         ...
 
 
-class Succession:
-    """The steps of every route, as ``node`` takes them."""
+class Against(Protocol):
+    """What people say against a further send. Runs in the queue's transaction."""
 
-    def __init__(self, sealer: Sealer, node: str, on_route_end: OnRouteEnd, sends: Sends) -> None:
+    def __call__(
+        self, connection: Connection, service: str, stops: Sequence[Stop], step: int, now: float, /
+    ) -> Awaitable[Unwanted | None]:
+        """Return why a service's code is not to go to a step of its route, ``None`` where it may."""
+        ...
+
+
+async def nothing(_c: Connection, _service: str, _stops: Sequence[Stop], _step: int, _now: float, /) -> None:
+    """Say nothing against anything: there is no bot to say it to."""
+
+
+class Succession:
+    """The steps of every route, as ``node`` takes them; ``against`` tells of which their person wants none."""
+
+    def __init__(
+        self, sealer: Sealer, node: str, on_route_end: OnRouteEnd, sends: Sends, against: Against = nothing
+    ) -> None:
         self._sealer = sealer
         self._node = node
         self._on_route_end = on_route_end
         self._sends = sends
+        self._against = against
 
     def born(self, message: Message, now: float, *, leased: bool, due_at: float | None = None) -> tuple[Write, Event]:
         """Return the write and the event of a fresh message.
@@ -43,8 +66,8 @@ class Succession:
         where that is ``None``.
         """
         due_at, lease = (now + LEASE, self._node) if leased else (now if due_at is None else due_at, "")
-        row = row_of(message, MessageStatus.QUEUED, due_at=due_at, lease=lease)
-        return (sql.INSERT_MESSAGE, row), told(EventName.MESSAGE_QUEUED, now, message)
+        row = row_of(message, _QUEUED, due_at=due_at, lease=lease)
+        return (sql.INSERT_MESSAGE, row), told(_TOLD, now, message)
 
     def next_of(
         self, message: Message, record: Record, now: float, ahead: int = 1, *, left: bool = False
@@ -85,16 +108,20 @@ class Succession:
     ) -> Message | None:
         """Have the next channel take over that may, if ``move`` holds: it says that one does, once.
 
-        Returns its message. ``None`` where none is left, each one's limits refuse it, or the move did not hold; then
-        ``message`` was not followed.
+        One that its person has left or muted is passed over, as is one that its limits refuse; none follows where they
+        have locked codes. Returns its message. ``None`` where none is left, or the move did not hold; then ``message``
+        was not followed.
         """
         left = bool(await connection.fetch(sql.MAY_HAVE_LEFT, id=message.id))
         successor = self.next_of(message, record, now, left=left)
         if successor is None or not await connection.apply(move):
             return None
-        ahead = 1
+        stops, ahead = route(self._sealer, Owner(message.verification_id, message.service, message.purpose), record), 1
         while successor is not None:
-            if successor.counted is None or await self._sends.allow(connection, successor, now) is None:
+            unwanted = await self._against(connection, message.service, stops, successor.step, now)
+            if unwanted is Unwanted.LOCKED:
+                break
+            if unwanted is None and await self._may_go(connection, successor, now):
                 write, event = self.born(successor, now, leased=leased)
                 wakes = () if leased else (topic(successor.channel),)
                 await connection.apply(recorded(None, [write], [event], wakes=wakes))
@@ -103,6 +130,9 @@ class Succession:
             successor = self.next_of(message, record, now, ahead, left=left)
         await connection.apply(Move(None, [(sql.UNFOLLOW, (message.id,))]))
         return None
+
+    async def _may_go(self, connection: Connection, successor: Message, now: float) -> bool:
+        return successor.counted is None or await self._sends.allow(connection, successor, now) is None
 
     async def end(self, connection: Connection, verification_id: str, now: float) -> None:
         """Say that a message ended and nothing follows it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -29,6 +29,8 @@ from gateway.storage.unit import Connection, Move, Write
 from gateway.value import Value
 from gateway.verification import erasing_statements as sql
 from gateway.verification.authenticators.accounts import Accounts
+from gateway.verification.erasing_answers import blanked
+from gateway.verification.references import counted_hashes
 from gateway.verification.reporting import opened_route
 
 #: Verifications in one transaction: with some twenty rows each it holds up a code for a few milliseconds.
@@ -44,12 +46,6 @@ OVER: Final = 900.0
 _PAST_ALL: Final = "ver_g"
 #: Ids that an answer may tell of.
 _ID: Final = re.compile(rb"(?:ver|sub|auth)_[0-9a-f]{36}")
-#: What is told of a person beside an id, and what stands there afterwards.
-_PERSONAL: Final[Mapping[str, Any]] = {
-    "to": {},
-    **dict.fromkeys(("link", "qr", "qr_png", "uri", "secret", "display_name", "challenge", "account", "page")),
-    "reference": "",
-}
 
 Sleep = Callable[[float], Awaitable[object]]
 #: Ends a service's pending verification. Raises ``Problem`` where it has ended meanwhile.
@@ -144,6 +140,7 @@ class Erasing:
         answers: Answers,
         kinds: Mapping[str, Normalize],
         own_kinds: Collection[str],
+        services: Collection[str],
         cancel: Cancel,
         expire_overdue: Callable[[], Awaitable[int]],
         known: Known,
@@ -159,6 +156,7 @@ class Erasing:
         self._kinds = kinds
         self._accounts = Accounts(database, sealer, hasher, kinds)
         self._own = frozenset(own_kinds)
+        self._services = frozenset(services)
         self._cancel = cancel
         self._expire_overdue = expire_overdue
         self._known = known
@@ -222,13 +220,21 @@ class Erasing:
         for hashed, service in questions:
             for record in await self._database.fetch(sql.VERIFICATIONS, hash=hashed, service=service):
                 stops = opened_route(self._sealer, record)
+                counted = counted_hashes(self._hasher, [record["service"]], {hashed} & {*person.references})
                 found[record["id"]] = _Found(
                     record["id"],
                     record["service"],
                     record["status"] == VerificationStatus.PENDING,
                     record["created_at"] > oldest,
                     frozenset(stop.address for stop in stops if stop.address),
-                    frozenset({hashed, *(bytes.fromhex(stop.hash) for stop in stops)}),
+                    frozenset(
+                        {
+                            hashed,
+                            *counted,
+                            *(bytes.fromhex(stop.hash) for stop in stops),
+                            *(stop.counted_by for stop in stops),
+                        }
+                    ),
                 )
         return list(found.values())
 
@@ -294,11 +300,16 @@ class Erasing:
         """Delete what was counted by the address, and events of no verification that name it."""
         addresses = {*person.values, *(address for item in found for address in item.addresses)}
         turns = [self._hasher.hash("turn", address) for address in sorted(addresses)]
-        writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in person.hashes]
+        # What a service counts of its own reference is kept by a hash of both, of every service that may have.
+        services = self._services | {item.service for item in found} if person.service is None else {person.service}
+        counted = counted_hashes(self._hasher, services, person.references)
+        writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in (*person.hashes, *counted)]
         writes += [(sql.FORGET_NAME, (mask,)) for mask in sorted(person.masks)]
         for hashed in person.hashes:
             service = (person.service or "") if hashed in person.references else ""
             writes += await self._keyed(sql.COUNTED, hashed, service)
+        for hashed in counted:
+            writes += await self._keyed(sql.COUNTED, hashed, "")
         for hashed in turns:
             writes += await self._keyed(sql.TURNS, hashed, "")
         await self._database.write(Move(None, writes))
@@ -353,7 +364,7 @@ class Erasing:
             return 0
         # The answers stay: without them the same request, sent again, would send again.
         return await self._answers.rewrite(
-            lambda plain: None if wanted.isdisjoint(_ID.findall(plain)) else _blanked(plain, ids)
+            lambda plain: None if wanted.isdisjoint(_ID.findall(plain)) else blanked(plain, ids)
         )
 
     async def _tell(self, person: Whom, by: str) -> None:
@@ -377,24 +388,3 @@ def _without_recipient(body: str) -> str:
     if told.get("data", {}).pop("recipient", None) is None:
         return body
     return orjson.dumps(told).decode()
-
-
-def _blanked(plain: bytes, ids: Collection[str]) -> bytes | None:
-    """Return an answer without what it told of these ids' person; ``None`` where it tells nothing of them."""
-    try:
-        told = orjson.loads(plain)
-    except orjson.JSONDecodeError:
-        return None
-    blanked = _blank(told, ids)
-    return None if blanked == told else orjson.dumps(blanked)
-
-
-def _blank(told: Any, ids: Collection[str]) -> Any:
-    if isinstance(told, list):
-        return [_blank(item, ids) for item in told]
-    if not isinstance(told, dict):
-        return told
-    theirs = told.get("id") in ids
-    return {
-        name: _PERSONAL[name] if theirs and name in _PERSONAL else _blank(value, ids) for name, value in told.items()
-    }

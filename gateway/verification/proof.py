@@ -75,7 +75,7 @@ class Proofs:
 
         Raises ``StorageError``.
         """
-        return Pen(*await self._keys.signing())
+        return Pen(*(self._keys.at_once() or await self._keys.signing()))
 
     def write(self, pen: Pen, approval: Approval) -> str:
         """Return the proof of an approval."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.clock import rfc3339
-from gateway.delivery.person import Reach
+from gateway.delivery.person import Reach, Unwanted
 from gateway.errors import RecipientRefused
 
 
@@ -24,8 +24,12 @@ def locked(until: float | None = None) -> RecipientRefused:
     return RecipientRefused("the person has locked codes" + (f" until {rfc3339(until)}" if until else ""))
 
 
-def moved() -> RecipientRefused:
-    """Return the refusal for a person who is no longer in the chat that a verification was started for."""
+def unwanted(why: Unwanted) -> RecipientRefused:
+    """Return the refusal of a further send, where the person has locked or muted, or is not in that chat any more."""
+    if why is Unwanted.LOCKED:
+        return locked()
+    if why is Unwanted.MUTED:
+        return muted()
     return RecipientRefused("the person has left that chat; start a new verification")
 
 

@@ -32,6 +32,7 @@ from gateway.verification import binding, challenges, codes, ending
 from gateway.verification import statements as sql
 from gateway.verification.limits import counting
 from gateway.verification.limits.claims import visitor_guard
+from gateway.verification.references import counted_hash, own_kinds
 from gateway.verification.reporting import opened_route, reported
 from gateway.verification.request import Asked, code_policy, route_of
 from gateway.verification.starting import Prepared
@@ -96,6 +97,7 @@ class Reverse:
         self._queue = queue
         self._clock = clock
         self._channels = channels
+        self._own_kinds = own_kinds(channels)
         self._services = services
         self._random_below = random_below
         self._make_token = make_token
@@ -120,7 +122,7 @@ class Reverse:
             asked=asked,
             to={kind: address.masked for kind, address in to.items()},
             hashes=sorted({*hashes.values()}),
-            route=[Stop(bot.name, None, address.masked, hashes[kind].hex()) for kind, address in to.items()],
+            route=[self._stop(bot, service, address, hashes[kind]) for kind, address in to.items()],
             locale=asked.locale or settings.locale,
             created_at=now,
             expires_at=now + code_policy(asked, settings).ttl,
@@ -128,6 +130,11 @@ class Reverse:
         move = self._move(draft, token_hash(token), self._hash(challenge))
         view = _view(draft, link, challenges.shown(challenge))
         return Prepared(view, move, None, service, leased=False)
+
+    def _stop(self, bot: Channel, service: str, address: Address, hashed: bytes) -> Stop:
+        own = address.kind in self._own_kinds
+        counted = counted_hash(self._hasher, service, hashed).hex() if own else None
+        return Stop(bot.name, None, address.masked, hashed.hex(), counted=counted)
 
     async def open(
         self, connection: Connection, given: str, chat_hash: bytes, phone_hash: bytes | None, now: float
@@ -242,16 +249,17 @@ class Reverse:
     async def _proved(
         self, connection: Connection, record: Record, chat_hash: bytes, phone_hash: bytes | None
     ) -> list[bytes]:
-        """Return the addresses asked for that this chat is known to be of.
+        """Return what the addresses asked for are counted by that this chat is known to be of.
 
         A reference that nobody linked passes beside a proved phone, and is not among them: else whoever names somebody's
         beside an own phone could have the guesses at it forgiven, as often as they like, and their device trusted.
         """
         proved = []
-        for hashed in (bytes.fromhex(stop.hash) for stop in opened_route(self._sealer, record)):
+        for stop in opened_route(self._sealer, record):
+            hashed = bytes.fromhex(stop.hash)
             values = {"service": record["service"], "hash": hashed, "chat_hash": chat_hash}
             if hashed == phone_hash or await connection.fetch(sql.LINKED_HERE, **values):
-                proved.append(hashed)
+                proved.append(stop.counted_by)
         return proved
 
     def _question(self, record: Record, phone_hash: bytes | None) -> Question | None:
@@ -304,6 +312,7 @@ class Reverse:
             draft.asked.client_reference,
             None,
             *binding.columns(self._hasher, self._sealer, owner, draft.asked.bind),
+            None,
             None,
         )
 

@@ -149,7 +149,7 @@ def _created(draft: Draft) -> Event:
         at,
         _CREATED,
         owner.service,
-        verification_id=owner.id,
+        owner.id,
         channel=message.channel,
         recipient=message.recipient,
     )
@@ -166,6 +166,7 @@ def _move(draft: Draft, writes: Sequence[Write], told: Sequence[Event], sealer: 
 
 def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:
     owner, message, asked = draft.owner, draft.message, draft.asked
+    bind_sealed, bind_hash, session_hash = binding.columns(hasher, sealer, owner, asked.bind)
     return (
         owner.id,
         owner.service,
@@ -188,8 +189,11 @@ def _row(draft: Draft, sealer: Sealer, hasher: Hasher) -> Row:
         asked.client_ip,
         asked.client_reference,
         None if draft.alphabet == DIGITS else draft.alphabet,
-        *binding.columns(hasher, sealer, owner, asked.bind),
+        bind_sealed,
+        bind_hash,
+        session_hash,
         draft.claim.context or None,
+        1 if draft.another is None else None,
     )
 
 

@@ -37,7 +37,7 @@ SPEND_CHECK = """UPDATE verification SET checks = checks + 1
     WHERE id = :id AND service = :service AND status = 'pending' AND checks < max_checks AND expires_at > :now
         AND code_sealed IS NOT NULL
     RETURNING purpose, generation, checks, max_checks, code_sealed, created_at, alphabet, bind_hash, route_sealed,
-        context, client_ip, client_reference"""
+        context, client_ip, client_reference, own_code"""
 
 #: A given code was compared with what was read: right, it is ``approved`` and wiped, else it stays ``pending``. One
 #: statement for both, so that which of two nodes is first never depends on which of them had the right code; and only

@@ -31,6 +31,7 @@ from gateway.verification.admission import Admission
 from gateway.verification.limits import claims
 from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.claims import Claim
+from gateway.verification.references import counted_as, own_kinds
 from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
 from gateway.verification.reverse import Reverse, refuse_unlinked
@@ -106,7 +107,7 @@ class Verifications:
         self._hasher = hasher
         self._clock = clock
         self._services = services
-        self._channels = channels
+        self._channels, self._own_kinds = channels, own_kinds(channels)
         self._kinds = kinds
         self._hand_over = hand_over
         self._has_room = has_room
@@ -213,8 +214,8 @@ class Verifications:
             self._allowances.made(prepared.message)
         if prepared.begun is not None:
             self._workers.hand_over_begun(prepared.begun)
-        elif prepared.leased:
-            self._hand_over(prepared.message)
+        else:
+            (self._hand_over if prepared.leased else self._workers.left)(prepared.message)
 
     async def resend(self, service: str, verification_id: str, channel: str | None) -> None:
         """Send the code once more, from ``channel`` (or the latest message's) on along the route.
@@ -230,8 +231,7 @@ class Verifications:
         message, leased = await self._database.run(work)
         if self._allowances is not None:
             self._allowances.made(message)
-        if leased:
-            self._hand_over(message)
+        (self._hand_over if leased else self._workers.left)(message)
 
     async def on_link(
         self, connection: Connection, service: str, address_hash: bytes, chat: str, locale: str | None, now: float
@@ -295,33 +295,39 @@ class Verifications:
         return [steps[0]], await self._invite(service, to[steps[0].kind])
 
     def _draft(self, wanted: _Wanted) -> Draft:
-        asked, settings, policy, waits = wanted.asked, wanted.settings, wanted.policy, wanted.invitation is not None
+        asked, policy, waits = wanted.asked, wanted.policy, wanted.invitation is not None
+        limits = wanted.settings.limits
         hashes, masked = {}, {}
         for kind, address in wanted.to.items():
             hashes[kind], masked[kind] = self._hasher.hash(kind, address.canonical), address.masked
-        limits, locale = settings.limits, asked.locale or settings.locale
-        stops = [self._stop(step, wanted.to, hashes, limits) for step in wanted.steps]
+        counted = counted_as(self._hasher, wanted.owner.service, hashes, self._own_kinds)
+        stops = [self._stop(step, wanted, hashes, counted) for step in wanted.steps]
         another = partial(codes.make, policy.length, policy.alphabet, policy.classes, self._random_below)
-        message = self._message(wanted, stops[0], hashes[wanted.steps[0].kind], policy.value or another())
+        message = self._message(wanted, stops[0], counted[wanted.steps[0].kind], policy.value or another())
         begins = not waits and self._workers.reserve(message.channel)
         cools = cooldown.length(limits.cooldown, sends=1)
+        leased = not waits and (begins or self._has_room(message.channel, message.service))
+        claim = self._claim(message, asked, limits, policy.max_checks, cools)
+        # By place, in the order of its fields, as the message is.
         return Draft(
             wanted.owner,
             asked,
-            to=masked,
-            hashes=sorted({*hashes.values()}) if len(hashes) > 1 else [*hashes.values()],
-            route=stops,
-            channels=wanted.channels,
-            locale=locale,
-            message=message,
-            max_checks=policy.max_checks,
-            resend_at=wanted.at + cools,
-            invitation=wanted.invitation,
-            leased=not waits and (begins or self._has_room(message.channel, message.service)),
-            begins=begins,
-            claim=self._claim(message, asked, limits, policy.max_checks, cools),
-            alphabet=policy.alphabet,
-            another=None if policy.value else another,
+            masked,
+            sorted({*hashes.values(), *counted.values()})
+            if counted is not hashes or len(hashes) > 1
+            else [*hashes.values()],
+            stops,
+            wanted.channels,
+            asked.locale or wanted.settings.locale,
+            message,
+            policy.max_checks,
+            wanted.at + cools,
+            wanted.invitation,
+            leased,
+            begins,
+            claim,
+            policy.alphabet,
+            None if policy.value else another,
         )
 
     def _message(self, wanted: _Wanted, stop: Stop, address_hash: bytes, code: str) -> Message:
@@ -354,9 +360,9 @@ class Verifications:
         )
 
     def _stop(
-        self, step: routing.Step, to: Mapping[str, Address], hashes: Mapping[str, bytes], limits: LimitSettings
+        self, step: routing.Step, wanted: _Wanted, hashes: Mapping[str, bytes], counted: Mapping[str, bytes]
     ) -> Stop:
-        address = to[step.kind]
+        address, limits = wanted.to[step.kind], wanted.settings.limits
         # Whoever is reached in a chat is sent to for nothing: it is the number itself that is paid for.
         counts = address.block is not None and limits.prefix_per_hour and step.address == address.value
         block = claims.block_hash(self._hasher, address) if counts else None
@@ -367,6 +373,7 @@ class Verifications:
             hashes[step.kind].hex(),
             step.locale,
             None if block is None else block.hex(),
+            counted[step.kind].hex() if step.kind in self._own_kinds else None,
         )
 
     def _claim(self, message: Message, asked: Asked, limits: LimitSettings, max_checks: int, cools: float) -> Claim:

@@ -35,6 +35,16 @@ def test_a_purposes_route_needs_its_templates_too(tmp_path):
         load_templates(load(tmp_path, MINIMAL + PURPOSE), channels)
 
 
+def test_templates_are_compiled_once_for_all_that_share_their_folders(tmp_path):
+    settings = load(tmp_path, MINIMAL + PURPOSE)
+    channels = {name: Scripted(name, ["phone"]) for name in ("console", "pager")}
+    for channel in channels.values():
+        channel.settings = channel.settings.model_copy(update={"adapter": "console"})
+    loaded = load_templates(settings, channels)
+    first, second = loaded["default"], loaded["shop"]
+    assert (first is second, first.files is second.files) == (False, True)
+
+
 def test_each_purpose_says_how_long_it_waits_for_a_report(tmp_path):
     settings = load(tmp_path, MINIMAL + PURPOSE)
     asked = [("shop", "login", "pager"), ("shop", "login", "console"), ("shop", "pay", "pager"), ("gone", "login", "x")]

@@ -13,7 +13,7 @@ import pytest
 from sqlmodel import SQLModel
 
 from channels.kinds import KINDS
-from gateway.app.erasing import _emptying, own_kinds
+from gateway.app.erasing import _emptying
 from gateway.config import load_settings
 from gateway.conversation.erasing import Forgetting
 from gateway.conversation.replies import Replies
@@ -26,8 +26,9 @@ from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move
 from gateway.verification.erasing import Erasing
+from gateway.verification.references import own_kinds
 from tests.rows import row
-from tests.world import Talker, World, two_channels
+from tests.world import World, two_channels
 
 EMAIL = "ann.of.green.gables@example.org"
 OTHERS = [f"reader-{number}@example.org" for number in range(40)]
@@ -142,6 +143,7 @@ async def test_nothing_of_whom_was_erased_is_left_in_any_file(path, database, cl
         answers=answers,
         kinds=KINDS,
         own_kinds=own_kinds({}),
+        services=(),
         cancel=world.checking.cancel,
         expire_overdue=world.checking.expire_overdue,
         known=forgetting.known,
@@ -187,8 +189,3 @@ async def test_a_servers_files_are_its_own_affair(tmp_path):
     environ = {"DATABASE__URL": "postgresql://otp@127.0.0.1/otp", "SECRETS__KEYS": ring}
     settings = load_settings(config, {f"OTP_GATEWAY_{name}": value for name, value in environ.items()})
     assert await _emptying(settings)()
-
-
-def test_a_bots_own_references_and_the_shared_ones_are_a_services_own():
-    assert own_kinds({"bot": Talker("bot", ["telegram", "phone"])}) == {"telegram"}
-    assert own_kinds({}) == {"telegram"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pytest
@@ -143,9 +145,16 @@ def texts() -> ReplyTexts:
 
 @pytest.fixture
 def make_talk(database, clock, sealer, hasher, texts) -> Callable[..., Talk]:
-    """Makes a node of its own on the one database: ``make_talk(node="node-b")``."""
+    """Makes a node of its own on the one database: ``make_talk(node="node-b")``; ``beside`` are channels beside the bot."""
 
-    def make(*, node: str = "node-a", within: Any = None, table: Table = TABLE, **replying: Any) -> Talk:
+    def make(
+        *,
+        node: str = "node-a",
+        within: Any = None,
+        table: Table = TABLE,
+        beside: Mapping[str, Any] = MappingProxyType({}),
+        **replying: Any,
+    ) -> Talk:
         own = within or database
         bot = Bot("bot", ["telegram", "phone"])
         blocking = Blocking(own, hasher, clock)
@@ -157,10 +166,10 @@ def make_talk(database, clock, sealer, hasher, texts) -> Callable[..., Talk]:
             clock,
             sealer,
             hasher,
-            {"bot": bot},
+            {**beside, "bot": bot},
             node=node,
             resolve=subscribers.resolve,
-            locked=chats.any_locked,
+            locked=partial(chats.any_locked, hasher),
             is_theirs=chats.is_theirs,
             invite=subscribers.invite,
             on_blocked=blocking.mark,

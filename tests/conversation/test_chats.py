@@ -26,7 +26,7 @@ async def prove(talk, chat=CHAT, phone=PHONE):
 
 
 async def locked(talk, *hashes, service="shop"):
-    return await chats.any_locked(talk.world.database.fetch, hashes, talk.world.clock.now(), service)
+    return await chats.any_locked(talk.world.hasher, talk.world.database.fetch, hashes, talk.world.clock.now(), service)
 
 
 async def test_a_stranger_is_not_known(talk):

@@ -14,11 +14,14 @@ from gateway.verification import statements as verification
 
 HASH = b"h" * 32
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
-    "locked": (chats._LOCKED.format(hashes=":one, :other"), {"one": HASH, "other": HASH, "now": 1.0, "service": "s"}),
+    "locked": (
+        chats._LOCKED.format(hashes=":one, :other", left=":one, :other"),
+        {"one": HASH, "other": HASH, "now": 1.0, "service": "s"},
+    ),
     "theirs": (chats._THEIRS, {"chat_hash": HASH, "address_hash": HASH, "service": "s"}),
     "muted": (chats._MUTED, {"hash": HASH}),
     "taken phone": (chats._TAKE_PHONE, {"hash": HASH, "phone_hash": HASH}),
-    "reach by reference": (sql.REACH_BY_REFERENCE, {"service": "s", "hash": HASH}),
+    "reach by reference": (sql.REACH_BY_REFERENCE, {"service": "s", "hash": HASH, "left": HASH}),
     "reach by phone": (sql.REACH_BY_PHONE, {"service": "s", "hash": HASH}),
     "token": (sql.BY_TOKEN, {"token_hash": HASH}),
     "services": (sql.OF_CHAT, {"chat_hash": HASH}),

@@ -24,8 +24,8 @@ from gateway.storage.resealing import Resealing
 from gateway.storage.sealing import Sealer
 from gateway.storage.unit import StorageUnavailableError
 from gateway.verification import erasing as module
-from gateway.verification.authenticators.enrolling import Enrolling, Wanted
-from gateway.verification.authenticators.view import person_of, sealed_person
+from gateway.verification.authenticators.enrolling import Enrolling
+from gateway.verification.authenticators.view import Wanted, person_of, sealed_person
 from gateway.verification.erasing import Erased, Erasing, NobodyError, whom
 from tests.rows import count, put, row
 from tests.world import EMAIL, PHONE, World, two_channels
@@ -75,6 +75,7 @@ def make_erasing(world, database, clock, sealer, hasher):
             clock=clock,
             kinds=KINDS,
             own_kinds={"telegram"},
+            services=("shop",),
             sleep=sleep,
             **{**known, **parts},
         )
@@ -278,7 +279,8 @@ async def test_an_authenticators_account_goes_with_the_address_and_it_stays(data
 async def test_an_account_that_is_sealed_anew_meanwhile_goes_too(database, make_erasing, clock, sealer, hasher):
     enrolling = Enrolling(database=database, sealer=sealer, hasher=hasher, clock=clock, brands={"shop": "Shop"})
     view = await enrolling.create(enrolling.prepare("shop", Wanted("totp", "user-1", EMAIL)))
-    erasing, fetch, sealed_anew = make_erasing(), database.fetch, []
+    erasing, fetch = make_erasing(), database.fetch
+    sealed_anew: list[bytes] = []
 
     async def slow(sql: str, **values: Any) -> Any:
         found = await fetch(sql, **values)

@@ -16,7 +16,7 @@ from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer
 from gateway.verification import signing_keys
-from gateway.verification.signing_keys import LIFE, NOTICE, REFRESH, SigningKey, SigningKeys
+from gateway.verification.signing_keys import LIFE, NOTICE, REFRESH, REMEMBERED, SigningKey, SigningKeys
 from tests.conftest import START
 from tests.rows import count
 
@@ -209,3 +209,11 @@ def test_the_required_members_are_hashed_in_their_order():
     text = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": "A" * 43}, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).digest()
     assert signing_keys._base64url(digest) == signing_keys.thumbprint(public)
+
+
+async def test_what_signs_is_remembered_for_a_moment(keys, clock):
+    assert keys.at_once() is None
+    found = await keys.signing()
+    assert keys.at_once() == found
+    clock.advance(REMEMBERED)
+    assert keys.at_once() is None

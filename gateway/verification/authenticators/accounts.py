@@ -42,7 +42,8 @@ class Accounts:
 
         Raises ``StorageError``.
         """
-        found, after = set(), ""
+        found: set[str] = set()
+        after = ""
         while hashes and (page := await self._database.fetch(_PAGE, after=after)):
             found.update(record["id"] for record in page if self._is_one_of(record, hashes))
             after = page[-1]["id"]

@@ -15,7 +15,7 @@ from gateway.verification.limits.windows import DAY, HOUR, WRONG_KEPT, running
 #: messages; ``brought`` whether that one may have brought this code, ``budget`` whose guesses its checks are of. Whether
 #: wrong codes are there to be forgiven is not looked up but taken for granted: the writer finds out for as much.
 LOOK: Final = f"""SELECT v.purpose, v.generation, v.checks, v.max_checks, v.code_sealed, v.created_at AS begun_at, v.alphabet,
-        v.bind_hash, v.route_sealed, v.client_ip, v.client_reference, m.id, m.step, m.status, m.created_at,
+        v.bind_hash, v.route_sealed, v.client_ip, v.client_reference, v.own_code, m.id, m.step, m.status, m.created_at,
         m.recipient_hash AS hash, m.block_hash, m.counted, {BUDGET.format("m.recipient_", "v.")} AS budget,
         CASE WHEN m.generation = v.generation THEN 1 ELSE 0 END AS brought, 1 AS wrong, 1 AS guessed
     FROM verification v JOIN message m ON m.verification_id = v.id

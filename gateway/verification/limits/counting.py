@@ -58,7 +58,7 @@ async def wrong(
 async def approved(connection: Connection, verification_id: str, record: Any, service: str, now: float) -> None:
     """Count an approval, of which ``approving`` says what that is.
 
-    ``record`` has the verification's ``purpose``, ``generation``, ``client_ip`` and ``client_reference``.
+    ``record`` has the verification's ``purpose``, ``generation``, ``own_code``, ``client_ip`` and ``client_reference``.
     """
     values = {"service": service, "purpose": record["purpose"], "generation": record["generation"]}
     found = await connection.fetch(sql.COUNTED, id=verification_id, **values)
@@ -72,19 +72,30 @@ def approving(found: Sequence[Any], record: Any, service: str, now: float) -> li
     ``found`` are the verification's messages as ``COUNTED`` returns them, ``record`` has what it has for ``approved``.
     """
     purpose, contexts = record["purpose"], trust.contexts_of(record["client_reference"], record["client_ip"])
-    proved = _proved(found)
+    proved, own = _proved(found), brought_by_service(record)
     # As with guesses: who has the code in an own mailbox has not shown that anybody reads what a rented number is sent.
     sent = [item for item in found if item["counted"] and item["block_hash"] is not None and item["hash"] in proved]
-    writes: list[Write] = [(sql.BLOCK_APPROVED, (item["block_hash"], item["created_at"])) for item in sent]
+    writes: list[Write] = []
+    if not own:
+        writes += [(sql.BLOCK_APPROVED, (item["block_hash"], item["created_at"])) for item in sent]
     for address_hash in proved:
         theirs = [item for item in found if item["hash"] == address_hash]
-        if any(item["wrong"] for item in theirs):
+        if not own and any(item["wrong"] for item in theirs):
             writes.append((sql.FORGIVE_RECIPIENT, (address_hash,)))
         if any(item["guessed"] for item in theirs):
             writes.append((sql.FORGIVE_GUESSES, (service, purpose, address_hash)))
         if any(item["status"] in ARRIVED for item in theirs):
             writes += trust.trust(service, address_hash, contexts, now)
     return writes
+
+
+def brought_by_service(record: Any) -> bool:
+    """Whether a verification's code is one that its service brought: whoever has its key knows it without reading.
+
+    An approval by it tells nothing to other services, nor that anybody reads what a rented number is sent. ``record`` has
+    ``own_code`` and ``generation``: a resend with another code makes that one here.
+    """
+    return record["own_code"] is not None and record["generation"] == 1
 
 
 def _proved(found: Sequence[Any]) -> list[bytes]:

@@ -14,6 +14,7 @@ from gateway.storage.sealing import Hasher, Sealer, UnsealError
 from gateway.storage.unit import Fetch, Record
 from gateway.value import Value
 from gateway.verification.limits.claims import visitor_of
+from gateway.verification.limits.counting import brought_by_service
 from gateway.verification.limits.past import Cause, Past, Place, Send
 from gateway.verification.limits.trust import contexts_of
 
@@ -23,7 +24,7 @@ PAGE: Final = 500
 REMEMBERED: Final = 50_000
 
 _PAGE: Final = """SELECT id, service, purpose, status, route_sealed, created_at, expires_at, ended_at, client_ip,
-        client_reference
+        client_reference, generation, own_code
     FROM verification WHERE id > :after ORDER BY id LIMIT CAST(:number AS bigint)"""
 _COUNT: Final = "SELECT count(*) AS number FROM verification WHERE id > :after"
 _MESSAGES: Final = """SELECT id, verification_id, channel, step, status, created_at, finished_at FROM message
@@ -61,7 +62,7 @@ class History:
         self._sealer = sealer
         self._hasher = hasher
         self._kinds = kinds
-        self._places: dict[tuple[str, str | None], Place] = {}
+        self._places: dict[tuple[bytes, str | None], Place] = {}
         #: Verifications whose addresses nobody can open: they were erased, or their key has left the ring.
         self.unreadable = 0
 
@@ -108,7 +109,7 @@ class History:
 
     def _place(self, stop: Stop) -> Place:
         # Whoever is known by their number may be sent to in a chat, which is in no block of numbers.
-        key = stop.hash, stop.address
+        key = stop.counted_by, stop.address
         known = self._places.get(key)
         if known is None:
             if len(self._places) >= REMEMBERED:
@@ -125,8 +126,9 @@ class History:
                 continue
             # The hash tells which kind it was: a chat's number is no phone number.
             if self._hasher.hash(kind, address.canonical) == address_hash:
-                return Place(address_hash, address.masked, address.block, address.country, address.number_type)
-        return Place(address_hash, stop.recipient)
+                counted = stop.counted_by
+                return Place(counted, address.masked, address.block, address.country, address.number_type)
+        return Place(stop.counted_by, stop.recipient)
 
 
 def _by_verification(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -176,6 +178,7 @@ def _past(record: Record, places: Sequence[Place], sends: Sequence[Send], events
         wrong=[item["at"] for item in events if item["name"] == EventName.VERIFICATION_CHECK_FAILED],
         ended_at=ended_at,
         approved=record["status"] == VerificationStatus.APPROVED,
+        own_code=brought_by_service(record),
         undelivered=failed and not any(send.accepted for send in sends),
         contexts=contexts_of(record["client_reference"], record["client_ip"]),
         visitor=None if record["client_ip"] is None else visitor_of(record["client_ip"]),

@@ -68,6 +68,8 @@ class Past(Value, frozen=True):
     #: When it ended; ``None`` where it is pending.
     ended_at: float | None = None
     approved: bool = False
+    #: Whether its code was one that its service brought.
+    own_code: bool = False
     #: Whether no channel of its route could deliver and no provider took any of it, which ends the cooldown.
     undelivered: bool = False
     #: Who asked for it, in the words that trusted contexts are kept by.

@@ -18,7 +18,7 @@ class Prices:
         found = self._channels.get(channel)
         if found is None:
             return 0.0
-        # To read a number takes 0.2 ms: only where its country matters.
+        # To read a number takes some µs: only where its country matters.
         country = _country(found, address) if found.settings.prices else None
         return found.settings.price_in(country)
 

@@ -282,7 +282,7 @@ class Shadow:
             # Of a code that several had, nobody knows whose it was.
             return
         self._forgive(run, place, now)
-        block = None if place.block is None else self._blocks.get(place.block)
+        block = None if place.block is None or run.past.own_code else self._blocks.get(place.block)
         if block is not None:
             block.approved += sum(
                 send.place.block == place.block and block.sends.until - HOUR <= send.at < block.sends.until
@@ -293,7 +293,7 @@ class Shadow:
 
     def _forgive(self, run: Run, place: Place, now: float) -> None:
         person = self._people.get(place.hash)
-        if person is not None:
+        if person is not None and not run.past.own_code:
             person.wrong = 0
         self._guesses.pop(run.guessed(place), None)
         arrived = any(send.accepted for send in run.claimed)

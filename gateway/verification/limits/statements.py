@@ -64,7 +64,9 @@ _UNSEEN: Final = " AND ".join(
 #: checks of every service are used up, the wrong codes with the checks held back leave too little for ``need`` more, or
 #: ``code`` (``NULL``: no new one) is among the latest.
 #: Asked last, after the cooldown's row: that is what two claims for one service and recipient wait for, so this
-#: statement sees what the other committed.
+#: statement sees what the other committed. Those of two services wait for the recipient's row alone, and PostgreSQL then
+#: shows that row as it has become, and all others as they were: where the sum of what is held back matters, a row that has
+#: changed since refuses, and who asks again at once sees everything.
 CLAIM_RECIPIENT = Statement(
     "recipient.claim",
     {
@@ -102,8 +104,11 @@ CLAIM_RECIPIENT = Statement(
     WHERE EXISTS (SELECT 1 FROM r WHERE r.hash = excluded.hash
         AND {running("recipient.ten_minutes", "r.at")} < r.ten_minutes
         AND {running("recipient.hour", "r.at")} < r.hour AND {running("recipient.day", "r.at")} < r.day
-        AND (recipient.wrong = 0 OR {running("recipient.day", "r.at")} = 0 OR recipient.wrong + r.need
-            + (SELECT COALESCE(SUM({_ANY_HELD_BACK.format("r.", "")}), 0) {_LATEST.format("r.")}) <= r.wrong)
+        AND (recipient.wrong = 0 OR {running("recipient.day", "r.at")} = 0 OR (recipient.wrong + r.need
+            + (SELECT COALESCE(SUM({_ANY_HELD_BACK.format("r.", "")}), 0) {_LATEST.format("r.")}) <= r.wrong
+            AND (r.need = 0 OR EXISTS (SELECT 1 FROM recipient seen WHERE seen.hash = excluded.hash
+                AND seen.day = recipient.day AND seen.day_until = recipient.day_until
+                AND seen.forget_at = recipient.forget_at))))
         AND (r.code IS NULL OR recipient.codes_until <= r.at OR ({_UNSEEN})))
     RETURNING hash, ten_minutes, hour, day""",  # noqa: S608 - only names of our own are put in, values are bound
     key=(0,),

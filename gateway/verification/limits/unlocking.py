@@ -5,7 +5,7 @@ What was sent to them counts on: who was locked out by guessing is not to be flo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Final
 
 from channels.base import Address
@@ -15,6 +15,7 @@ from gateway.storage.sealing import Hasher
 from gateway.storage.unit import Connection
 from gateway.value import Value
 from gateway.verification.limits.claims import block_hash
+from gateway.verification.references import counted_hashes
 
 #: Guarded by there being something to lift, so that what is printed is what was lifted.
 _WRONG: Final = "SELECT wrong FROM recipient WHERE hash = :hash AND wrong > 0"
@@ -47,7 +48,7 @@ class Lifted(Value, frozen=True):
 
     #: Masked address.
     recipient: str
-    #: Wrong codes in a row, over all services.
+    #: Wrong codes in a row, over all services; of a service's own reference, at that one.
     wrong: int = 0
     guesses: Sequence[Guesses] = ()
     #: Sends to its block of numbers in the running hour, how many of them were approved, and until when it rested.
@@ -61,17 +62,23 @@ class Lifted(Value, frozen=True):
         return bool(self.wrong or self.guesses or self.block_sends or self.rests_until)
 
 
-async def unlock(database: Database, hasher: Hasher, address: Address, service: str, now: float) -> Lifted:
+async def unlock(
+    database: Database, hasher: Hasher, address: Address, service: str, now: float, owners: Collection[str] = ()
+) -> Lifted:
     """Lift what is counted against an address; of one ``service`` alone, or of all (``""``).
 
     What counts over all services, wrong codes in a row and the block of numbers, is lifted in any case: it would lock
-    the one service as well. Raises ``StorageError``.
+    the one service as well. ``owners`` are the services whose own reference it may be, empty where it is none's: each
+    counts its own. Raises ``StorageError``.
     """
-    key = hasher.hash(address.kind, address.canonical)
+    plain = hasher.hash(address.kind, address.canonical)
+    keys = [plain, *counted_hashes(hasher, [service] if service else owners, [plain] if owners else [])]
     block = block_hash(hasher, address)
 
     async def work(connection: Connection) -> Lifted:
-        found = await _lift(connection, key, service, address.masked, now)
+        found = Lifted(address.masked)
+        for key in keys:
+            found = await _lift(connection, key, service, found, now)
         if block is not None:
             found = await _wake(connection, block, found, now)
         if found.anything:
@@ -82,10 +89,10 @@ async def unlock(database: Database, hasher: Hasher, address: Address, service: 
     return await database.run(work)
 
 
-async def _lift(connection: Connection, key: bytes, service: str, masked: str, now: float) -> Lifted:
-    wrong = 0
+async def _lift(connection: Connection, key: bytes, service: str, found: Lifted, now: float) -> Lifted:
+    wrong = found.wrong
     for record in await connection.fetch(_WRONG, hash=key):
-        wrong = record["wrong"]
+        wrong += record["wrong"]
         await connection.fetch(_FORGIVE, hash=key)
     guesses = [
         Guesses(
@@ -98,7 +105,8 @@ async def _lift(connection: Connection, key: bytes, service: str, masked: str, n
         )
         for record in await connection.fetch(_GUESSES, hash=key, service=service)
     ]
-    return Lifted(masked, wrong, sorted(guesses, key=lambda item: (item.service, item.purpose, item.context)))
+    guesses += found.guesses
+    return Lifted(found.recipient, wrong, sorted(guesses, key=lambda item: (item.service, item.purpose, item.context)))
 
 
 async def _wake(connection: Connection, block: bytes, found: Lifted, now: float) -> Lifted:

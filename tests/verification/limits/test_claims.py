@@ -12,8 +12,9 @@ from channels.kinds import KINDS
 from gateway.config import LimitSettings
 from gateway.errors import Cooldown, RateLimited, Refused
 from gateway.storage.database import Database
+from gateway.storage.ids import least_id
 from gateway.verification.limits import claims
-from gateway.verification.limits.claims import Claim
+from gateway.verification.limits.claims import LOOK_BACK, Claim
 from gateway.verification.limits.windows import OFF
 from tests.verification.limits.conftest import everything
 from tests.world import PHONE
@@ -88,6 +89,11 @@ def test_a_trusted_context_has_a_budget_of_its_own():
     theirs = claim(context="reference:device-7")
     assert (theirs.guesses_per_hour, theirs.guesses_per_day) == (10, OFF)
     assert (claim().guesses_per_hour, claim().guesses_per_day) == (20, 30)
+
+
+def test_a_claim_looks_as_far_back_as_any_verification_may_be_pending():
+    second, next_one = least_id("ver", 1000 - LOOK_BACK), least_id("ver", 1001 - LOOK_BACK)
+    assert [second, second, next_one] == [claim(at=at).since for at in (1000.0, 1000.999, 1001.0)]
 
 
 def test_a_limit_that_is_off_has_no_guard():

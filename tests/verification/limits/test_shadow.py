@@ -61,9 +61,10 @@ class Scene:
             "client_ip": self.random.choice((None, "203.0.113.9")),
             "client_reference": self.random.choice((None, "device-7")),
         }
+        own = f"{self.random.randrange(10**6):06}" if self.random.random() < 0.3 else None
         view, limit = None, None
         try:
-            view = await self.world.start({"phone": number}, **known)
+            view = await self.world.start({"phone": number}, value=own, **known)
             await self.world.attempt()
         except Refused as refusal:
             limit = str(refusal.extra["limit"])
@@ -81,6 +82,7 @@ class Scene:
             "ended_at": clock.now() + 120,
             "contexts": contexts_of(known["client_reference"], known["client_ip"]),
             "visitor": known["client_ip"],
+            "own_code": own is not None,
         }
         code = self.world.code if view else ""
         self.told.append(Told(number, limit, view, past | {"code": code}))
@@ -111,7 +113,7 @@ class Scene:
 @pytest.mark.parametrize("engine_name", ["sqlite"], indirect=True)
 async def test_memory_and_database_refuse_the_same(database, clock, sealer, hasher, limits):
     settings = LimitSettings(**{**OFF, "cooldown": 30, **LIMITS[limits]})
-    code = CodeSettings(ttl=120, max_checks=4)
+    code = CodeSettings(ttl=120, max_checks=4, custom=True)
     service = ServiceSettings(name="Shop", channels=("sms",), code=code, limits=settings)
     scene = Scene(World(database, clock, sealer, hasher, two_channels(), service=service), seed=7)
     for _ in range(120):

@@ -1,0 +1,129 @@
+"""Attempts to end a person's lock before its time: by taking their number over, and by what is left of who was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from channels.chat import Contact
+from channels.kinds import KINDS
+from gateway.conversation.erasing import Forgetting
+from gateway.errors import RecipientRefused
+from gateway.verification.erasing import whom
+from tests.conversation.conftest import CHAT, OTHER_CHAT, Talk
+from tests.world import PHONE, Scripted
+
+TO = {"telegram": "user-42", "phone": PHONE}
+Act = Callable[[Talk], Awaitable[Any]]
+
+
+@pytest.fixture
+def talk(make_talk: Callable[..., Talk]) -> Talk:
+    """A gateway with a bot and an SMS channel."""
+    return make_talk(beside={"sms": Scripted("sms", ["phone"])})
+
+
+async def proves(talk: Talk, chat: str = CHAT) -> None:
+    await talk.hear(chat, contact=Contact(PHONE, own=True))
+
+
+async def locks(talk: Talk, chat: str = CHAT) -> None:
+    await talk.say(chat, command="lock")
+
+
+async def erase(talk: Talk, to: str) -> None:
+    world = talk.world
+    person = whom(world.hasher, KINDS, to, own={"telegram"}, service="shop")
+    forgetting = Forgetting(database=world.database, sealer=world.sealer, hasher=world.hasher, replies=talk.replies)
+    await forgetting.forget(person, world.clock.now())
+
+
+async def is_refused(talk: Talk, to: dict[str, str] = TO) -> None:
+    with pytest.raises(RecipientRefused, match="locked"):
+        await talk.world.start(to, channels=["bot", "sms"])
+
+
+async def left_alone(_: Talk) -> None:
+    pass
+
+
+async def stops(talk: Talk) -> None:
+    await talk.say(OTHER_CHAT, text="stop:yes", press="p")
+
+
+async def unlinks(talk: Talk) -> None:
+    await talk.say(OTHER_CHAT, text="unlink:phone", press="p")
+
+
+@pytest.mark.parametrize("then", [left_alone, stops, unlinks])
+async def test_who_has_taken_a_number_over_cannot_end_its_lock(talk, then: Act):
+    await proves(talk)
+    await locks(talk)
+    await proves(talk, OTHER_CHAT)
+    await then(talk)
+    await is_refused(talk, {"phone": PHONE})
+
+
+async def stops_elsewhere(talk: Talk) -> None:
+    await talk.link(OTHER_CHAT)
+    await stops(talk)
+
+
+async def unlinks_elsewhere(talk: Talk) -> None:
+    await talk.link(OTHER_CHAT)
+    await talk.say(OTHER_CHAT, command="unlink", text="shop")
+
+
+async def is_deleted(talk: Talk) -> None:
+    [row] = await talk.rows("subscriber")
+    await talk.subscribers.delete("shop", row["id"])
+    await talk.invite()
+
+
+@pytest.mark.parametrize("then", [stops_elsewhere, unlinks_elsewhere, is_deleted])
+async def test_who_has_taken_a_link_over_cannot_end_its_lock(talk, then: Act):
+    await talk.link()
+    await locks(talk)
+    await then(talk)
+    await is_refused(talk)
+
+
+async def is_asked_to_open_the_bot(talk: Talk) -> None:
+    await talk.invite()
+
+
+async def links_anew(talk: Talk) -> None:
+    await talk.link()
+
+
+@pytest.mark.parametrize("then", [left_alone, is_asked_to_open_the_bot, links_anew])
+async def test_a_lock_of_a_reference_that_was_erased_holds_whatever_its_service_does(talk, clock, then: Act):
+    await talk.link()
+    view = await talk.verify()
+    await locks(talk)
+    await erase(talk, "user-42")
+    await then(talk)
+    await is_refused(talk)
+    clock.advance(120)
+    with pytest.raises(RecipientRefused, match="locked"):
+        await talk.world.verifications.resend("shop", view.id, None)
+
+
+async def test_a_lock_holds_for_a_number_that_is_erased_twice(talk):
+    for chat in (CHAT, OTHER_CHAT):
+        await proves(talk, chat)
+        await locks(talk, chat)
+        await erase(talk, PHONE)
+    await is_refused(talk, {"phone": PHONE})
+
+
+async def test_the_longer_lock_holds_for_a_reference_that_is_erased_twice(talk, clock):
+    for _ in range(2):
+        await talk.link()
+        await locks(talk)
+        await erase(talk, "user-42")
+        clock.advance(1800)
+    clock.advance(900)
+    await is_refused(talk)
