@@ -138,7 +138,7 @@ def section(samples: Samples) -> Section:
         "One code on an idle gateway",
         "One request at a time with pauses between. *Answered* is the median time of the HTTP request. *Durably sent* is "
         "the time from the same request until the gateway logs `message.sent`, which it does once the row is committed: "
-        "accepting, committing, rendering, an SMTP transaction and two more commits.",
+        "accepting, committing, rendering, an SMTP transaction and one more commit.",
         "ms",
         rows(samples),
     )

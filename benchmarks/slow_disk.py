@@ -165,7 +165,7 @@ def _main() -> None:
     seconds = sys.argv.pop(1)
     # Before the gateway is imported: whatever way it names a function, this is the one it finds.
     if sys.argv[1:] == [_BESIDE]:
-        os.fdatasync = synced_later(float(seconds), os.fdatasync, time.sleep)
+        os.fdatasync = synced_later(float(seconds), os.fdatasync, time.sleep)  # type: ignore[assignment]
         from gateway.storage import sqlite_child
 
         sqlite_child.run()

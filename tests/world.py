@@ -31,6 +31,7 @@ from gateway.verification.sessions import Sessions
 from gateway.verification.signing_keys import SigningKeys
 from gateway.verification.verifications import Verifications
 from gateway.verification.view import VerificationView
+from gateway.verification.wishes import Wishes
 
 PHONE = "+4915112345678"
 EMAIL = "ann@example.org"
@@ -179,6 +180,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.handed_over: list[Message] = []
+        chats = {name for name, channel in self.channels.items() if channel.needs_subscriber}
         self.queue = Queue(
             self.database,
             self.sealer,
@@ -187,13 +189,14 @@ class World:
             on_route_end=self._on_route_end,
             several_nodes=isinstance(self.database._engine, PostgresqlEngine),
             revising={name for name, channel in self.channels.items() if isinstance(channel, Revising)},
-            chats={name for name, channel in self.channels.items() if channel.needs_subscriber},
+            chats=chats,
             on_blocked=self.on_blocked,
             confirm_within=self.confirm_within,
             on_sent=self.on_sent,
             on_delivered=self.on_delivered,
             on_accepted=untold if self.allowances is None else self.allowances.sent,
             sends=LimitedSends({self.name: self.service}),
+            against=Wishes(self.hasher, chats, self.locked, self.is_theirs).against,
         )
         self.reverse = Reverse(
             database=self.database,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from channels.chat import Conversing, Revising
@@ -43,12 +44,12 @@ def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
 
 def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:
     """Compile the templates of every service. Raises ``TemplateError`` or ``ConfigError``."""
-    loaded = {}
+    loaded: dict[str, Templates] = {}
     for name, service in settings.services.items():
         own = [service.templates] if service.templates else []
         if service.templates and not service.templates.is_dir():
             raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
-        loaded[name] = Templates([*own, shipped("templates")])
+        loaded[name] = _templates((*own, shipped("templates")), loaded.values())
         routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
         for route in dict.fromkeys(itertools.chain(*routes)):
             channel = channels[route]
@@ -56,9 +57,14 @@ def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[
     return loaded
 
 
-def load_replies() -> ReplyTexts:
-    """Compile what the bot answers. Raises ``TemplateError``."""
-    return ReplyTexts(Templates([shipped("templates")]))
+def load_replies(loaded: Iterable[Templates] = ()) -> ReplyTexts:
+    """Compile what the bot answers, unless it is among what is ``loaded``. Raises ``TemplateError``."""
+    return ReplyTexts(_templates((shipped("templates"),), loaded))
+
+
+def _templates(folders: tuple[Path, ...], loaded: Iterable[Templates]) -> Templates:
+    same = next((templates for templates in loaded if templates.folders == folders), None)
+    return Templates(folders) if same is None else same.again()
 
 
 def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:

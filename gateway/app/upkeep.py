@@ -21,10 +21,8 @@ from gateway.storage.leases import Leases
 from gateway.storage.rings import Rings
 from gateway.verification.limits.allowances import LOOK as TALLY
 from gateway.verification.limits.counting import Forgetting
-from gateway.webhooks.connecting import Client
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.rows import TOPIC, Webhooks
-from gateway.webhooks.sending import WebhookLane
 
 #: Seconds between sweeps for what is overdue.
 SWEEP = 1.0
@@ -63,7 +61,8 @@ def duties(
     )
     yield house.run()
     yield every(LOOK, census.look)
-    yield _webhooks(settings, store, rows, metrics, endpoints).run()
+    if endpoints:
+        yield _webhooks(settings, store, rows, metrics, endpoints)
     yield every(STEPS, Steps(store.clock).look)
     yield every(MINUTE, gateway.keys.note_uses)
     yield every(refusals.LOOK, gateway.keys.refusals.tell)
@@ -120,7 +119,11 @@ def _of_sqlite(settings: Settings) -> Iterator[Duty]:
 
 def _webhooks(
     settings: Settings, store: Store, rows: Webhooks, metrics: Metrics, endpoints: Mapping[str, Endpoint]
-) -> WebhookLane:
+) -> Coroutine[None, None, None]:
+    # Without a receiver it is not needed: aiohttp alone is 0.1 s of a start, and 8 MiB.
+    from gateway.webhooks.connecting import Client
+    from gateway.webhooks.sending import WebhookLane
+
     lane = WebhookLane(
         rows,
         Endpoints(store.database, endpoints),
@@ -130,4 +133,4 @@ def _webhooks(
         observe=metrics.webhook,
     )
     store.database.wakes.subscribe(TOPIC, lane.wake)
-    return lane
+    return lane.run()

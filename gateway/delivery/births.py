@@ -7,7 +7,7 @@ for it, both are one commit, which saves an idle gateway a millisecond and a bus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -21,6 +21,11 @@ from gateway.randomness import random_bytes
 from gateway.storage.sealing import token_hash
 from gateway.storage.unit import Write
 from gateway.value import Value
+
+# Kept, for an enum's member is looked up by a function each time.
+_SENDING: Final = MessageStatus.SENDING
+_TOLD_QUEUED: Final = EventName.MESSAGE_QUEUED
+_TOLD_SENDING: Final = EventName.MESSAGE_SENDING
 
 
 class Begun(Value, frozen=True):
@@ -54,6 +59,10 @@ class Workers(Protocol):
         """Take a message that was born under way, right after the commit that made it."""
         ...
 
+    def left(self, message: Message) -> None:
+        """Hear of a fresh message that nobody holds, right after the commit that made it."""
+        ...
+
 
 class _Nobody:
     def reserve(self, _: str) -> bool:
@@ -61,6 +70,9 @@ class _Nobody:
 
     def hand_over_begun(self, _: Begun) -> None:
         raise AssertionError("nobody waited for it")
+
+    def left(self, _: Message) -> None:
+        return
 
 
 #: Nobody waits: every message takes its turn.
@@ -78,6 +90,6 @@ def under_way(message: Message, node: str, now: float, asked: float) -> Birth:
     """Return a fresh message as ``node`` has begun with it. ``asked`` is now as well, in monotonic seconds."""
     token, tried = attempt(message, 1, node, now)
     message = replace(message, attempts=1, started_at=now)
-    row = row_of(message, MessageStatus.SENDING, due_at=now + LEASE, lease=node)
-    events = told(EventName.MESSAGE_QUEUED, now, message), told(EventName.MESSAGE_SENDING, now, message, attempt=1)
+    row = row_of(message, _SENDING, due_at=now + LEASE, lease=node)
+    events = told(_TOLD_QUEUED, now, message), told(_TOLD_SENDING, now, message, attempt=1)
     return Birth(Begun(message, token, asked), ((sql.INSERT_MESSAGE, row), tried), events)

@@ -7,6 +7,7 @@ Files whose name starts with ``_``, and files above the sets, are there to be in
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import secrets
@@ -113,6 +114,8 @@ class Templates:
     def __init__(self, folders: Sequence[Path]) -> None:
         faults: list[Fault] = []
         sources, strangers = _read(folders, faults)
+        #: Where they are, the first folder first.
+        self.folders = tuple(folders)
         self._sandbox = Sandbox()
         trees: dict[str, nodes.Template] = {}
         compiled = self._compile(sources, faults, trees)
@@ -127,12 +130,17 @@ class Templates:
         for file in self.files:
             locales = self._sets.setdefault((file.channel, file.template), {})
             locales.setdefault(file.locale, {})[file.part] = compiled[file.name]
-        self._find = functools.lru_cache(maxsize=_CACHED)(self._look_up)
         self._fillable = frozenset(file.name for file in self.files if fillable(file.name, trees))
         #: The members of a variable that any part names, once they were looked for: that reads every part.
         self._members: dict[str, set[str]] = {}
         self._mark = secrets.token_hex(16)
-        self._frames = functools.lru_cache(maxsize=_FRAMES)(self._render_frames)
+        self._remember()
+
+    def again(self) -> Templates:
+        """Return the same templates for another service: compiled but once (50 ms), with caches of their own."""
+        other = copy.copy(self)
+        other._remember()  # noqa: SLF001 - a copy of itself
+        return other
 
     def require(self, channel: str, adapter: str, template: str, parts: Sequence[str]) -> None:
         """Refuse to start without ``parts`` in the default locale. Raises ``TemplateError``."""
@@ -176,6 +184,10 @@ class Templates:
             trees = (self._sandbox.parse(file.text) for file in self.files)
             self._members[variable] = {name for tree in trees for name in members_named(tree, variable)}
         return self._members[variable]
+
+    def _remember(self) -> None:
+        self._find = functools.lru_cache(maxsize=_CACHED)(self._look_up)
+        self._frames = functools.lru_cache(maxsize=_FRAMES)(self._render_frames)
 
     def _compile(
         self, sources: Mapping[str, _Source], faults: list[Fault], trees: dict[str, nodes.Template]
