@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Mapping, Sequence
@@ -177,6 +178,9 @@ class SmsChannel(Channel):
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
+        # With its first client the SDK imports all of its API: a tenth of a second and more, in which the first code and
+        # everybody else would wait.
+        self._calls.append(await asyncio.to_thread(_Call, self._http, self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from twilio.base.values import unset
 from twilio.request_validator import RequestValidator
 
+from channels import sms as module
 from channels.base import (
     AmbiguousError,
     CallbackRequest,
@@ -169,6 +170,22 @@ class Scripted:
         if isinstance(self.body, str):
             return web.Response(status=self.status, text=self.body, headers=self.headers)
         return web.json_response(self.body, status=self.status, headers=self.headers)
+
+
+async def test_the_sdk_is_loaded_before_the_first_message(monkeypatch: pytest.MonkeyPatch):
+    made: list[object] = []
+
+    class Counted(module._Call):
+        def __init__(self, *of: Any) -> None:
+            made.append(of)
+            super().__init__(*of)
+
+    monkeypatch.setattr(module, "_Call", Counted)
+    async with Scripted() as server, SmsChannel("sms", settings(base_url=server.base_url)) as channel:
+        assert len(made) == 1
+        for _ in range(2):
+            await channel.deliver(an_sms())
+        assert (len(made), len(server.seen)) == (1, 2)
 
 
 async def sent(envelope: Envelope, *, callback_url: str | None = None, **changes: object) -> Seen:
