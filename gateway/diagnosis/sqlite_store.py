@@ -73,7 +73,7 @@ def _of_folder(folder: Path) -> Finding:
 def _opened(path: Path) -> sqlite3.Connection:
     # A reader of a database that is not in use would leave a log and its index behind, as this user's: a gateway of another
     # user could not open them. What nobody writes can be read without them.
-    in_use = path.with_name(f"{path.name}-wal").exists()
+    in_use = sqlite_file.log_of(path).exists()
     way = "mode=ro" if in_use else "mode=ro&immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{way}", uri=True, timeout=sqlite_file.BUSY_TIMEOUT)
 

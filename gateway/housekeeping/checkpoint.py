@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway.housekeeping.house import Duty, Sleep
 from gateway.storage.sqlite import connect
+from gateway.storage.sqlite_file import log_of
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = path.with_name(f"{path.name}-wal")
+        self._log = log_of(path)
 
     def duty(self) -> Duty:
         """Return it for the house-keeper."""

@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -28,7 +29,7 @@ from gateway.storage.sqlite_checkpoints import Checkpoints
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, breaks, check, connect, translated
 from gateway.storage.sqlite_moves import write_guards, write_moves
 from gateway.storage.sqlite_quick import Quick
-from gateway.storage.unit import Connection, Move, Record, StorageError, Unit
+from gateway.storage.unit import Connection, Move, Record, StorageError, StorageUnavailableError, Unit
 from gateway.storage.wakes import Wakes
 
 __all__ = ["SqliteEngine", "connect"]
@@ -94,6 +95,9 @@ class SqliteEngine:
 
     async def commit(self, units: Sequence[Unit]) -> list[Done]:
         """Write all units in one transaction, on a new connection if the last one broke."""
+        if self.beside is not None and self.beside.unsynced:
+            await self._in(self._writer_thread, self._copy_log)
+            self.beside.unsynced = False
         if self._writer is None:
             self._writer = await self._in(self._writer_thread, self._new_writer)
         writer = self._writer
@@ -153,6 +157,13 @@ class SqliteEngine:
     def _first_writer(self) -> sqlite3.Connection:
         check(self._path)
         return self._new_writer()
+
+    def _copy_log(self) -> None:
+        """Put on the disk what stands in the log, all of it. Raises ``StorageUnavailableError`` where that fails."""
+        with closing(connect(self._path, self._busy_timeout)) as connection:
+            [busy, pages, copied] = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if busy or pages != copied:
+            raise StorageUnavailableError("SQLite: what was written last could not be put on the disk yet")
 
     def _new_writer(self) -> sqlite3.Connection:
         writer = self._connect()

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from gateway.storage.sqlite_child import Answer, Fault
+from gateway.storage.sqlite_child import UNSYNCED, Answer, Fault
 from gateway.storage.sqlite_file import SETTINGS, translated
 from gateway.storage.sqlite_pipe import Pipe
 from gateway.storage.statement import Statement
@@ -79,8 +79,12 @@ class Beside:
     """Hands long batches to a process that is started at the first of them. ``busy_timeout`` is in seconds."""
 
     def __init__(self, path: Path, busy_timeout: float, *, timeout: float = TIMEOUT) -> None:
-        self._path = path
+        # Its log lies beside the file that is meant.
+        self._path = path.resolve()
         self._busy_timeout = busy_timeout
+        #: Whether a sync failed there: what it committed last stands in the log and may not be on the disk. Whatever is
+        #: written behind it would be lost with it, however well that is synced; so nothing is before the log is copied.
+        self.unsynced = False
         #: Seconds a batch may take, seconds without a process after one ended, and seconds for which any batch is handed
         #: over after one was.
         self.timeout, self.pause, self.busy = timeout, PAUSE, BUSY
@@ -106,6 +110,8 @@ class Beside:
     def takes(self, moves: int) -> bool:
         """Whether so many moves are to be handed over now. The first time that they would be, a process is started."""
         if moves < ENOUGH and not (moves and asyncio.get_running_loop().time() < self._busy_until):
+            return False
+        if self.unsynced:
             return False
         if self._pipe is not None and not self._pipe.alive:
             # It ended while nothing was written.
@@ -216,16 +222,19 @@ class Beside:
                     await answer
         except BaseException as error:
             # Stopped, or stuck: with the process its transaction ends.
-            self._forget(pipe)
-            await pipe.kill()
+            await self._end(pipe)
             if isinstance(error, TimeoutError):
                 raise StorageUnavailableError(ENDED) from None
             raise
         if (found := answer.result()) is not None:
             return found
+        await self._end(pipe)
+        raise StorageUnavailableError(ENDED)
+
+    async def _end(self, pipe: Pipe) -> None:
         self._forget(pipe)
         await pipe.kill()
-        raise StorageUnavailableError(ENDED)
+        self.unsynced |= pipe.ended_with == UNSYNCED
 
     def _forget(self, pipe: Pipe) -> None:
         """Give a process nothing more to write."""

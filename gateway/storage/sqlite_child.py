@@ -27,6 +27,8 @@ from gateway.storage.sqlite_moves import write_moves
 
 #: Bytes of a frame's length.
 HEADER = 4
+#: What this process ends with where a sync failed: its commits stand in the log, and may not be on the disk.
+UNSYNCED = 3
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -196,7 +198,7 @@ def run() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal and a service manager tell every process of a group; ours ends when who writes through it has.
         signal.signal(number, signal.SIG_IGN)
-    main(sys.stdin.buffer, sys.stdout.buffer, partial(os._exit, 1))
+    main(sys.stdin.buffer, sys.stdout.buffer, partial(os._exit, UNSYNCED))
 
 
 if __name__ == "__main__":

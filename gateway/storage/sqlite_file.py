@@ -129,13 +129,19 @@ def _is_well(connection: sqlite3.Connection, seconds: float) -> bool:
     return bool(found == "ok" or given_up.is_set())
 
 
+def log_of(path: Path) -> Path:
+    """Return where a file's write-ahead log lies: beside the file that is meant where ``path`` is a link to it."""
+    meant = path.resolve()
+    return meant.with_name(f"{meant.name}-wal")
+
+
 def check_log(path: Path) -> None:
     """Look at the header of the file's write-ahead log, if there is one. To be done before the file is opened.
 
     SQLite passes over a log it cannot read, without a word, and with it over what was acknowledged and is in no
     other place yet. Raises ``StorageDamagedError``.
     """
-    log = path.with_name(f"{path.name}-wal")
+    log = log_of(path)
     # Another process may be writing it at this moment: what is damaged stays so.
     if not any(_is_log(_header(log)) for _ in range(3)):
         raise StorageDamagedError(

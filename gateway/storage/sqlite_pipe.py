@@ -67,6 +67,11 @@ class Pipe(asyncio.Protocol):
         return self._process.pid
 
     @property
+    def ended_with(self) -> int | None:
+        """What it ended with, once it is gone; below 0 the signal that killed it."""
+        return self._process.returncode
+
+    @property
     def alive(self) -> bool:
         """Whether it may answer still."""
         return self._open

@@ -193,6 +193,63 @@ async def test_with_the_process_its_batch_fails_and_the_next_is_written_again(pa
         assert len(await names(database)) == 4 * ENOUGH
 
 
+#: The program on a disk whose syncs fail.
+UNSYNCED = """
+import os
+def failing(descriptor):
+    raise OSError(5, "Input/output error")
+os.fdatasync = failing
+from gateway.storage import sqlite_child
+sqlite_child.run()
+"""
+
+
+def alone(path: Path, copy: Path) -> set[str]:
+    """Return the names that are in the file without its log."""
+    copy.write_bytes(path.read_bytes())
+    with sqlite3.connect(f"file:{copy}?immutable=1", uri=True) as connection:
+        return {name for [name] in connection.execute("SELECT name FROM lease")}
+
+
+async def unsynced(database: Database, beside: Beside) -> None:
+    """Have a batch be committed there and not synced, as with ``UNSYNCED``."""
+    lost = await asyncio.gather(*(database.write(add(f"first {n}")) for n in range(ENOUGH)))
+    assert lost == [True] * ENOUGH
+    assert await beside.started()
+    outcomes = await write_many(database, "lost")
+    assert {str(outcome) for outcome in outcomes} == {sqlite_beside.ENDED}
+    assert beside.unsynced
+
+
+async def test_after_a_sync_that_failed_nothing_is_acknowledged_before_the_log_is_copied(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_beside, "PROGRAM", ("-P", "-c", UNSYNCED))
+    engine = SqliteEngine(path, busy_timeout=0.05, beside=True)
+    async with Database(engine) as database:
+        assert engine.beside is not None
+        await unsynced(database, engine.beside)
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM lease").fetchone()
+        # Whoever reads the log keeps it from being begun anew, and from being copied where more is written meanwhile.
+        with pytest.raises(StorageUnavailableError, match="could not be put on the disk yet"):
+            await database.write(add("behind it"))
+        assert "behind it" not in await names(database)
+        reader.close()
+        assert await database.write(add("afterwards"))
+        assert not engine.beside.unsynced
+        assert {f"lost {n}" for n in range(ENOUGH)} <= alone(path, tmp_path / "copy")
+
+
+async def test_a_path_may_be_a_link_to_the_file(path, tmp_path):
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    async with busy(link) as (database, beside):
+        assert await write_many(database, "there") == [True] * ENOUGH
+        assert (beside.unsynced, beside.process is not None) == (False, True)
+    assert [entry.name for entry in link.parent.iterdir()] == ["link.db"]
+
+
 async def test_one_that_is_stopped_is_ended_and_keeps_no_lock(path):
     async with busy(path) as (database, beside):
         assert beside.process is not None
