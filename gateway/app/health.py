@@ -4,24 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from gateway.api import Health
+from gateway.clock import Clock
 from gateway.storage import migrations
 from gateway.storage.database import Database
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)
 
+#: Seconds for which what the database said is told again. Nobody needs a key to ask, and each answer is a commit.
+FRESH: Final = 1.0
 
-async def health(database: Database, channels: Mapping[str, str], draining: asyncio.Event) -> Health:
-    """Ask the database; ``channels`` are words about each channel, which decide nothing."""
-    reachable = migrated = False
-    try:
-        await database.run(lambda connection: connection.fetch("SELECT 1"))
-        reachable = True
-        found = await database.fetch("SELECT version_num FROM alembic_version")
-        migrated = bool(found) and migrations.serves(found[0]["version_num"])
-    except StorageError as error:
-        _log.warning("not ready: %s", error)
-    return Health(database=reachable, migrations=migrated, draining=draining.is_set(), channels=channels)
+
+class Readiness:
+    """Tells whether a node is ready, and asks the database once a second at most, however many ask.
+
+    ``states`` are words about each channel, which decide nothing.
+    """
+
+    def __init__(
+        self, database: Database, states: Callable[[], Mapping[str, str]], draining: asyncio.Event, clock: Clock
+    ) -> None:
+        self._database = database
+        self._states = states
+        self._draining = draining
+        self._clock = clock
+        #: Whether it could be written to, and whether its tables are this version's; and when it said so.
+        self._said = (False, False)
+        self._said_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
+        #: What was in the way when it was last asked: told once, and not by every balancer's look.
+        self._told: str | None = None
+
+    async def health(self) -> Health:
+        """Return how the gateway is."""
+        if self._asking is None and self._clock.monotonic() - self._said_at >= FRESH:
+            self._asking = asyncio.create_task(self._ask(), name="readiness")
+        if self._asking is not None:
+            # It is the others' answer too: who goes away takes it from nobody.
+            await asyncio.shield(self._asking)
+        reachable, migrated = self._said
+        return Health(reachable, migrated, self._draining.is_set(), self._states())
+
+    async def _ask(self) -> None:
+        reachable = migrated = False
+        problem = None
+        try:
+            await self._database.run(lambda connection: connection.fetch("SELECT 1"))
+            reachable = True
+            found = await self._database.fetch("SELECT version_num FROM alembic_version")
+            migrated = bool(found) and migrations.serves(found[0]["version_num"])
+        except StorageError as error:
+            problem = str(error)
+        finally:
+            self._said, self._said_at, self._asking = (reachable, migrated), self._clock.monotonic(), None
+        self._tell(problem)
+
+    def _tell(self, problem: str | None) -> None:
+        if problem is not None and problem != self._told:
+            _log.warning("not ready: %s", problem)
+        elif problem is None and self._told is not None:
+            _log.info("ready again")
+        self._told = problem

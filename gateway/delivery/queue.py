@@ -21,7 +21,7 @@ from gateway.delivery.retry import min_life
 from gateway.delivery.rows import opened, row_of
 from gateway.delivery.sends import Sends, Unlimited
 from gateway.delivery.standing import ended_as, rescued
-from gateway.delivery.succession import OnRouteEnd, Succession
+from gateway.delivery.succession import Against, OnRouteEnd, Succession, nothing
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
 from gateway.storage.database import Database
@@ -72,7 +72,7 @@ class Queue:
     ``confirm_within`` tells how many seconds a service gives a channel to report a delivery. ``on_sent`` hears how many
     seconds passed from a message's birth to its acceptance, ``on_delivered`` from there to the report of its delivery,
     ``on_accepted`` of the message itself.
-    ``sends`` limits what is sent; without it, nothing is counted.
+    ``sends`` limits what is sent; without it, nothing is counted. ``against`` tells which further sends people refuse.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Queue:
         on_delivered: Observe = unobserved,
         on_accepted: OnAccepted = untold,
         sends: Sends | None = None,
+        against: Against = nothing,
     ) -> None:
         self._database = database
         self._sealer = sealer
@@ -104,7 +105,7 @@ class Queue:
         self.paid = on_accepted
         self._several_nodes = several_nodes
         self._sends: Sends = sends or Unlimited()
-        self._succession = Succession(sealer, node, on_route_end, self._sends)
+        self._succession = Succession(sealer, node, on_route_end, self._sends, against)
         listeners = Listeners(on_sent, on_delivered)
         self._receipts = Receipts(database, sealer, clock, self._succession, confirm_within, listeners)
         self._due_at: DueAt = at_once
@@ -319,13 +320,15 @@ class Queue:
         if rows:
             await self._database.write(Move(None, rows))
 
-    async def rescue(self, held: Container[str] = ()) -> int:
+    async def rescue(self, held: Container[str] = (), may: Callable[[], bool] = lambda: True) -> int:
         """Return attempts whose node died to the queue, recorded as unknown; return how many there were.
 
-        What this node still has under way itself (``held``) it leaves alone, however late: its answer is near.
+        What this node still has under way itself (``held``) it leaves alone, however late: its answer is near. ``may`` is
+        asked once the database has answered, whether anything is to be rescued now. Raises ``StorageError``.
         """
         now = self._clock.now()
-        lapsed = [record for record in await self._database.fetch(sql.LAPSED, now=now) if record["id"] not in held]
+        found = await self._database.fetch(sql.LAPSED, now=now)
+        lapsed = [record for record in found if record["id"] not in held] if may() else []
         return sum(await asyncio.gather(*(self._database.write(rescued(record, now)) for record in lapsed)))
 
     async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:

@@ -112,8 +112,12 @@ class Receipts:
         wait = self.confirm_by(message, now) if message is not None and status is MessageStatus.SENT else None
         row = (record["id"], number, status, now, report.reason, report.provider_id, wait)
         proof = (record["id"], number, now, report.provider_id, report.provider_code)
+        # Whoever was erased since that was read is not named again: no erasure would find it.
+        held = await connection.fetch(sql.HOLD_MESSAGE, id=record["id"])
+        if not held:
+            return False
         event = told_of(
-            ENDINGS[status], now, record, attempt=number, reason=report.reason, provider_code=report.provider_code
+            ENDINGS[status], now, held[0], attempt=number, reason=report.reason, provider_code=report.provider_code
         )
         if not await connection.apply(recorded((sql.REPORT, row), [(sql.PROVE_ATTEMPT, proof)], [event])):
             return False

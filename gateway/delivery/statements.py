@@ -288,6 +288,10 @@ REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
     (SELECT a.started_at FROM attempt a WHERE a.token_hash = :token_hash) AS begun_at
     FROM message WHERE id = (SELECT a.message_id FROM attempt a WHERE a.token_hash = :token_hash)"""  # noqa: S608 - only names of our own are put in, values are bound
 
+#: A message as it is named in what is told of it, its row held until that is written.
+HOLD_MESSAGE = """UPDATE message SET recipient = recipient WHERE id = :id
+    RETURNING id, verification_id, service, channel, recipient"""
+
 #: Whether anything of a message may have left.
 MAY_HAVE_LEFT = """SELECT 1 FROM attempt WHERE message_id = :id
     AND (outcome IS NULL OR outcome IN ('sent', 'unknown')) LIMIT 1"""

@@ -1,7 +1,8 @@
 """Acceptances: what a provider took is written down while its worker goes on with the next message.
 
 So that the end of one message and the begin of the next are in the same batch: half the commits of a busy channel. What
-could not be written because the database is away is written once that is back; a provider's answer is not forgotten.
+could not be written because the database is away is written once that is back, however long that takes while the code
+lives: forgotten, it would be sent again. Until then the lane holds the message, and so this node does not rescue it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from gateway.clock import Clock
 from gateway.delivery.dispatching.lane import Lane
 from gateway.delivery.dispatching.outcome import Accepted, where
 from gateway.delivery.dispatching.pacing import Sleep
-from gateway.delivery.dispatching.patience import patiently
+from gateway.delivery.dispatching.patience import steadily
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
 from gateway.storage.unit import StorageError, StorageUnavailableError
@@ -75,7 +76,9 @@ class Acceptances:
 
     async def _write_patiently(self, lane: Lane, message: Message, accepted: Accepted) -> bool:
         try:
-            return await patiently(lambda: self._accept(message, accepted), self._sleep)
+            return await steadily(
+                lambda: self._accept(message, accepted), self._sleep, lambda: self._clock.now() < message.expires_at
+            )
         except Exception as error:  # noqa: BLE001 - nobody waits for this: what goes wrong is told here
             _told(message, error)
             return False

@@ -25,6 +25,7 @@ from gateway.delivery.dispatching.outages import Outages, Write, unwritten
 from gateway.delivery.dispatching.outcome import Accepted, Failed, where
 from gateway.delivery.dispatching.pacing import REFRESH, Pacer, Sleep, pacers
 from gateway.delivery.dispatching.patience import patiently
+from gateway.delivery.dispatching.rescuing import Rescuing
 from gateway.delivery.dispatching.settling import Settling
 from gateway.delivery.dispatching.triage import Triage, free
 from gateway.delivery.lifecycle import AttemptOutcome
@@ -83,6 +84,7 @@ class Dispatcher:
         self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
         self._settling = Settling(queue, clock, self._outages, jitter, self._follow, self._leased)
         self._acceptances = Acceptances(queue, clock, sleep)
+        self._rescuing = Rescuing(queue, clock)
         queue.put_off_by(lambda message: self._triage.put_off(self._lanes[message.channel], message))
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
@@ -138,8 +140,12 @@ class Dispatcher:
         if service not in lane.behind and lane.room(service) > 0 and lane.pacer.share:
             return True
         # What is due in the database already goes first, or it would wait for ever behind what comes.
-        lane.behind[service] = lane.behind.get(service, 0) + 1
+        lane.behind.setdefault(service, 0)
         return False
+
+    def left(self, message: Message) -> None:
+        """Reckon with a fresh message that was left to the database."""
+        self._lanes[message.channel].left(message)
 
     def hand_over(self, message: Message) -> None:
         """Take a message that this node has leased."""
@@ -359,7 +365,7 @@ class Dispatcher:
 
     async def _rescue(self) -> None:
         held = frozenset().union(*(lane.held_ids for lane in self._lanes.values()))
-        if await self._queue.rescue(held):
+        if await self._rescuing.look(held):
             for lane in self._lanes.values():
                 lane.wake.set()
 

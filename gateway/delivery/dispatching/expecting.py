@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.delivery.dispatching.lane import Lane
 from gateway.delivery.dispatching.pacing import REFRESH
+
+#: How many times as long as it has lasted a standstill may go on, as far as is to be feared: of a channel that has sent
+#: until then, nobody knows whether it pauses or has become slow. With half a minute's patience codes are refused after
+#: three seconds, and those of a pause of one are not: their callers would be told to stay away for a minute.
+FEARED: Final = 10.0
 
 
 def expected_wait(lane: Lane, service: str, now: float) -> float:
@@ -23,8 +30,13 @@ def expected_wait(lane: Lane, service: str, now: float) -> float:
     if not share:
         # It has just come, or was not told for a while: the others make room when they renew, then it takes its part.
         wait, share = wait + 2 * REFRESH, lane.pacer.rate / (lane.senders + 1)
+    lane.throughput.watch(now)
     rate = min(lane.throughput.rate(now), share)
     if rate <= 0:
         return float("inf")
     here = min(ahead, lane.waiting)
-    return wait + here / rate + (ahead - here) / (rate * lane.senders)
+    # As many starts of this node as all of that takes.
+    starts = here + (ahead - here) / lane.senders
+    if lasted := lane.throughput.stands_still(now):
+        return wait + min(starts / rate, FEARED * lasted + starts / min(lane.throughput.measured, share))
+    return wait + starts / rate

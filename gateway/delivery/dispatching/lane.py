@@ -138,6 +138,14 @@ class Lane:
         for message in messages:
             self.put(message)
 
+    def left(self, message: Message) -> None:
+        """Count a fresh message that is due in the database, behind others of its service; they are counted anew soon.
+
+        Not one that waits for its person, nor while the channel is shut: that is due once it opens.
+        """
+        if message.service in self.behind and message.address and not self.shut(self._clock.monotonic()):
+            self.behind[message.service] += 1
+
     async def measure(self, backlog: Backlog) -> None:
         """Measure what the channel settles, and count what is due in the database where that is more than is here.
 

@@ -12,6 +12,7 @@ from channels.base import Receipt
 from gateway.delivery.dispatching.acceptances import Acceptances
 from gateway.delivery.dispatching.lane import Lane
 from gateway.delivery.dispatching.outcome import Accepted
+from gateway.delivery.dispatching.patience import STEADY
 from gateway.delivery.queue import Queue
 from gateway.storage.unit import StorageError, StorageUnavailableError
 from tests.delivery.messages import message as a_message
@@ -31,7 +32,7 @@ class Scene:
         self.slept: list[float] = []
         self.lane = Lane(Scripted("pigeon", ["phone"]), clock)
         self.acceptances = Acceptances(cast("Queue", self), clock, self._sleep)
-        self.message = a_message()
+        self.message = a_message(expires_at=clock.now() + 300)
         self.lane.put(self.message)
         self.lane.take_at_once()
 
@@ -88,6 +89,21 @@ async def test_while_the_database_is_away_it_is_tried_again(clock, raised):
     scene = Scene(clock, AWAY, AWAY, True, raised=raised)
     await scene.written()
     assert (scene.slept, scene.lane.held, scene.answers) == ([0.2, 0.5], 0, [])
+
+
+async def test_it_is_tried_until_the_code_is_dead(clock, caplog):
+    scene = Scene(clock, *[AWAY] * 100)
+    sleep = scene.acceptances._sleep
+
+    async def passes(seconds: float) -> None:
+        clock.advance(seconds)
+        assert scene.lane.held == 1
+        await sleep(seconds)
+
+    scene.acceptances._sleep = passes
+    await scene.written()
+    assert 300 <= sum(scene.slept) < 300 + STEADY[-1]
+    assert (caplog.messages, scene.lane.held) == (["a message could not be settled"], 0)
 
 
 @pytest.mark.parametrize(

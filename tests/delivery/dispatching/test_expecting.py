@@ -6,7 +6,7 @@ import pytest
 
 from gateway.delivery.dispatching.backlog import Uncounted
 from gateway.delivery.dispatching.breaker import ENOUGH, OPEN_TIME, Verdict
-from gateway.delivery.dispatching.expecting import expected_wait
+from gateway.delivery.dispatching.expecting import FEARED, expected_wait
 from gateway.delivery.dispatching.lane import Lane
 from gateway.delivery.dispatching.pacing import REFRESH, Pacer
 from tests.delivery.messages import message
@@ -114,3 +114,30 @@ async def test_after_an_open_breaker_what_was_measured_in_the_outage_refuses_nob
     lane.breaker.admit(clock.monotonic())
     lane.breaker.record(Verdict.WORKED, clock.monotonic(), probe=True)
     assert wait(lane, clock) == 0.0
+
+
+def stand(lane: Lane, clock, tenths: int, *, settled: int = 0) -> None:
+    """Let tenths of a second go by, so many settled in each, somebody asking all the time."""
+    for _ in range(tenths):
+        clock.advance(0.1)
+        lane.throughput.settled += settled
+        wait(lane, clock)
+
+
+def test_of_a_standstill_no_more_is_feared_than_it_has_lasted(lane, clock):
+    fill(lane, "shop", 500)
+    stand(lane, clock, 15, settled=10)
+    lane.throughput.look(clock.monotonic())
+    rate = lane.throughput.measured
+    stand(lane, clock, 20)
+    assert wait(lane, clock) == pytest.approx(FEARED * 2.0 + 500 / rate, abs=0.1)
+
+
+def test_once_it_is_over_only_what_waits_is_waited_for(lane, clock):
+    fill(lane, "shop", 500)
+    stand(lane, clock, 15, settled=10)
+    lane.throughput.look(clock.monotonic())
+    rate = lane.throughput.measured
+    stand(lane, clock, 50)
+    stand(lane, clock, 1, settled=10)
+    assert wait(lane, clock) == pytest.approx(500 / rate)

@@ -222,6 +222,24 @@ def test_a_claim_that_is_filled_leaves_more_behind(lane, found, left):
     assert lane.wants_more == bool(left)
 
 
+@pytest.mark.parametrize(
+    ("left", "shut", "counted"),
+    [
+        ({}, False, 8),
+        ({"address": ""}, False, 7),
+        ({}, True, 7),
+        ({"service": "bank"}, False, 7),
+    ],
+    ids=["due", "waits for its person", "waits for the channel", "of a service that has nothing behind"],
+)
+async def test_what_is_left_behind_is_counted_where_it_is_due_behind_others(lane, left, shut, counted):
+    lane.behind["shop"] = 7
+    if shut:
+        await lane.pacer.pause(60.0)
+    lane.left(message("fresh", **left))
+    assert lane.behind == {"shop": counted}
+
+
 async def test_a_service_of_which_there_is_more_is_looked_for_before_it_runs_out(lane):
     lane.behind["shop"] = 5
     for number in range(LOW + 2):

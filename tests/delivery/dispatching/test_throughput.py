@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.delivery.dispatching.throughput import LONGEST_SPAN, STALE, WEIGHT, Throughput
+from gateway.delivery.dispatching.throughput import LONGEST_SPAN, STALE, STANDSTILL, WEIGHT, Throughput
 
 INFINITE = float("inf")
 
@@ -16,6 +18,17 @@ def measured(per_second: int, *, slots: int = 10) -> Throughput:
     throughput.settled += per_second
     throughput.look(1.0)
     return throughput
+
+
+def passed(throughput: Throughput, start: float, seconds: float, *, every: float = 0.1, number: int = 0) -> float:
+    """Let time go by in which ``number`` are settled each ``every`` seconds; return when that is over."""
+    steps = round(seconds / every)
+    for step in range(1, steps + 1):
+        throughput.settled += number
+        throughput.watch(start + step * every)
+        if step % round(1.0 / every) == 0:
+            throughput.look(start + step * every)
+    return start + steps * every
 
 
 def test_nothing_is_known_of_an_idle_channel():
@@ -133,3 +146,74 @@ def test_what_was_measured_can_be_forgotten():
     throughput = measured(100)
     throughput.forget()
     assert (throughput.measuring, throughput.rate(1.0)) == (False, INFINITE)
+
+
+@settings(max_examples=20)
+@given(lasted=st.floats(0.5, 25.0), per_second=st.integers(50, 1000), flowed=st.floats(1.0, 5.0))
+def test_a_standstill_that_is_over_does_not_make_a_channel_slow(lasted, per_second, flowed):
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    number = per_second // 10
+    now = passed(throughput, passed(throughput, 0.0, flowed, number=number), lasted)
+    now = passed(throughput, now, 0.1, number=number)
+    assert throughput.rate(now) == pytest.approx(number * 10, rel=0.02)
+    assert throughput.stands_still(now) == 0.0
+    assert throughput.rate(passed(throughput, now, 2.0, number=number)) == pytest.approx(number * 10, rel=0.1)
+
+
+def test_one_that_lasts_is_told_and_bounds_the_rate():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    now = passed(throughput, passed(throughput, 0.0, 1.5, number=10), 3.0)
+    assert throughput.stands_still(now) == pytest.approx(3.0)
+    assert throughput.rate(now) == pytest.approx((50 + 10) / 3.5)
+    assert throughput.measured == pytest.approx(100.0)
+
+
+def test_after_a_standstill_of_what_was_not_measured_yet_it_is_measured_anew():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    now = passed(throughput, passed(throughput, 0.0, 0.5, number=10), 5.0)
+    assert (throughput.stands_still(now), throughput.measured) == (0.0, 0.0)
+    assert throughput.rate(passed(throughput, now, 1.0, number=10)) == pytest.approx(100.0, rel=0.2)
+
+
+def test_a_provider_that_became_slow_is_found_out_at_its_second_standstill():
+    throughput = measured(100)
+    now = 1.0
+    for _ in range(3):
+        now = passed(throughput, now, 10.0)
+        now = passed(throughput, now, 0.1, number=10)
+    assert throughput.rate(now) < 100.0 * (1 - WEIGHT) + 2.0
+    assert throughput.rate(now + 9.0) == pytest.approx(10 / 9.0, rel=0.1)
+
+
+def test_the_time_that_all_slots_take_is_no_standstill():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    throughput.settled += 20
+    throughput.look(10.0)
+    now = passed(throughput, 10.0, 9.0)
+    assert now - 10.0 > STANDSTILL
+    assert throughput.rate(now) == pytest.approx(10 / 9.0)
+    assert throughput.stands_still(now) == 0.0
+
+
+def test_a_channel_that_was_dead_and_settles_again_is_not_dead():
+    throughput = Throughput(10)
+    throughput.begin(0.0)
+    throughput.look(LONGEST_SPAN)
+    throughput.settled += 5
+    assert throughput.rate(LONGEST_SPAN + 0.5) == 30.0
+    throughput.settled += 5
+    throughput.look(LONGEST_SPAN + 1.0)
+    assert throughput.rate(LONGEST_SPAN + 1.0) == 10.0
+
+
+def test_many_short_standstills_are_measured_with_what_is_settled_between():
+    throughput = measured(1000)
+    now = 1.0
+    for _ in range(20):
+        now = passed(throughput, passed(throughput, now, 0.5, number=50), 0.5)
+        throughput.look(now)
+    assert throughput.measured == pytest.approx(275.0, rel=0.3)
