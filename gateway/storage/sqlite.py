@@ -106,6 +106,7 @@ class SqliteEngine:
             outcomes = _write_all(writer, units)
             if len(units) == 1 and self._quick.expected and not self._checkpoints.due(writer):
                 self._quick.commit(writer)
+                self._checkpoints.committed()
             else:
                 await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._end_transaction, writer)
         except BaseException as error:
@@ -243,6 +244,8 @@ class SqliteEngine:
             self._end(writer)
         elif breaks(error):
             self._writer = self._anew(writer, self._new_writer)
+        else:
+            self._checkpoints.failed(writer, error)
 
 
 def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:

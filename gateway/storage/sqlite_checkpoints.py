@@ -11,12 +11,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Final
 
-#: Rows written from one copy to the next; the log then has some 0.6 pages of 4 KiB for each, 30 MiB.
-ROWS: Final = 12_000
+#: Pages of the log from which on it is copied, 4 MiB, and seconds from one copy to the next: a slow gateway's log stays
+#: short, and a fast one's grows to some 30 MiB, of which each page is then copied once for many commits that wrote it.
+PAGES: Final = 1_000
+APART: Final = 0.25
+#: Pages of 4 KiB that a commit writes, and more for each row, by what the log of accepts in ones and in sixteens held: the
+#: ends of a dozen indexes are in each.
+_OF_A_COMMIT: Final = 20
+_OF_A_ROW: Final = 0.5
 #: Pages of the log from which on SQLite copies by itself after all, in the middle of a commit: 120 MiB. For a disk that
 #: copies more slowly than is written, and for what no row is counted of.
 LAST_RESORT: Final = 30_000
@@ -25,16 +32,28 @@ LAST_RESORT: Final = 30_000
 class Checkpoints:
     """What one writing connection does for the log. ``connect`` opens another connection to the same file."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], rows: int = ROWS) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        pages: int = PAGES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connect = connect
-        self._rows = rows
+        self._enough = pages
+        self._clock = clock
         self._copying: threading.Thread | None = None
-        #: How many rows the writer had written when it was last begun.
+        #: How many rows the writer had written when it was last begun, when that was, and the commits since.
         self._written = 0
+        self._begun = float("-inf")
+        self._commits = 0
 
     def due(self, writer: sqlite3.Connection) -> bool:
         """Whether there is something to do after the next commit, or something under way that keeps the disk busy."""
-        return self._copying is not None or abs(writer.total_changes - self._written) >= self._rows
+        return self._copying is not None or self._is_long(writer)
+
+    def committed(self) -> None:
+        """Count a commit after which nothing is done, since nothing was ``due``."""
+        self._commits += 1
 
     def wrote(self, writer: sqlite3.Connection) -> None:
         """Do what is due after a commit: begin a copy, or end one. Called by whoever writes, outside any transaction.
@@ -42,21 +61,32 @@ class Checkpoints:
         A fault is none of the commit's, which is on the disk: what was not copied stays in the log, to be copied the
         next time. The house-keeper copies it each minute too, and tells of a fault that lasts.
         """
+        self.committed()
         if self._copying is not None:
             if not self._copying.is_alive():
                 self._copying = None
                 # What was written during the copy: little, and no other writer comes between it and the next commit,
                 # which begins the log anew.
                 _copy(writer)
-        elif abs(writer.total_changes - self._written) >= self._rows:
-            self._written = writer.total_changes
+        elif self._is_long(writer):
+            self._written, self._commits, self._begun = writer.total_changes, 0, self._clock()
             self._copying = _started(self._copy_beside)
+
+    def failed(self, writer: sqlite3.Connection, error: BaseException) -> None:
+        """Do what is due after a transaction that failed: on a full disk the log's own space is used anew, once copied."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            _copy(writer)
 
     def close(self) -> None:
         """Wait for a copy that is under way."""
         if self._copying is not None:
             self._copying.join()
             self._copying = None
+
+    def _is_long(self, writer: sqlite3.Connection) -> bool:
+        rows = abs(writer.total_changes - self._written)
+        pages = _OF_A_COMMIT * self._commits + _OF_A_ROW * rows
+        return pages >= self._enough and self._clock() - self._begun >= APART
 
     def _copy_beside(self) -> None:
         with suppress(sqlite3.Error), closing(self._connect()) as connection:

@@ -99,10 +99,11 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             held = write_moves(connection, batch.moves, self._statements.__getitem__)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             # After a full disk or an I/O error SQLite may have rolled back by itself.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            self._checkpoints.failed(connection, error)
             raise
         return held
 

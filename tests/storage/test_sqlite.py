@@ -166,8 +166,8 @@ async def test_a_lone_unit_is_committed_on_the_loop_once_the_disk_was_quick_and_
 
 async def test_while_the_log_is_copied_or_is_to_be_commits_are_made_in_the_thread(path):
     async with Database(engine := SqliteEngine(path)) as database:
-        engine._checkpoints = Checkpoints(partial(connect, path), rows=2)
         await quick_before(database, engine)
+        engine._checkpoints = Checkpoints(partial(connect, path), pages=20)
         with committing_threads(engine) as threads:
             for name in ("one", "two, and the copy is due", "two, and it is under way"):
                 await database.write(add(name))

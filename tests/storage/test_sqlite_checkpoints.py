@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.sqlite_checkpoints import Checkpoints
+from gateway.storage.sqlite_checkpoints import APART, Checkpoints
 from gateway.storage.sqlite_file import connect
 
+#: Rows with which one commit makes the log long enough, and pages that are enough.
 ROWS = 50
+PAGES = 45
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def in_file(path: Path, copy: Path) -> int:
 
 
 def test_enough_rows_are_copied_beside_and_the_log_is_begun_anew_by_the_next_commit(path, writer, tmp_path):
-    checkpoints = Checkpoints(partial(connect, path), ROWS)
+    checkpoints = Checkpoints(partial(connect, path), PAGES)
     write(writer, ROWS - 1)
     checkpoints.wrote(writer)
     assert in_file(path, tmp_path / "copy") == 0
@@ -63,6 +65,31 @@ def test_enough_rows_are_copied_beside_and_the_log_is_begun_anew_by_the_next_com
     assert log_size(path) == length
 
 
+def test_many_small_commits_are_copied_as_few_large_ones_are_and_not_again_at_once(path, writer, tmp_path):
+    now = 0.0
+    checkpoints = Checkpoints(partial(connect, path), PAGES, lambda: now)
+    for rows in (1, 2):
+        write(writer, 1)
+        checkpoints.wrote(writer)
+        checkpoints.close()
+        assert in_file(path, tmp_path / "copy") == 0
+        assert (rows, checkpoints.due(writer)) == (rows, False)
+    write(writer, ROWS)
+    checkpoints.wrote(writer)
+    checkpoints.close()
+    assert in_file(path, tmp_path / "copy") == ROWS + 2
+    now = APART / 2
+    write(writer, ROWS)
+    checkpoints.wrote(writer)
+    assert not checkpoints.due(writer)
+    now = APART
+    assert checkpoints.due(writer)
+    write(writer, 1)
+    checkpoints.wrote(writer)
+    checkpoints.close()
+    assert in_file(path, tmp_path / "copy") == 2 * ROWS + 3
+
+
 def test_what_was_written_during_the_copy_is_copied_by_the_writer(path, writer, tmp_path):
     begun, goes_on = threading.Event(), threading.Event()
 
@@ -71,7 +98,7 @@ def test_what_was_written_during_the_copy_is_copied_by_the_writer(path, writer, 
         assert goes_on.wait(10)
         return connect(path)
 
-    checkpoints = Checkpoints(slowly, ROWS)
+    checkpoints = Checkpoints(slowly, PAGES)
     write(writer, ROWS)
     checkpoints.wrote(writer)
     assert begun.wait(10)
@@ -89,12 +116,17 @@ def test_what_was_written_during_the_copy_is_copied_by_the_writer(path, writer, 
 def test_a_copy_that_fails_is_no_fault_of_the_commit_and_is_tried_again(path, writer, tmp_path):
     connections = iter([sqlite3.OperationalError("unable to open database file"), None])
 
+    now = iter(range(100))
+
+    def clock() -> float:
+        return float(next(now))
+
     def once_not() -> sqlite3.Connection:
         if (error := next(connections)) is not None:
             raise error
         return connect(path)
 
-    checkpoints = Checkpoints(once_not, ROWS)
+    checkpoints = Checkpoints(once_not, PAGES, clock)
     for _ in range(2):
         write(writer, ROWS)
         checkpoints.wrote(writer)
@@ -107,8 +139,23 @@ def test_a_machine_without_threads_leaves_the_log_as_it_is(path, writer, tmp_pat
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    checkpoints = Checkpoints(partial(connect, path), ROWS)
+    checkpoints = Checkpoints(partial(connect, path), PAGES)
     write(writer, ROWS)
     checkpoints.wrote(writer)
     checkpoints.close()
     assert (in_file(path, tmp_path / "copy"), log_size(path) > 0) == (0, True)
+
+
+def test_on_a_full_disk_the_log_is_copied_and_begun_anew(path, writer, tmp_path):
+    checkpoints = Checkpoints(partial(connect, path), PAGES)
+    write(writer, 1)
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    checkpoints.failed(writer, locked)
+    assert in_file(path, tmp_path / "copy") == 0
+    # No more pages than there are, as on a disk that has none left.
+    writer.execute("PRAGMA max_page_count=1")
+    with pytest.raises(sqlite3.OperationalError, match="full") as full:
+        write(writer, 1000)
+    checkpoints.failed(writer, full.value)
+    assert in_file(path, tmp_path / "copy") == 1
