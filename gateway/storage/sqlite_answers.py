@@ -24,7 +24,7 @@ SYNC: Final[Callable[[int], object]] = getattr(os, "fdatasync", os.fsync)
 class Answers:
     """Tells answers to ``sink``, in the order in which they are given. ``log`` is the path of SQLite's log.
 
-    Where the disk or whoever listens fails, ``end`` ends this process: whether its last batches were kept is not known,
+    Where the disk, whoever listens or anything else fails, ``end`` ends this process: whether its last batches were kept is not known,
     and a second sync would not tell what the first one lost.
     """
 
@@ -55,7 +55,7 @@ class Answers:
         try:
             while self._tell_all():
                 pass
-        except OSError:
+        except Exception:  # noqa: BLE001 - whatever it was: from here on nobody would be told anything
             self._end()
 
     def _tell_all(self) -> bool:

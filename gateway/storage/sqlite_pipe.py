@@ -22,6 +22,9 @@ from gateway.storage.sqlite_child import HEADER, Answer
 #: it answers nobody, and holds the database's lock for as long.
 LOOK: Final = 1.0
 
+#: Seconds between two looks at a process that has closed its output.
+REAP: Final = 0.005
+
 _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
@@ -124,7 +127,7 @@ class Pipe(asyncio.Protocol):
             self._watch.cancel()
         while self._asked:
             self._answer(self._asked.popleft(), None)
-        self._loop.run_in_executor(None, self._process.wait).add_done_callback(self._gone)
+        self._reap()
 
     def look_again(self, seconds: float, *, stood: bool) -> None:
         """Look after so many seconds whether the process stands still; ``stood``: it did when it was looked at last."""
@@ -141,7 +144,11 @@ class Pipe(asyncio.Protocol):
             else:
                 self.look_again(seconds, stood=stands)
 
-    def _gone(self, _: asyncio.Future[int]) -> None:
+    def _reap(self) -> None:
+        """Look until it is gone, which it is in a moment: its output is closed. A thread to wait in may not be to be had."""
+        if self._process.poll() is None:
+            self._loop.call_later(REAP, self._reap)
+            return
         self._input.close()
         self._ended.set_result(None)
 

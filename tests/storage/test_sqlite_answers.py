@@ -72,13 +72,17 @@ def _broken(_descriptor: int) -> None:
     raise OSError(5, "Input/output error")
 
 
+def _starved(_descriptor: int) -> None:
+    raise MemoryError
+
+
 class Gone(io.RawIOBase):
     def write(self, _told: bytes) -> int:  # type: ignore[override]
         raise BrokenPipeError
 
 
-@pytest.mark.parametrize(("sync", "sink"), [(_broken, io.BytesIO()), (SYNC, Gone())])
-def test_where_the_disk_or_the_listener_fails_the_process_is_ended(
+@pytest.mark.parametrize(("sync", "sink"), [(_broken, io.BytesIO()), (_starved, io.BytesIO()), (SYNC, Gone())])
+def test_where_the_disk_the_memory_or_the_listener_fails_the_process_is_ended(
     log, sync: Callable[[int], object], sink: io.BytesIO
 ):
     ended: list[str] = []
