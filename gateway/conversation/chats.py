@@ -25,6 +25,8 @@ PHONE: Final = "phone"
 _TAG: Final = re.compile(r"[A-Za-z0-9-]{1,35}")
 
 _KNOWN = "SELECT * FROM chat WHERE hash = :hash"
+#: The same, its row held until what follows is written.
+_HOLD = "UPDATE chat SET created_at = created_at WHERE hash = :hash RETURNING *"
 _TOLD = "UPDATE chat SET told_language = :language WHERE hash = :hash RETURNING hash"
 _LANGUAGE = "UPDATE chat SET language = :language WHERE hash = :hash RETURNING hash"
 _LOCK = """UPDATE chat SET locked_until = :until
@@ -149,9 +151,13 @@ async def keep_lock(turn: Turn, before: Sequence[Record]) -> None:
 
 
 async def prove(turn: Turn, phone: Address) -> str | None:
-    """Make the number this chat's; return the address of the chat that had it before, if another had."""
+    """Make the number this chat's; return the address of the chat that had it before, if another had.
+
+    A lock that runs stays with the number this chat proved before.
+    """
     await ensure(turn)
     phone_hash = turn.tools.hasher.hash(phone.kind, phone.canonical)
+    held = await turn.connection.fetch(_HOLD, hash=turn.chat_hash)
     taken = await turn.connection.fetch(_TAKE_PHONE, hash=turn.chat_hash, phone_hash=phone_hash)
     await keep_lock(turn, taken)
     moved = await turn.connection.fetch(
@@ -163,6 +169,8 @@ async def prove(turn: Turn, phone: Address) -> str | None:
         now=turn.now,
     )
     if moved:
+        for record in held:
+            await _leave_lock(turn, record)
         await _tell(turn, EventName.SUBSCRIBER_PROVED, recipient=phone.masked)
     if not taken or not taken[0]["chat_sealed"]:
         # Nobody had it, or somebody who was erased: there is no chat to tell.
@@ -217,10 +225,11 @@ async def forget(turn: Turn) -> Forgotten:
 
 async def forget_phone(turn: Turn) -> bool:
     """Erase the number this chat has proved; return whether there was one."""
-    before = await known(turn.connection, turn.chat_hash)
-    if before is None or not await turn.connection.fetch(_FORGET_PHONE, hash=turn.chat_hash):
+    held = await turn.connection.fetch(_HOLD, hash=turn.chat_hash)
+    if not await turn.connection.fetch(_FORGET_PHONE, hash=turn.chat_hash):
         return False
-    await _leave_lock(turn, before)
+    for record in held:
+        await _leave_lock(turn, record)
     return True
 
 

@@ -41,6 +41,8 @@ class Stop(Value, frozen=True, array_like=True):
     block: str | None = None
     #: The keyed hash, in hexadecimal, of a service and its own reference, by which that one is counted; ``None``: by ``hash``.
     counted: str | None = None
+    #: Of the first stop, what else the verification is found by, in hexadecimal: addresses that no stop of it leads to.
+    also: tuple[str, ...] = ()
 
     @property
     def counted_by(self) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from gateway.delivery.receipts import ConfirmWithin, Listeners, Observe, Receipt
 from gateway.delivery.retry import min_life
 from gateway.delivery.rows import opened, row_of
 from gateway.delivery.sends import Sends, Unlimited
-from gateway.delivery.standing import ended_as, rescued
+from gateway.delivery.standing import LATE, ended_as, looked_at
 from gateway.delivery.succession import Against, OnRouteEnd, Succession, nothing
 from gateway.delivery.telling import ENDINGS, Failure, told, told_failure, told_of
 from gateway.events.event import Event, EventName, recorded
@@ -44,7 +45,6 @@ class OnBlocked(Protocol):
 
 #: Is told of a message that a provider accepted.
 OnAccepted = Callable[[Message], None]
-
 
 #: Returns when a fresh message that nobody holds is due, in seconds since the Unix epoch; ``None``: at once.
 DueAt = Callable[[Message], float | None]
@@ -71,8 +71,7 @@ class Queue:
     sent, ``chats`` those whose addresses are chats with a bot: ``on_blocked`` hears of a chat that blocks it.
     ``confirm_within`` tells how many seconds a service gives a channel to report a delivery. ``on_sent`` hears how many
     seconds passed from a message's birth to its acceptance, ``on_delivered`` from there to the report of its delivery,
-    ``on_accepted`` of the message itself.
-    ``sends`` limits what is sent; without it, nothing is counted. ``against`` tells which further sends people refuse.
+    ``on_accepted`` of the message itself. ``sends`` limits what is sent, if given; ``against`` tells what people refuse.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Queue:
         on_route_end: OnRouteEnd,
         several_nodes: bool = False,
         revising: Collection[str] = (),
-        chats: Container[str] = (),
+        chats: Collection[str] = (),
         on_blocked: OnBlocked = nobody,
         confirm_within: ConfirmWithin = never,
         on_sent: Observe = unobserved,
@@ -138,10 +137,12 @@ class Queue:
     async def begin(self, message: Message) -> tuple[Message, str] | None:
         """Begin the next attempt: write it down, then let it be made.
 
-        Returns the message as it now is and the attempt's token, or ``None`` where it may not be sent: this
-        node lost it, or its code is dead.
+        Returns the message as it now is and the attempt's token, or ``None`` where it may not be sent: this node
+        lost it, its code is dead, or it was tried before and its person has refused it since.
         """
         now, number = self._clock.now(), message.attempts + 1
+        if number > 1 and self._chats and await self._database.run(self._succession.refusing(message, now)):
+            return None
         token, tried = attempt(message, number, self.node, now)
         move = recorded(
             (sql.BEGIN, (message.id, self.node, number, now, now + LEASE)),
@@ -301,7 +302,7 @@ class Queue:
 
         messages = []
         # A claim returns its rows in no order.
-        for record in sorted(await self._database.run(work), key=_age):
+        for record in sorted(await self._database.run(work), key=itemgetter("created_at")):
             try:
                 messages.append(opened(self._sealer, record))
             except UnsealError as error:
@@ -324,12 +325,14 @@ class Queue:
         """Return attempts whose node died to the queue, recorded as unknown; return how many there were.
 
         What this node still has under way itself (``held``) it leaves alone, however late: its answer is near. ``may`` is
-        asked once the database has answered, whether anything is to be rescued now. Raises ``StorageError``.
+        asked once the database has answered, whether anything is to be rescued now; if nothing is, one is written to, to
+        see whether that can be. Raises ``StorageError``.
         """
         now = self._clock.now()
-        found = await self._database.fetch(sql.LAPSED, now=now)
-        lapsed = [record for record in found if record["id"] not in held] if may() else []
-        return sum(await asyncio.gather(*(self._database.write(rescued(record, now)) for record in lapsed)))
+        found = await self._database.fetch(sql.LAPSED, now=now + LATE)
+        rescues, probes = looked_at([record for record in found if record["id"] not in held], now, may=may())
+        written = await asyncio.gather(*map(self._database.write, [*rescues, *probes]))
+        return sum(written[: len(rescues)])
 
     async def close(self, connection: Connection, verification_id: str, status: MessageStatus, now: float) -> None:
         """End every message of a verification that has not begun; called by what ended the verification.
@@ -393,8 +396,3 @@ class Queue:
 
     def _failed(self, name: EventName, message: Message, failure: Failure) -> Event:
         return told_failure(name, self._clock.now(), message, failure)
-
-
-def _age(record: Record) -> float:
-    created_at: float = record["created_at"]
-    return created_at

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from channels.base import Reason
 from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import AttemptOutcome, MessageStatus
-from gateway.delivery.message import Message, topic
+from gateway.delivery.message import LEASE, Message, topic
 from gateway.delivery.telling import told_of
 from gateway.events.event import EventName, recorded
 from gateway.storage.unit import Move, Record
+
+#: Seconds before a lease ends from which on its node is late: it renews four times within a lease. Whoever looks finds out
+#: then whether the database can be written, for after an outage that ends with the lease nobody could tell any more.
+LATE: Final = LEASE / 2
 
 
 def rescued(record: Record, now: float) -> Move:
@@ -25,6 +30,18 @@ def rescued(record: Record, now: float) -> Move:
         [event],
         wakes=(topic(record["channel"]),),
     )
+
+
+def looked_at(found: Sequence[Record], now: float, *, may: bool) -> tuple[list[Move], list[Move]]:
+    """Return what rescues attempts of others, if that ``may`` be and they have lapsed, and what else is written to one.
+
+    ``found`` are in the order in which they lapse, up to ``LATE`` seconds from now. Where none is rescued, the first is
+    written to: a database that can be read may refuse writes, and then the node it is of could not renew it.
+    """
+    rescues = [rescued(record, now) for record in found if may and record["due_at"] <= now]
+    if rescues:
+        return rescues, []
+    return [], [Move((sql.PROBE, (item["id"], item["lease"], item["attempts"], now + LATE))) for item in found[:1]]
 
 
 def ended_as(message: Message, standing: Sequence[Record], now: float) -> MessageStatus:

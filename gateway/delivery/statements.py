@@ -274,8 +274,8 @@ RENEW = Statement(
         AND message.status IN ('queued', 'sending') AND message.due_at > r.at""",
 )
 
-#: Attempts under way whose lease lapsed: their node died, or was paused for longer than a lease.
-LAPSED = """SELECT id, verification_id, service, channel, attempts, recipient, lease FROM message
+#: Attempts under way whose lease lapses by then: their node died, is paused, or cannot write.
+LAPSED = """SELECT id, verification_id, service, channel, attempts, recipient, lease, due_at FROM message
     WHERE status = 'sending' AND due_at <= :now ORDER BY due_at LIMIT 500"""
 
 #: What must be known of a message's verification to go on along its route, or to say how the message ended.
@@ -306,6 +306,18 @@ RESCUE = Statement(
     """UPDATE message SET status = 'queued', lease = '', due_at = r.at, unknowns = COALESCE(message.unknowns, 0) + 1
     FROM r WHERE message.id = r.id AND message.status = 'sending' AND message.lease = r.node
         AND message.attempts = r.number AND message.due_at <= r.at
+    RETURNING message.id""",
+    key=(0,),
+)
+
+#: An attempt that has lapsed, or will soon, is left to its node, but for a millisecond of its lease: whoever writes that
+#: knows that the database can be written. Written as it was, SQLite would write nothing, and succeed on a full disk.
+PROBE = Statement(
+    "message.probe",
+    {"id": "text", "node": "text", "number": "bigint", "at": "double precision"},
+    """UPDATE message SET due_at = message.due_at - 0.001
+    FROM r WHERE message.id = r.id AND message.status = 'sending' AND message.lease = r.node
+        AND message.due_at <= r.at AND message.attempts = r.number
     RETURNING message.id""",
     key=(0,),
 )

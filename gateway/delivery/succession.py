@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from gateway.delivery import statements as sql
@@ -130,6 +131,18 @@ class Succession:
             successor = self.next_of(message, record, now, ahead, left=left)
         await connection.apply(Move(None, [(sql.UNFOLLOW, (message.id,))]))
         return None
+
+    def refusing(self, message: Message, now: float) -> Callable[[Connection], Awaitable[bool]]:
+        """Return what asks whether the person refuses one more attempt at a message: they locked, muted or left since."""
+        return partial(self._refused, message, now)
+
+    async def _refused(self, message: Message, now: float, connection: Connection) -> bool:
+        for record in await connection.fetch(sql.STANDING, id=message.id):
+            if record["route_sealed"] is not None:
+                owner = Owner(message.verification_id, message.service, message.purpose)
+                stops = route(self._sealer, owner, record)
+                return await self._against(connection, message.service, stops, message.step, now) is not None
+        return False
 
     async def _may_go(self, connection: Connection, successor: Message, now: float) -> bool:
         return successor.counted is None or await self._sends.allow(connection, successor, now) is None

@@ -231,7 +231,7 @@ class Erasing:
                         {
                             hashed,
                             *counted,
-                            *(bytes.fromhex(stop.hash) for stop in stops),
+                            *(bytes.fromhex(each) for stop in stops for each in (stop.hash, *stop.also)),
                             *(stop.counted_by for stop in stops),
                         }
                     ),
@@ -289,7 +289,8 @@ class Erasing:
         for start in range(0, len(found), BITE):
             writes = _addresses(found[start : start + BITE], lambda hashed: hashed in person.hashes)
             await self._database.write(Move(None, writes))
-        await self._database.write(Move(None, [(sql.FORGET_REST, (hashed,)) for hashed in sorted(person.hashes)]))
+        gone = sorted({*person.hashes, *self._counted(person, found)})
+        await self._database.write(Move(None, [(sql.FORGET_REST, (hashed,)) for hashed in gone]))
 
     async def _webhooks(self, verification_id: str) -> list[Write]:
         found = await self._database.fetch(sql.WEBHOOKS, id=verification_id)
@@ -300,9 +301,7 @@ class Erasing:
         """Delete what was counted by the address, and events of no verification that name it."""
         addresses = {*person.values, *(address for item in found for address in item.addresses)}
         turns = [self._hasher.hash("turn", address) for address in sorted(addresses)]
-        # What a service counts of its own reference is kept by a hash of both, of every service that may have.
-        services = self._services | {item.service for item in found} if person.service is None else {person.service}
-        counted = counted_hashes(self._hasher, services, person.references)
+        counted = self._counted(person, found)
         writes: list[Write] = [(sql.FORGET_RECIPIENT, (hashed,)) for hashed in (*person.hashes, *counted)]
         writes += [(sql.FORGET_NAME, (mask,)) for mask in sorted(person.masks)]
         for hashed in person.hashes:
@@ -313,6 +312,11 @@ class Erasing:
         for hashed in turns:
             writes += await self._keyed(sql.TURNS, hashed, "")
         await self._database.write(Move(None, writes))
+
+    def _counted(self, person: Whom, found: Sequence[_Found]) -> list[bytes]:
+        """Return what every service that may have counts the person's references by: a hash of both."""
+        services = self._services | {item.service for item in found} if person.service is None else {person.service}
+        return counted_hashes(self._hasher, services, person.references)
 
     async def _keyed(
         self, tables: Mapping[Statement, tuple[str, Sequence[str]]], hashed: bytes, service: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from gateway.config import ServiceSettings
 from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route, seal_code
-from gateway.delivery.person import IsTheirs, Locked
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest, Problem
 from gateway.events.event import EventName, event, recorded
@@ -32,8 +31,7 @@ _LATEST = "SELECT step FROM message WHERE verification_id = :id ORDER BY id DESC
 class Resending:
     """Makes a verification's next message, within a transaction of the caller's.
 
-    ``channels`` are the configured ones: a route may be older than the configuration. ``chats`` are those whose addresses
-    are chats with a bot; without any, nobody can refuse in one.
+    ``channels`` are the configured ones: a route may be older than the configuration. ``wishes`` are what people have said.
     """
 
     def __init__(
@@ -43,10 +41,8 @@ class Resending:
         hasher: Hasher,
         services: Mapping[str, ServiceSettings],
         channels: Container[str],
-        chats: Collection[str],
+        wishes: Wishes,
         has_room: Callable[[str, str], bool],
-        locked: Locked,
-        is_theirs: IsTheirs,
         random_below: codes.RandomBelow,
         admission: Admission | None = None,
         *,
@@ -57,7 +53,7 @@ class Resending:
         self._hasher = hasher
         self._services = services
         self._channels = channels
-        self._wishes = Wishes(hasher, chats, locked, is_theirs)
+        self._wishes = wishes
         self._has_room = has_room
         self._random_below = random_below
         self._admission = admission

@@ -91,6 +91,23 @@ class Draft(Value, frozen=True):
     told: Sequence[Event] = ()
 
 
+def found_by(hashes: Mapping[str, bytes], counted: Mapping[str, bytes]) -> Sequence[bytes]:
+    """Return what a verification is found by, sorted: its addresses' keyed hashes, and what they are counted by."""
+    if counted is hashes and len(hashes) == 1:
+        return [*hashes.values()]
+    return sorted({*hashes.values(), *counted.values()})
+
+
+def complete(stops: Sequence[Stop], hashes: Sequence[bytes]) -> Sequence[Stop]:
+    """Return a route's stops with all that their verification is found by: the first has what none of them leads to."""
+    if len(hashes) == 1:
+        # Most have one address, and a stop leads there.
+        return stops
+    on_route = {each for stop in stops for each in (stop.hash, stop.counted)}
+    rest = tuple(each for each in map(bytes.hex, hashes) if each not in on_route)
+    return [replace(stops[0], also=rest), *stops[1:]] if rest else stops
+
+
 def prepared(draft: Draft, queue: Queue, sealer: Sealer, hasher: Hasher) -> Prepared:
     """Return the verification ready to be written."""
     # Told first, and so made first: events are in the order of their ids.

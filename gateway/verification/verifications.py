@@ -37,6 +37,7 @@ from gateway.verification.resending import Resending
 from gateway.verification.reverse import Reverse, refuse_unlinked
 from gateway.verification.starting import Draft, Prepared
 from gateway.verification.view import VerificationView
+from gateway.verification.wishes import Wishes
 
 __all__ = ["Prepared", "Verifications"]
 
@@ -123,16 +124,15 @@ class Verifications:
         bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
         self._chat_kinds = {kind for channel in bots.values() for kind in channel.kinds}
+        self._wishes = Wishes(hasher, bots, locked, is_theirs)
         self._resending = Resending(
             queue,
             sealer,
             hasher,
             services,
             channels,
-            bots,
+            self._wishes,
             has_room,
-            locked,
-            is_theirs,
             random_below,
             admission,
             accepting=self._accepting,
@@ -238,15 +238,17 @@ class Verifications:
     ) -> set[str]:
         """Send what waited for a person who has now linked ``chat``; return the channels that got something.
 
-        ``locale`` is the person's, if known.
+        ``locale`` is the person's, if known. Where they have locked codes, or muted the service there, it waits on.
         """
-        channels: set[str] = set()
+        channels, theirs = set[str](), address_hash.hex()
         for record in await connection.fetch(_WAITING, service=service, hash=address_hash):
             owner = Owner(record["id"], service, record["purpose"])
             stops = open_route(self._sealer, owner, record["route_sealed"])
-            reached = [replace(stop, address=chat, locale=locale) if stop.address is None else stop for stop in stops]
-            blob = seal_route(self._sealer, owner, reached)
-            if await connection.apply(Move((sql.SET_ROUTE, (owner.id, blob)))):
+            reached = [replace(stop, address=chat, locale=locale) if stop.hash == theirs else stop for stop in stops]
+            # Also where it waits on: a resend, once they let it, comes to that chat.
+            move = Move((sql.SET_ROUTE, (owner.id, seal_route(self._sealer, owner, reached))))
+            unwanted = await self._wishes.against(connection, service, reached, 0, now)
+            if await connection.apply(move) and unwanted is None:
                 channels |= await self._queue.let_go(connection, owner.id, stops[0].recipient, now)
         return channels
 
@@ -301,7 +303,8 @@ class Verifications:
         for kind, address in wanted.to.items():
             hashes[kind], masked[kind] = self._hasher.hash(kind, address.canonical), address.masked
         counted = counted_as(self._hasher, wanted.owner.service, hashes, self._own_kinds)
-        stops = [self._stop(step, wanted, hashes, counted) for step in wanted.steps]
+        found_by = starting.found_by(hashes, counted)
+        stops = starting.complete([self._stop(step, wanted, hashes, counted) for step in wanted.steps], found_by)
         another = partial(codes.make, policy.length, policy.alphabet, policy.classes, self._random_below)
         message = self._message(wanted, stops[0], counted[wanted.steps[0].kind], policy.value or another())
         begins = not waits and self._workers.reserve(message.channel)
@@ -313,9 +316,7 @@ class Verifications:
             wanted.owner,
             asked,
             masked,
-            sorted({*hashes.values(), *counted.values()})
-            if counted is not hashes or len(hashes) > 1
-            else [*hashes.values()],
+            found_by,
             stops,
             wanted.channels,
             asked.locale or wanted.settings.locale,

@@ -1,4 +1,4 @@
-"""What people have said in the chat since a route was written: asked before each further send of its code."""
+"""What people have said in the chat since a route was written: asked before each later send of its code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Wishes:
         """Return why a service's code is not to go to a step of its route, ``None`` where nothing was said against it."""
         if not self._chats:
             return None
-        hashes = sorted({bytes.fromhex(stop.hash) for stop in stops})
+        # Whoever is known by any of the addresses that were given: a lock is asked for all of them at the start, too.
+        known_by = {each for stop in stops for each in (stop.hash, *stop.also)}
+        hashes = sorted(map(bytes.fromhex, known_by))
         if await self._locked(connection.fetch, hashes, now, service):
             return Unwanted.LOCKED
         stop = stops[step]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from channels.base import Reason, TransientError
 from channels.chat import Contact
 from tests.conversation.conftest import OTHER_CHAT, Talk
 from tests.world import PHONE, Scripted, refused
@@ -70,3 +71,31 @@ async def test_a_fallback_passes_over_a_chat_that_is_muted_and_ends_where_codes_
         await talk.say(command="unmute", text="shop")
         clock.advance(60)
     assert statuses == [[("sms", "failed"), ("sms", "sent")], [("sms", "failed")]]
+
+
+@pytest.mark.parametrize("then", [moves, stops, unlinks, mutes, locks])
+async def test_a_retry_does_not_come_to_a_chat_that_its_person_has_left(
+    talk, clock, then: Callable[[Talk], Awaitable[Any]]
+):
+    await talk.hear(contact=Contact(PHONE, own=True))
+    talk.bot.script.append(TransientError(Reason.UNAVAILABLE))
+    view = await talk.world.start({"phone": PHONE}, channels=["bot", "sms"])
+    await talk.world.attempt()
+    await then(talk)
+    clock.advance(60)
+    await talk.world.claim("bot")
+    await attempted(talk)
+    assert len(talk.bot.sent) == 1
+    others = [] if then is locks else [("sms", "sent")]
+    assert await talk.world.statuses(view) == [("bot", "failed"), *others]
+
+
+async def test_a_retry_goes_to_who_is_still_there(talk, clock):
+    await talk.hear(contact=Contact(PHONE, own=True))
+    talk.bot.script.append(TransientError(Reason.UNAVAILABLE))
+    view = await talk.world.start({"phone": PHONE}, channels=["bot"])
+    await talk.world.attempt()
+    clock.advance(60)
+    await talk.world.claim("bot")
+    await attempted(talk)
+    assert await talk.world.statuses(view) == [("bot", "sent")]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from gateway.storage.database import Database
+from gateway.storage.unit import Connection
 
 OFF = dict.fromkeys(("sends_per_10m", "sends_per_hour", "sends_per_day", "prefix_per_hour"), 0)
 _GIVEN_OR_HELD = """SELECT (SELECT SUM(max_checks - checks) FROM verification WHERE status = 'pending') AS held,
     (SELECT wrong FROM recipient) AS wrong"""
+
+
+async def emptied(table: str, connection: Connection) -> None:
+    await connection.fetch(f"DELETE FROM {table} RETURNING 1")
 
 
 @pytest.mark.parametrize("to", [{"email": "ann@example.org"}, {"phone": "+4915112345678"}], ids=["email", "phone"])
@@ -27,5 +33,5 @@ async def test_services_at_once_on_two_nodes_hold_back_no_more_than_a_hundred_in
             [found] = await one.fetch(_GIVEN_OR_HELD)
             assert found["held"] + found["wrong"] == 100
             for table in ("verification", "recipient", "cooldown", "message", "address"):
-                await one.run(lambda c, table=table: c.fetch(f"DELETE FROM {table} RETURNING 1"))
+                await one.run(partial(emptied, table))
             clock.advance(31)

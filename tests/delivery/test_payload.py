@@ -40,8 +40,8 @@ def test_a_route_that_was_sealed_before_people_had_languages_is_opened(sealer):
 def test_a_route_is_kept_as_lists_in_the_order_of_a_stops_fields(sealer):
     kept = orjson.loads(sealer.open(seal_route(sealer, OWNER, ROUTE), OWNER.place("route")))
     assert kept == [
-        ["pigeon", "+4915112345678", "+49•••678", "ab", None, None, None],
-        ["owl", None, "user", "cd", "de", None, None],
+        ["pigeon", "+4915112345678", "+49•••678", "ab", None, None, None, []],
+        ["owl", None, "user", "cd", "de", None, None, []],
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.delivery import statements as sql
-from gateway.delivery.standing import ended_as, rescued
+from gateway.delivery.standing import LATE, ended_as, looked_at, rescued
 from gateway.events.event import Event
 from tests.delivery.messages import message
 
@@ -37,3 +37,12 @@ def test_an_attempt_whose_node_died_is_given_back_as_unknown_and_its_channel_wok
     assert isinstance(event, Event)
     assert (event.name, event.attempt, event.outcome) == ("message.rescued", 2, "unknown")
     assert move.wakes == ("message.sms",)
+
+
+@pytest.mark.parametrize(("may", "lapses", "kinds"), [(True, 5.0, (1, 0)), (False, 5.0, (0, 1)), (True, 5.5, (0, 1))])
+def test_of_attempts_that_are_not_rescued_the_first_is_written_to(may, lapses, kinds):
+    record = {"id": "m", "verification_id": "v", "service": "s", "channel": "sms", "attempts": 2, "recipient": "•"}
+    found = [record | {"lease": "node-a", "due_at": lapses}, record | {"id": "n", "lease": "node-a", "due_at": 6.0}]
+    rescues, probes = looked_at(found, 5.0, may=may)
+    assert (len(rescues), len(probes)) == kinds
+    assert [move.guard for move in probes] == [(sql.PROBE, ("m", "node-a", 2, 5.0 + LATE))][: kinds[1]]

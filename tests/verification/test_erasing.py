@@ -133,6 +133,12 @@ async def test_what_it_is_found_by_goes_by_whichever_address(world, database, er
     assert (await erase(PHONE)).verifications == 0
 
 
+async def test_what_it_is_found_by_goes_though_no_channel_leads_there(world, database, erase):
+    await world.start({"phone": PHONE, "telegram": REFERENCE, "email": EMAIL}, channels=["sms"])
+    await erase(EMAIL)
+    assert await count(database, models.Address) == 0
+
+
 async def test_a_report_that_comes_afterwards_brings_no_id_of_the_providers_back(world, database, erase):
     view = await world.start()
     await world.attempt()
@@ -296,15 +302,20 @@ async def test_an_account_that_is_sealed_anew_meanwhile_goes_too(database, make_
     assert (len(sealed_anew), (await enrolling.one("shop", view.id)).account) == (1, "")
 
 
-async def test_what_retention_left_of_a_verification_goes_with_its_person(world, database, erase, clock):
-    await world.start()
+@pytest.mark.parametrize("service", [None, "shop"])
+async def test_what_retention_left_of_a_verification_goes_with_its_person(world, database, erase, clock, service):
+    await world.start({"phone": PHONE})
+    await world.start({"phone": OTHER, "telegram": REFERENCE})
     await world.attempt()
     clock.advance(31 * 86_400)
     await world.checking.expire_overdue()
-    assert await Retention(database, clock, verifications=30).retire_verifications() == 1
-    assert await count(database, models.Address) == 1
-    await erase(PHONE)
-    assert await count(database, models.Address) == 0
+    assert await Retention(database, clock, verifications=30).retire_verifications() == 2
+    left = []
+    for to in (PHONE, {"telegram": REFERENCE}, OTHER):
+        left.append(await count(database, models.Address))
+        await erase(to, service)
+    # Of a reference there is one more, by what its service counts it by.
+    assert [*left, await count(database, models.Address)] == [4, 3, 1, 0]
 
 
 async def test_a_message_that_a_node_may_drop_is_waited_for_as_an_attempt_is(world, database, make_erasing, clock):
@@ -467,7 +478,6 @@ async def test_an_erasure_that_is_cut_off_is_ended_by_the_next(world, database, 
         await erasing.erase(erasing.whom(PHONE, "shop"))
     database._engine.commit = whole
     await erasing.erase(erasing.whom(PHONE, "shop"))
-    print("COMMITS", commits, cut)
     assert await answers.kept("shop", source, b"f" * 32) == orjson.dumps({"id": view.id, "to": {}})
     told = await answers.kept("shop", enrolled, b"f" * 32)
     assert told == orjson.dumps({"id": device, "secret": None, "uri": None})

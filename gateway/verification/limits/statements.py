@@ -18,9 +18,9 @@ from gateway.verification.limits.windows import (
     MOST_WRONG,
     REST,
     TEN_MINUTES,
-    one_less,
     one_more,
     running,
+    taken_back,
 )
 
 #: A recipient's latest verifications, by their ``address`` rows: their ids begin with a time, so this is a range of a few.
@@ -118,12 +118,14 @@ _AT: Final = {"hash": "bytea", "at": "double precision"}
 
 #: A send that was counted at ``at`` never left: it counts no more, where its windows still run. After too many wrong codes
 #: in a row the day keeps it: its code may have been guessed at before it could leave, and one a day is all there is then.
+#: Several of one batch may be of one recipient.
 SEND_BACK = Statement(
     "recipient.send_back",
     _AT,
-    f"""UPDATE recipient SET {one_less("ten_minutes", "r.at", TEN_MINUTES)}, {one_less("hour", "r.at", HOUR)},
-        {one_less("day", "r.at", DAY, only=f"recipient.wrong < {MOST_WRONG}")}
-    FROM r WHERE recipient.hash = r.hash""",  # noqa: S608 - only names of our own are put in, values are bound
+    f"""UPDATE recipient SET {taken_back("ten_minutes", "recipient", TEN_MINUTES)},
+        {taken_back("hour", "recipient", HOUR)},
+        {taken_back("day", "recipient", DAY, only=f"recipient.wrong < {MOST_WRONG}")}
+    FROM (SELECT DISTINCT r.hash AS hash FROM r WHERE true ORDER BY hash) c WHERE recipient.hash = c.hash""",  # noqa: S608 - only names of our own are put in, values are bound
 )
 
 _SENDS: Final = "CASE WHEN block.until > r.at THEN block.sends ELSE 0 END"
@@ -154,18 +156,22 @@ CLAIM_BLOCK = Statement(
 FORCE_BLOCK = Statement("block.force", _AT, f"{_ONE_MORE_OF_BLOCK} RETURNING hash", key=(0,))
 
 _OF_THEN: Final = f"block.until > r.at AND block.until <= r.at + {HOUR}"
+_LEFT: Final = "CASE WHEN block.sends > c.number THEN block.sends - c.number ELSE 0 END"
 
 #: A send to a block that was counted at ``at`` is taken back; the block rests no more where that was what it rested for.
-#: An approval that followed it is too, or it would let one more be sent that nobody approves.
+#: An approval that followed it is too, or it would let one more be sent that nobody approves. Several of one batch may be
+#: of one block: of a message that is given back with another, or of two claims that are undone.
 BLOCK_BACK = Statement(
     "block.send_back",
     _AT,
-    f"""UPDATE block SET sends = block.sends - 1,
-        approved = CASE WHEN block.approved >= block.sends THEN block.sends - 1 ELSE block.approved END,
-        until = CASE WHEN block.sends = 1 THEN r.at ELSE block.until END,
-        rests_until = CASE WHEN block.sends - 1 >= {BLOCK_SENDS} AND block.approved * {BLOCK_PART} < block.sends - 1
+    f"""UPDATE block SET sends = {_LEFT},
+        approved = CASE WHEN block.approved > {_LEFT} THEN {_LEFT} ELSE block.approved END,
+        until = CASE WHEN block.sends <= c.number THEN c.latest ELSE block.until END,
+        rests_until = CASE WHEN {_LEFT} >= {BLOCK_SENDS} AND block.approved * {BLOCK_PART} < {_LEFT}
             THEN block.rests_until END
-    FROM r WHERE block.hash = r.hash AND block.sends > 0 AND {_OF_THEN}""",  # noqa: S608 - only names of our own are put in, values are bound
+    FROM (SELECT r.hash AS hash, COUNT(*) AS number, MAX(r.at) AS latest FROM r LEFT JOIN block ON block.hash = r.hash
+        WHERE {_OF_THEN} GROUP BY r.hash ORDER BY r.hash) c
+    WHERE block.hash = c.hash AND block.sends > 0 AND block.until > c.latest AND block.until <= c.latest + {HOUR}""",  # noqa: S608 - only names of our own are put in, values are bound
 )
 
 #: A send to a block that was counted at ``at`` was followed by an approval; enough of them end its rest. Several of one

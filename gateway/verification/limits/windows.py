@@ -79,8 +79,14 @@ def one_more(window: str, now: str, length: float) -> str:
     return f"{running(window, now)} + 1, {begins}"
 
 
-def one_less(window: str, at: str, length: float, *, only: str = "1 = 1") -> str:
-    """Return the SQL that takes from a window one that was counted at ``at``, if it is the window of then and ``only``."""
-    then = f"{only} AND {window} > 0 AND {window}_until > {at} AND {window}_until <= {at} + {length}"
-    return f"""{window} = CASE WHEN {then} THEN {window} - 1 ELSE {window} END,
-        {window}_until = CASE WHEN {then} AND {window} = 1 THEN {at} ELSE {window}_until END"""
+def taken_back(window: str, table: str, length: float, *, only: str = "1 = 1") -> str:
+    """Return the SQL that takes from a window what was counted at ``r.at``, if it is the window of then and ``only``.
+
+    ``r`` may have several rows of one ``hash``: PostgreSQL writes a row once in a statement, so they are counted.
+    """
+    then = f"{only} AND {window} > 0 AND {window}_until > r.at AND {window}_until <= r.at + {length}"
+    rows = f"FROM r WHERE r.hash = {table}.hash AND {then}"
+    number = f"(SELECT COUNT(*) {rows})"
+    return f"""{window} = CASE WHEN {window} > {number} THEN {window} - {number} ELSE 0 END,
+        {window}_until = CASE WHEN {window} > 0 AND {window} <= {number} THEN (SELECT MAX(r.at) {rows})
+            ELSE {window}_until END"""

@@ -1,4 +1,4 @@
-"""Rescuing: at once what dead nodes had, and after an outage not before living ones have held what is theirs."""
+"""Rescuing: what dead nodes had, and after an outage not before living ones have held what is theirs."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from typing import cast
 
 import pytest
 
+from gateway.delivery.dispatching.dispatcher import POLL
 from gateway.delivery.dispatching.rescuing import AWAY, Rescuing
+from gateway.delivery.message import LEASE
 from gateway.delivery.queue import Queue
-from gateway.storage.unit import StorageUnavailableError
+from gateway.storage.unit import StorageContendedError, StorageUnavailableError
 
 AWAY_NOW = StorageUnavailableError("away")
 
 
 class Lapsed:
-    """A queue of which one attempt has lapsed, and a database that is well, away, or can only be read."""
+    """A queue of which one attempt has lapsed, and a database that is well, away, contended, or can only be read."""
 
     def __init__(self) -> None:
-        self.reads = self.writes = True
+        self.reads = True
+        self.write_fails: Exception | None = None
 
     async def rescue(self, held, may):
         assert held == {"msg_1"}
         if not self.reads:
             raise AWAY_NOW
-        if not may():
-            return 0
-        if not self.writes:
-            raise AWAY_NOW
-        return 1
+        rescues = may()
+        if self.write_fails is not None:
+            raise self.write_fails
+        return int(rescues)
 
 
 @pytest.fixture
@@ -41,11 +43,27 @@ def look(lapsed, clock):
     return lambda: rescuing.look({"msg_1"})
 
 
-async def test_a_node_that_has_just_started_rescues_at_once(look):
-    assert await look() == 1
+@pytest.fixture
+async def rested(look, clock):
+    """A node that has looked, and rested after its start."""
+    await look()
+    clock.advance(AWAY)
+
+
+async def test_a_node_that_has_just_started_lets_others_hold_what_is_theirs_first(look, clock):
+    found = [await look()]
+    for pause in (AWAY - 0.5, 0.5):
+        clock.advance(pause)
+        found.append(await look())
+    assert found == [0, 0, 1]
+
+
+def test_what_a_node_had_that_is_started_again_at_once_is_rescued_within_25_seconds():
+    assert max(LEASE, AWAY + AWAY) + 2 * POLL <= 25
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(AWAY, [1, 1, 1]), (AWAY + 0.5, [0, 0, 1])])
+@pytest.mark.usefixtures("rested")
 async def test_after_a_long_silence_others_have_as_long_to_hold_what_is_theirs(look, lapsed, clock, seconds, found):
     await look()
     lapsed.reads = False
@@ -61,12 +79,25 @@ async def test_after_a_long_silence_others_have_as_long_to_hold_what_is_theirs(l
     assert rescued == found
 
 
-async def test_what_can_only_be_read_is_away_as_well(look, lapsed, clock):
-    lapsed.writes = False
-    with pytest.raises(StorageUnavailableError):
+@pytest.mark.usefixtures("rested")
+async def test_what_can_only_be_read_is_away_until_it_can_be_written(look, lapsed, clock):
+    lapsed.write_fails = AWAY_NOW
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError):
+            await look()
+        clock.advance(AWAY - 0.5)
+    lapsed.write_fails = None
+    found = [await look()]
+    for pause in (AWAY - 0.5, 0.5):
+        clock.advance(pause)
+        found.append(await look())
+    assert found == [0, 0, 1]
+
+
+@pytest.mark.usefixtures("rested")
+async def test_a_database_in_which_another_is_in_the_way_is_not_away(look, lapsed):
+    lapsed.write_fails = StorageContendedError("contended")
+    with pytest.raises(StorageContendedError):
         await look()
-    lapsed.writes = True
-    clock.advance(AWAY - 0.5)
-    assert await look() == 0
-    clock.advance(0.5)
+    lapsed.write_fails = None
     assert await look() == 1

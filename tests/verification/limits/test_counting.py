@@ -8,6 +8,8 @@ import pytest
 
 from channels.base import Reason
 from gateway.delivery.person import Reach
+from gateway.storage.unit import Guard, Move
+from gateway.verification.limits import statements as sql
 from tests.verification.limits.test_limits import approve, sent
 from tests.world import Scripted, World, refused
 
@@ -89,3 +91,41 @@ async def test_a_full_block_is_told_of_where_limits_observe(make_chat_world, dat
     details = [event.details for event in (await world.look(view)).events or () if event.name == "limit.observed"]
     assert "prefix_per_hour" in {item["reason"] for item in details}
     assert await counted(database) == (2, 2, 0)
+
+
+async def test_two_of_a_recipient_that_are_given_back_at_once_count_no_more(make_world, database, clock):
+    channels = {name: Scripted(name, ["phone"]) for name in ("sms", "voice")}
+    world = make_world(channels=channels, cooldown=0)
+    world.service = world.service.model_copy(update={"channels": ("sms", "voice")})
+    world.__post_init__()
+    channels["sms"].script = [refused(Reason.BLOCKED)] * 2
+    view = await world.start()
+    await world.attempt()
+
+    async def fails_while_another_is_asked_for(_: Any) -> Any:
+        channels["voice"].act, channels["voice"].script = None, [refused(Reason.BLOCKED)]
+        clock.advance(200)
+        await world.verifications.resend("shop", view.id, "sms")
+        await world.attempt()
+        raise refused(Reason.BLOCKED)
+
+    channels["voice"].act = fails_while_another_is_asked_for
+    while world.handed_over:
+        await world.attempt()
+    assert [status for _, status in await world.statuses(view)] == ["failed"] * 4
+    assert await counted(database) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("before", "left"), [(0, (0, False)), (3, (3, True))])
+async def test_of_two_claims_of_one_block_that_are_undone_at_once_neither_counts(database, before, left):
+    """One is of a service that enforces, one of a service that observes."""
+    block, now = b"block", 1_777_891_200.0
+    for _ in range(before):
+        assert await database.write(Move((sql.CLAIM_BLOCK, (block, now, 20))))
+    back = (sql.BLOCK_BACK, (block, now + 1))
+    claims = [Guard(sql.CLAIM_BLOCK, (block, now + 1, 20), back), Guard(sql.FORCE_BLOCK, (block, now + 1), back)]
+    # Nothing is there to be taken: both fall.
+    moves = [Move((sql.TAKE_CHECKS, (f"ver_{number}", 1)), first=(claim,)) for number, claim in enumerate(claims)]
+    assert [done.value for done in await database._engine.commit(moves)] == [None, None]
+    [row] = await database.fetch("SELECT sends, until FROM block")
+    assert (row["sends"], row["until"] > now + 1) == left
