@@ -66,8 +66,8 @@ def target(url: str) -> Target:
     try:
         return _read(url)
     except ValueError:
+        # Told outside this handler: the error here may quote the URL, and would be kept as the context.
         pass
-    # Outside the handler: the error there may quote the URL.
     raise WrongServerError("InvalidURL")
 
 

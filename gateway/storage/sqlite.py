@@ -6,6 +6,7 @@ In a thread each statement would have to win the interpreter's lock back from a 
 for their batch, most of it for the lock.
 
 ``synchronous=FULL`` in WAL mode, because with NORMAL a power cut may lose the last commits (sqlite.org/wal.html);
+the process beside this one has NORMAL and syncs the log itself before it answers (``sqlite_answers``);
 ``BEGIN IMMEDIATE``, because a read that turns into a write fails at once when another process wrote in between;
 ``secure_delete``, because wiped codes would otherwise stay readable in free pages.
 """
