@@ -159,6 +159,8 @@ class _Pool:
         self._tls = tls
         self._max_idle, self._max_mails = settings.max_idle, settings.max_mails_per_connection
         self._idle: list[Connection] = []
+        # Those that say goodbye; each is done soon.
+        self._leaving: set[asyncio.Future[None]] = set()
         self._closed = False
         self._slots = asyncio.Semaphore(settings.concurrency)
 
@@ -241,15 +243,15 @@ class _Pool:
             connection = self._idle.pop()
             if connection.ready and now - connection.idle_since < self._max_idle:
                 return connection
-            connection.discard()
+            self._leave(connection)
         return None
 
     def _keep(self, connection: Connection) -> None:
         now = asyncio.get_running_loop().time()
         while self._idle and now - self._idle[0].idle_since >= self._max_idle:
-            self._idle.pop(0).discard()
+            self._leave(self._idle.pop(0))
         if self._closed or connection.mails >= self._max_mails:
-            connection.discard()
+            self._leave(connection)
         else:
             connection.idle_since = now
             self._idle.append(connection)
@@ -257,8 +259,14 @@ class _Pool:
     async def close(self) -> None:
         """Close what waits, politely; what is under way closes when it is done."""
         self._closed = True
-        await asyncio.gather(*(connection.quit(_GOODBYE) for connection in self._idle))
-        self._idle.clear()
+        while self._idle:
+            self._leave(self._idle.pop())
+        await asyncio.gather(*self._leaving)
+
+    def _leave(self, connection: Connection) -> None:
+        left = connection.quit(_GOODBYE)
+        self._leaving.add(left)
+        left.add_done_callback(self._leaving.discard)
 
 
 #: Seconds servers are given to answer QUIT.

@@ -512,6 +512,18 @@ async def test_a_server_that_ignores_quit_does_not_hold_up_closing():
     assert server.heard[-1] == "QUIT"
 
 
+@pytest.mark.parametrize("chosen", [{"max_mails_per_connection": 1}, {"max_idle": 0}])
+async def test_goodbye_is_said_to_a_server_before_its_connection_is_renewed(chosen: dict[str, float]):
+    async with (
+        Scripted(QUIT="221 bye") as server,
+        EmailChannel("email", settings(port=server.port, **chosen)) as channel,
+    ):
+        await channel.deliver(an_email())
+        await channel.deliver(an_email())
+        assert "QUIT" in server.heard
+    assert (server.connections, server.heard.count("QUIT"), server.heard.count("DATA")) == (2, 2, 2)
+
+
 async def test_nothing_is_delivered_before_opening():
     with pytest.raises(RuntimeError):
         await EmailChannel("email", settings()).deliver(an_email())

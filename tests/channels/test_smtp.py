@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import math
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -674,6 +676,25 @@ def test_mails_go_over_every_transport_of_both_loops(
         (250, Phase.CONTENT),
     ]
     assert (connections, arrived) == (1, 2)
+
+
+@both_loops
+def test_what_connected_is_freed_without_the_garbage_collector(run: Run):
+    async def opened() -> weakref.ref[aiosmtplib.SMTP]:
+        async with SmtpSandbox(Inbox()) as server:
+            client = aiosmtplib.SMTP(hostname="127.0.0.1", port=server.port, start_tls=False, timeout=None)
+            await client.connect()
+            connection = Connection(client, SENDER)
+            await connection.quit(5.0)
+            found = weakref.ref(client)
+            del client, connection
+        return found
+
+    gc.disable()
+    try:
+        assert run(opened())() is None
+    finally:
+        gc.enable()
 
 
 @both_loops
