@@ -62,6 +62,11 @@ class SystemClock:
         """Take over another clock's time (the database's, where nodes share one)."""
         self._offset = now - self._elapsed()
 
+    @property
+    def offset(self) -> float:
+        """Seconds since the Unix epoch less those since boot, which every process of this machine counts alike."""
+        return self._offset
+
     def drift(self) -> float:
         """Return by how many seconds the machine's clock is ahead of ``now``."""
         return self._wall() - (self._elapsed() + self._offset)

@@ -71,7 +71,9 @@ async def running(
         on_commit(notes)
 
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened_store(settings, on_commit=committed, alongside=outbox))
+        store = await stack.enter_async_context(
+            opened_store(settings, on_commit=committed, alongside=outbox, node=True)
+        )
         for channel in channels.values():
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)

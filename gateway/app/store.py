@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.clock import STEP, SystemClock
+from gateway.app import clocks
+from gateway.clock import SystemClock
 from gateway.config import DatabaseSettings, Settings, ensure_secrets
 from gateway.storage import migrations
 from gateway.storage.database import Database
@@ -19,8 +19,6 @@ from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import several_cores
 from gateway.storage.unit import Write
 from gateway.webhooks.rows import TOPIC
-
-_log = logging.getLogger(__name__)
 
 #: Hears of what was committed, in order.
 OnCommit = Callable[[Sequence[object]], None]
@@ -45,9 +43,16 @@ def schema(settings: DatabaseSettings) -> migrations.Store:
 
 @asynccontextmanager
 async def opened_store(
-    settings: Settings, *, on_commit: OnCommit = lambda _: None, alongside: Alongside | None = None
+    settings: Settings,
+    *,
+    on_commit: OnCommit = lambda _: None,
+    alongside: Alongside | None = None,
+    node: bool = False,
 ) -> AsyncIterator[Store]:
-    """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``."""
+    """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``.
+
+    ``node``: for a node, whose time commands on the same SQLite file take over.
+    """
     ring = ensure_secrets(settings)
     sealer = Sealer(ring)
     await schema(settings.database).upgrade()
@@ -55,24 +60,11 @@ async def opened_store(
     async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
         clock = SystemClock()
         if several_nodes(settings):
-            await sync_clock(database, clock, again=False)
+            await clocks.begin_with(database, clock)
+        else:
+            await (clocks.tell if node else clocks.take_over)(database, clock)
         hasher = Hasher(await index_key(database, sealer, clock.now()))
         yield Store(database, sealer, hasher, clock)
-
-
-async def sync_clock(database: Database, clock: SystemClock, *, again: bool = True) -> None:
-    """Take over the database's clock, which every node that shares it follows. Raises ``StorageError``.
-
-    ``again``: it was before, so a step is told.
-    """
-    before = clock.monotonic()
-    found = await database.fetch("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now")
-    now = found[0]["now"] + (clock.monotonic() - before) / 2
-    step = now - clock.now()
-    clock.set(now)
-    if again and abs(step) > STEP:
-        # Every node follows, each at its own moment: leases and codes end early or late by as much.
-        _log.warning("the database's clock was stepped by %+.1f s, and every node follows it", step)
 
 
 def several_nodes(settings: Settings) -> bool:

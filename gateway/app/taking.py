@@ -15,13 +15,14 @@ from gateway.api.problems import as_problem
 from gateway.app.channels import load_templates, open_channels
 from gateway.app.core import Gateway, built
 from gateway.app.foreseeing import Foresight
-from gateway.app.store import opened_store
+from gateway.app.store import Store, opened_store
 from gateway.config import Settings
 from gateway.errors import Problem
 from gateway.events.census import Census, Standing
 from gateway.events.metrics import Metrics
 from gateway.housekeeping.house import NAME
 from gateway.storage.answers import Source
+from gateway.storage.rings import Rings
 from gateway.storage.unit import Connection
 from gateway.value import Value
 from gateway.verification.limits.allowances import LOOK
@@ -174,7 +175,21 @@ async def taking(settings: Settings) -> AsyncIterator[Taking]:
         foresight = Foresight(
             settings.services, channels, parts.kinds, templates, parts.subscribers.resolve, sandbox=sandbox
         )
-        yield Taking(settings, gateway, foresight)
+        async with _told_of(store, gateway.node):
+            yield Taking(settings, gateway, foresight)
+
+
+@asynccontextmanager
+async def _told_of(store: Store, node: str) -> AsyncIterator[None]:
+    """Tell which keys seal here, as a node does: who exchanges them must not drop one under what is taken on."""
+    rings, ids = Rings(store.database), store.sealer.ids
+    await rings.tell(node, ids, store.clock.now())
+    telling = asyncio.create_task(rings.telling(node, ids, store.clock))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
 
 
 def _accepted(view: VerificationView) -> Accepted:

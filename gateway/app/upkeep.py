@@ -6,8 +6,9 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 from gateway.api import refusals
 from gateway.api.keys import MINUTE
+from gateway.app import clocks
 from gateway.app.core import Gateway
-from gateway.app.store import Store, several_nodes, sync_clock
+from gateway.app.store import Store, several_nodes
 from gateway.clock import Steps
 from gateway.config import Settings
 from gateway.conversation.erasing import forget_locks
@@ -69,7 +70,7 @@ def duties(
     yield Rings(store.database).telling(gateway.node, store.sealer.ids, store.clock)
     yield every(TALLY, gateway.allowances.tally)
     if several_nodes(settings):
-        yield every(CLOCK_SYNC, lambda: sync_clock(store.database, store.clock))
+        yield every(CLOCK_SYNC, lambda: clocks.follow(store.database, store.clock))
 
 
 def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, Tex
 from rich.progress import Progress as Bar
 
 from gateway.app import Store, opened_store
+from gateway.cli.alone import alone
 from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.config import (
@@ -86,6 +88,13 @@ def rotate_secrets(
 
 
 async def _rotate(settings: Settings, *, add: bool, finish: bool) -> None:
+    file = None if settings.secrets.keys else settings.database.path
+    # Of two keys that are made for one file at once one would be lost, with all that it sealed.
+    with nullcontext() if file is None else alone(file.absolute().parent, _COMMAND.strip("`")):
+        await _step(settings, add=add, finish=finish)
+
+
+async def _step(settings: Settings, *, add: bool, finish: bool) -> None:
     async with opened_store(settings) as store:
         nodes = await Rings(store.database).live(store.clock.now())
         work = _Work(settings, store, ensure_secrets(settings), nodes)
@@ -154,7 +163,7 @@ async def _finish(work: _Work) -> None:
         still = (
             f"{counted(len(behind), 'running node still seals', 'running nodes still seal')} with {behind[0].ids[0]}"
         )
-        raise GatewayError(f"{still}; restart first")
+        raise GatewayError(f"{still}; restart first (and let a `send --from` end)")
     progress = await _sealed_anew(work, work.ring)
     if progress.left:
         _tell_unreadable(progress)
@@ -176,7 +185,7 @@ def _refuse_unknown(nodes: Sequence[Ring], key: str) -> None:
     if without:
         raise GatewayError(
             f"{without} of {counted(len(nodes), 'running node')} cannot open what the new key seals: "
-            f"run {_COMMAND} --add`, restart them, then run this again"
+            f"run {_COMMAND} --add`, restart them (a `send --from` is to end first), then run this again"
         )
 
 

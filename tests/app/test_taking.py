@@ -7,11 +7,13 @@ import json
 
 import pytest
 
+from gateway.app import opened_store
 from gateway.app.taking import Accepted, Taking, taking
 from gateway.config import Settings, load_settings
 from gateway.errors import Cooldown, InvalidRequest, Problem, RecipientRefused, TemplateError
 from gateway.storage.answers import Source
 from gateway.storage.leases import Leases
+from gateway.storage.rings import Rings
 from gateway.verification.request import Asked
 from tests.conftest import aside, empty
 
@@ -144,3 +146,12 @@ async def test_a_look_refuses_what_a_request_would_be_refused_for(takes):
     ):
         with pytest.raises(fault):
             await takes.foresight.look("default", request)
+
+
+async def test_who_exchanges_the_sealing_keys_sees_whoever_takes_codes_on(settings):
+    """What is sealed by a key that was dropped meanwhile can be opened by nobody."""
+    async with opened_store(settings) as store:
+        rings = Rings(store.database)
+        async with taking(settings):
+            assert [ring.ids for ring in await rings.live(store.clock.now())] == [("k1",)]
+        assert await rings.live(store.clock.now()) == []

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gateway.app import opened_store
 from gateway.cli import app
+from gateway.cli.alone import alone
 from gateway.config import load_settings, parse_key, secrets_file
 from gateway.storage import models
 from gateway.storage.rings import Rings
@@ -223,3 +224,13 @@ def test_a_ring_of_the_environment_is_told_of_and_never_written(run, path):
     done = run("--finish", ring=[K2, K1])
     assert "take it out of OTP_GATEWAY_SECRETS__KEYS" in done.stderr
     assert not secrets_file(path).exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--add",), ("--finish",)])
+def test_two_at_once_cannot_each_make_a_key_of_which_one_is_lost(run, path, options):
+    assert run().exit_code == 0
+    ring = secrets_file(path).read_text("utf-8")
+    with alone(path.parent, "otp-gateway keys rotate-secrets"):
+        refused = run(*options)
+    assert (refused.exit_code, secrets_file(path).read_text("utf-8")) == (1, ring)
+    assert "another `otp-gateway keys rotate-secrets` is under way here" in refused.stderr

@@ -1,0 +1,85 @@
+"""One time for everything that works on a database, whatever the clocks of its machines are stepped to meanwhile.
+
+Nodes on PostgreSQL follow its clock. With SQLite there is one node and one machine: the node tells how the clock it
+carries stands to the seconds since the machine's boot, and commands that begin later take that over, for the machine's
+own clock may have been stepped since.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from gateway.clock import STEP, SystemClock
+from gateway.storage.database import Database
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that a look at the database's clock may take: it is wrong by up to half of that, and nodes may differ by two.
+SLOW: Final = 1.0
+#: Looks at the start, if each is slow; the quickest counts.
+_LOOKS: Final = 3
+#: Names this boot of the machine (random(4)): seconds since another one say nothing.
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+_NOW: Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now"
+_TELL: Final = """INSERT INTO lease (name, node, until) VALUES ('clock', :boot, :offset)
+    ON CONFLICT (name) DO UPDATE SET node = excluded.node, until = excluded.until RETURNING name"""
+#: Where a node still lives by it, as its ring tells (``storage/rings.py``).
+_TOLD: Final = """SELECT c.until FROM lease c WHERE c.name = 'clock' AND c.node = :boot AND EXISTS
+    (SELECT 1 FROM lease r WHERE r.name >= 'ring/' AND r.name < 'ring0' AND r.until > c.until + :elapsed)"""
+
+
+async def begin_with(database: Database, clock: SystemClock) -> None:
+    """Take over the clock of a database that nodes share, at the start. Raises ``StorageError``."""
+    looks = []
+    for _ in range(_LOOKS):
+        took, now = await _look(database, clock)
+        looks.append((took, now - clock.now()))
+        if took <= SLOW:
+            break
+    clock.set(clock.now() + min(looks)[1])
+
+
+async def follow(database: Database, clock: SystemClock) -> None:
+    """Take over the database's clock again and tell where it was stepped. Raises ``StorageError``."""
+    took, now = await _look(database, clock)
+    if took > SLOW:
+        # Nobody knows when within that time it was answered: the look waited for a reader, or for a server that stood.
+        # What this clock has carried since the last look is nearer.
+        return
+    step = now - clock.now()
+    clock.set(now)
+    if abs(step) > STEP:
+        # Every node follows, each at its own moment: leases and codes end early or late by as much.
+        _log.warning("the database's clock was stepped by %+.1f s, and every node follows it", step)
+
+
+async def _look(database: Database, clock: SystemClock) -> tuple[float, float]:
+    """Return how many seconds a look took and what time it is now."""
+    before = clock.monotonic()
+    found = await database.fetch(_NOW)
+    took = clock.monotonic() - before
+    return took, found[0]["now"] + took / 2
+
+
+async def tell(database: Database, clock: SystemClock) -> None:
+    """Tell commands on this machine what time it is for this node. Raises ``StorageError``."""
+    if boot := _boot():
+        await database.run(lambda connection: connection.fetch(_TELL, boot=boot, offset=clock.offset))
+
+
+async def take_over(database: Database, clock: SystemClock) -> None:
+    """Take over the time of the node that runs on this machine, if one does. Raises ``StorageError``."""
+    if boot := _boot():
+        for told in await database.fetch(_TOLD, boot=boot, elapsed=clock.monotonic()):
+            clock.set(told["until"] + clock.monotonic())
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except OSError:
+        # A system that does not name its boots: commands live by the machine's clock.
+        return ""
