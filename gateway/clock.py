@@ -27,6 +27,10 @@ class Clock(Protocol):
         """Return seconds that never jump, for deadlines within this process."""
         ...
 
+    def world(self) -> float:
+        """Return seconds since the Unix epoch for what others compare with clocks of their own."""
+        ...
+
 
 def _elapsed() -> Callable[[], float]:
     # What time.monotonic() counts stops while a machine sleeps, and a sleeping machine's codes must die in time.
@@ -49,6 +53,7 @@ class SystemClock:
         self._wall = wall
         self._elapsed = elapsed or _elapsed()
         self._offset = wall() - self._elapsed()
+        self._follows = False
 
     def now(self) -> float:
         """Return seconds since the Unix epoch (UTC)."""
@@ -60,7 +65,11 @@ class SystemClock:
 
     def set(self, now: float) -> None:
         """Take over another clock's time (the database's, where nodes share one)."""
-        self._offset = now - self._elapsed()
+        self._offset, self._follows = now - self._elapsed(), True
+
+    def world(self) -> float:
+        """Return what is right now, whatever was stepped: the machine's time, or that of the clock that was taken over."""
+        return self.now() if self._follows else self._wall()
 
     @property
     def offset(self) -> float:

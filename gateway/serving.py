@@ -21,6 +21,7 @@ from gateway.api.slow_clients import DeadlineProtocol
 from gateway.app import Gateway
 from gateway.config import ServerSettings
 from gateway.errors import ConfigError
+from gateway.signals import end_by
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +110,7 @@ async def until_stopped() -> None:
     def stop(number: int) -> None:
         if stopped.is_set():
             # Leases lapse by themselves within 20 s: the impatient lose nothing.
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            end_by(number)
         _log.info("stopping")
         stopped.set()
 

@@ -39,12 +39,17 @@ class HandClock:
     def __init__(self, now: float = START) -> None:
         self._now = now
         self._monotonic = 1000.0
+        #: Seconds by which everybody else's clocks are ahead: the machine's was set right since the start.
+        self.behind = 0.0
 
     def now(self) -> float:
         return self._now
 
     def monotonic(self) -> float:
         return self._monotonic
+
+    def world(self) -> float:
+        return self._now + self.behind
 
     def advance(self, seconds: float) -> None:
         self._now += seconds

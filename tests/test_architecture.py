@@ -40,6 +40,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "gateway.clock",
         "gateway.randomness",
         "gateway.rhythm",
+        "gateway.signals",
         "gateway.value",
         "gateway.delivery.lifecycle",
         "gateway.delivery.retry",

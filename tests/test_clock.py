@@ -50,6 +50,21 @@ def test_a_clock_takes_over_anothers_time_and_goes_on_from_there():
     assert clock.monotonic() >= monotonic
 
 
+def test_what_others_compare_goes_by_the_time_that_is_right_now(machine):
+    clock = machine.clock()
+    machine.pass_by(10.0)
+    machine.wall += 7_200.0
+    assert (clock.now(), clock.world()) == (5_010.0, 12_210.0)
+
+
+def test_a_clock_that_took_over_anothers_time_knows_no_other(machine):
+    clock = machine.clock()
+    clock.set(1_000.0)
+    machine.wall += 7_200.0
+    machine.pass_by(10.0)
+    assert (clock.now(), clock.world()) == (1_010.0, 1_010.0)
+
+
 def test_a_stepped_machine_does_not_mislead_the_clock(machine):
     clock = machine.clock()
     machine.pass_by(10.0)

@@ -82,6 +82,27 @@ async def test_a_signal_ends_the_wait(number):
     signal.signal(number, before)
 
 
+async def test_a_second_signal_ends_the_process(monkeypatch):
+    ended: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(module, "end_by", ended.append)
+    waiting = asyncio.create_task(until_stopped())
+    await asyncio.sleep(0)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await waiting
+        assert ended == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            while not ended:  # noqa: ASYNC110 - a signal has no event to wait for
+                await asyncio.sleep(0)
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+    assert ended == [signal.SIGTERM]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"])
 @pytest.mark.parametrize(
     ("trusted", "told", "seen"),

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.clock import STEP, SystemClock
 from gateway.storage.database import Database
+from gateway.storage.unit import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 SLOW: Final = 1.0
 #: Looks at the start, if each is slow; the quickest counts.
 _LOOKS: Final = 3
+#: Seconds: no code lives longer (``[services] code.ttl``), and no lease.
+_LONGEST: Final = 600.0
 #: Names this boot of the machine (random(4)): seconds since another one say nothing.
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -29,6 +32,16 @@ _TELL: Final = """INSERT INTO lease (name, node, until) VALUES ('clock', :boot, 
 #: Where a node still lives by it, as its ring tells (``storage/rings.py``).
 _TOLD: Final = """SELECT c.until FROM lease c WHERE c.name = 'clock' AND c.node = :boot AND EXISTS
     (SELECT 1 FROM lease r WHERE r.name >= 'ring/' AND r.name < 'ring0' AND r.until > c.until + :elapsed)"""
+
+
+_CUT_SHORT: Final = (
+    # First, by the index of what expires next: one of messages by that there is not.
+    """UPDATE message SET expires_at = :now, due_at = :now WHERE status IN ('waiting', 'queued', 'sending')
+        AND verification_id IN (SELECT id FROM verification WHERE status = 'pending' AND expires_at > :latest)
+    RETURNING id""",
+    "UPDATE verification SET expires_at = :now WHERE status = 'pending' AND expires_at > :latest RETURNING id",
+    "DELETE FROM lease WHERE until > :latest RETURNING name",
+)
 
 
 async def begin_with(database: Database, clock: SystemClock) -> None:
@@ -68,6 +81,20 @@ async def tell(database: Database, clock: SystemClock) -> None:
     """Tell commands on this machine what time it is for this node. Raises ``StorageError``."""
     if boot := _boot():
         await database.run(lambda connection: connection.fetch(_TELL, boot=boot, offset=clock.offset))
+
+
+async def cut_short(database: Database, clock: SystemClock) -> None:
+    """End what was to live on for longer than anything does: it was begun by a clock that was ahead and is right now.
+
+    For the one node that a SQLite file has, at its start. Raises ``StorageError``.
+    """
+    now = clock.now()
+
+    async def work(connection: Connection) -> int:
+        return sum([len(await connection.fetch(sql, now=now, latest=now + _LONGEST)) for sql in _CUT_SHORT])
+
+    if ended := await database.run(work):
+        _log.warning("%d codes, messages and leases are of a time that has not come; they end now", ended)
 
 
 async def take_over(database: Database, clock: SystemClock) -> None:

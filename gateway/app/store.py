@@ -51,7 +51,8 @@ async def opened_store(
 ) -> AsyncIterator[Store]:
     """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``.
 
-    ``node``: for a node, whose time commands on the same SQLite file take over.
+    ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
+    take over.
     """
     ring = ensure_secrets(settings)
     sealer = Sealer(ring)
@@ -61,9 +62,12 @@ async def opened_store(
         clock = SystemClock()
         if several_nodes(settings):
             await clocks.begin_with(database, clock)
+        elif node:
+            await clocks.cut_short(database, clock)
+            await clocks.tell(database, clock)
         else:
-            await (clocks.tell if node else clocks.take_over)(database, clock)
-        hasher = Hasher(await index_key(database, sealer, clock.now()))
+            await clocks.take_over(database, clock)
+        hasher = Hasher(await index_key(database, sealer, clock.now(), reseal=node))
         yield Store(database, sealer, hasher, clock)
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,10 @@ class Results:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            # What a full disk did not take is in its buffer still, and closing would fail by it once more. Nothing else
+            # is in there: every row was on the disk when it was written.
+            with suppress(OSError):
+                self._file.close()
 
     def write(self, results: Iterable[Result]) -> None:
         """Add results, and wait until they are on the disk. Raises ``ConfigError`` where it is full."""

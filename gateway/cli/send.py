@@ -33,6 +33,7 @@ from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError, InvalidRequest
 from gateway.events.console import printable
+from gateway.signals import end_by
 from gateway.value import Value
 
 #: The service whose codes are sent unless one is named.
@@ -297,8 +298,7 @@ class Stopping:
     def stop(self, number: int) -> None:
         """Stop; a second time end the process, for what is written down is safe."""
         if self.stopped:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            end_by(number)
         self.stopped = True
         self.then()
 

@@ -65,6 +65,9 @@ def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
     """
     file = secrets_file(database)
     try:
+        for left in file.parent.glob(f".{file.name}.*"):
+            # Of one that was killed. It has every key of its ring, those too that were dropped since.
+            left.unlink(missing_ok=True)
         draft = _draft(file, [key_text(key) for key in ring])
         draft.replace(file)
         _sync_folder(file.parent)
@@ -109,7 +112,7 @@ def _create(file: Path) -> None:
 
 def _draft(file: Path, lines: Sequence[str]) -> Path:
     """Write keys to a new file beside ``file``, durably, and return it; nothing is left of one that failed."""
-    draft = file.with_name(f".{secrets.token_hex(8)}{_SUFFIX}")
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:

@@ -29,8 +29,11 @@ _RESEAL = Statement(
 _INSERT = insert_into(models.Secret, conflict="ON CONFLICT (name) DO NOTHING")
 
 
-async def index_key(database: Database, sealer: Sealer, now: float) -> bytes:
+async def index_key(database: Database, sealer: Sealer, now: float, *, reseal: bool) -> bytes:
     """Return the database's index key, 32 bytes, made now if there is none yet.
+
+    ``reseal``: by the ring's first key, where another one sealed it. For nodes alone, of which whoever drops a key knows
+    by which they seal: a command that still had the ring of before would seal it by the key that was dropped.
 
     Raises ``ConfigError`` where the ring does not open this database: the wrong keys would lose everything in it.
     """
@@ -50,7 +53,7 @@ async def index_key(database: Database, sealer: Sealer, now: float) -> bytes:
         raise ConfigError(
             [f"[secrets] keys: these keys do not open this database ({error}); give it the keys it was made with"]
         ) from None
-    if not sealer.is_current(blob):
+    if reseal and not sealer.is_current(blob):
         # A key that is to leave the ring must not be the only one that opens this.
         await database.write(Move(None, [(_RESEAL, (_NAME, sealer.seal(key, _PLACE)))]))
     return key

@@ -233,8 +233,10 @@ class Beside:
 
     async def _end(self, pipe: Pipe) -> None:
         self._forget(pipe)
+        # Ended by us it may have waited for a disk that hung, whose sync then failed and nobody could be told.
+        hung = pipe.alive
         await pipe.kill()
-        self.unsynced |= pipe.ended_with == UNSYNCED
+        self.unsynced |= hung or pipe.ended_with == UNSYNCED
 
     def _forget(self, pipe: Pipe) -> None:
         """Give a process nothing more to write."""

@@ -81,7 +81,7 @@ class Answering:
             move = recorded(guard, answered.wrong(found, owner.service, now), [told], apart=_claims(found))
             return move, wrong_code(record["max_checks"] - record["checks"] - 1)
         last = max((item for item in found if item["brought"]), key=lambda item: str(item["id"]))
-        approval = proof.approval(self._sealer, owner, record, last["step"], bind, now)
+        approval = proof.approval(self._sealer, owner, record, last["step"], bind, self._clock.world())
         took = (now - record["begun_at"]) * 1000
         told = event(EventName.VERIFICATION_APPROVED, now, owner.service, verification_id=owner.id, milliseconds=took)
         ended: list[Write] = [(sql.END_COOLDOWN_OF, (owner.service, hashed, owner.id)) for hashed in _recipients(found)]

@@ -147,7 +147,7 @@ class Checking:
         owner = Owner(verification_id, service, record["purpose"])
         # Where it raises, the check that this cost is undone.
         if is_right(self._sealer, self._hasher, owner, record, code, bind):
-            approval = await proof.approved(connection, self._sealer, owner, record, bind, now)
+            approval = await proof.approved(connection, self._sealer, owner, record, bind, self._clock.world())
             took = (now - record["created_at"]) * 1000
             status = VerificationStatus.APPROVED
             await ending.end(connection, self._queue, verification_id, service, status, now, milliseconds=took)

@@ -165,7 +165,7 @@ class WebhookLane:
             await self._webhooks.release(webhook)
             return
         body = webhook.body.encode()
-        signed = headers(endpoint.secrets, webhook.id, int(now), body)
+        signed = headers(endpoint.secrets, webhook.id, int(self._clock.world()), body)
         try:
             answer = await self._client.post(endpoint.url, signed, body, now=now)
         except SendError as error:

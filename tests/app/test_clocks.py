@@ -10,9 +10,11 @@ import pytest
 from gateway.app import clocks, opened_store
 from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
+from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.rings import Rings
 from tests.conftest import HandClock
+from tests.rows import put, row
 
 
 class Telling:
@@ -113,3 +115,38 @@ async def test_seconds_since_another_boot_say_nothing(settings, monkeypatch, tmp
 
     monkeypatch.setattr(clocks, "tell", tell)
     assert await aside(settings, monkeypatch, live=True, step=7200.0) == pytest.approx(7200, abs=0.5)
+
+
+@pytest.mark.parametrize(("ahead", "ended"), [(0.0, 0), (7200.0, 1)])
+async def test_what_was_begun_by_a_clock_that_was_ahead_ends_at_the_next_start(settings, ahead, ended, caplog):
+    """Else a code of five minutes lives for two hours more, once the machine's clock was put right."""
+    async with opened_store(settings) as store:
+        database, later = store.database, store.clock.now() + ahead + 300
+        values = {"id": "ver_1", "status": "pending", "expires_at": later}
+        await put(database, models.Verification, row(models.Verification, **values))
+        values = {"id": "msg_1", "verification_id": "ver_1", "status": "queued", "expires_at": later, "due_at": later}
+        await put(database, models.Message, row(models.Message, **values))
+        await put(database, models.Lease, row(models.Lease, name="house", until=later))
+    async with opened_store(settings, node=True) as store:
+        now = store.clock.now()
+        codes = await store.database.fetch("SELECT expires_at FROM verification")
+        messages = await store.database.fetch("SELECT expires_at, due_at FROM message")
+        leases = await store.database.fetch("SELECT until FROM lease WHERE name = 'house'")
+    times = [
+        codes[0]["expires_at"],
+        messages[0]["expires_at"],
+        messages[0]["due_at"],
+        *(each["until"] for each in leases),
+    ]
+    assert times == ([pytest.approx(now, abs=5.0)] * 3 if ended else [later] * 4)
+    assert len([line for line in caplog.messages if line.startswith("3 codes, messages and leases")]) == ended
+
+
+async def test_a_start_looks_for_that_by_the_indexes(settings):
+    async with opened_store(settings, node=True) as store:
+        plans = [
+            str(step["detail"])
+            for sql in clocks._CUT_SHORT[:2]
+            for step in await store.database.fetch(f"EXPLAIN QUERY PLAN {sql}", now=1.0, latest=2.0)
+        ]
+    assert [plan for plan in plans if plan.startswith("SCAN")] == []

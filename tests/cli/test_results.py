@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 
 import pytest
 
@@ -94,6 +96,20 @@ def test_another_runs_file_is_refused(path, row):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none/people.results.csv: No such file"):
         opened(tmp_path / "none" / "people.results.csv")
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_row_is_told_with_what_to_do(path):
+    """What it did not take is in the file's buffer still, and closing tries it once more."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with Results(path, "r1") as results:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, most))
+            with pytest.raises(ConfigError, match="the same command goes on"):
+                results.write([result(2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_is_told_with_what_to_do(path, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from types import FrameType
+from unittest.mock import Mock
 
 import pytest
 
@@ -189,6 +190,21 @@ def test_a_ring_is_rewritten_whole_and_for_the_owner_alone(settings, file, tmp_p
     rewrite_secrets(settings.database.path, ring)
     assert ring == ensure_secrets(settings)
     assert (0o600, [file]) == (file.stat().st_mode & 0o777, sorted(tmp_path.glob("*.secrets")))
+
+
+def test_what_a_killed_command_left_of_a_ring_goes_with_the_next_one(settings, file, tmp_path, monkeypatch):
+    """It has every key, those too that are dropped since, and lies where a backup of the database's folder takes it."""
+    [first] = ensure_secrets(settings)
+    ring = (parse_key(new_key("k2")), first)
+    killed = Mock(side_effect=KeyboardInterrupt)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(file), "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rewrite_secrets(settings.database.path, ring)
+    [left] = tmp_path.glob(".*")
+    assert left.name.startswith(f".{file.name}.")
+    rewrite_secrets(settings.database.path, ring[:1])
+    assert [*tmp_path.glob(".*")] == []
 
 
 def test_a_ring_that_cannot_be_rewritten_stays_as_it_is(settings, file, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ async def instantly() -> None:
 async def filled(talk) -> None:
     """Have something sealed in every column there is."""
     world = talk.world
-    await index_key(world.database, world.sealer, START)
+    await index_key(world.database, world.sealer, START, reseal=True)
     await world.signing_keys.rotate()
     await talk.link(phone=PHONE)
     await talk.turned(lambda turn: chats.prove(turn, KINDS["phone"](PHONE)))

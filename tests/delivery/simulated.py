@@ -75,6 +75,8 @@ class SimulatedClock:
     def monotonic(self) -> float:
         return 1000.0 + asyncio.get_running_loop().time()
 
+    world = now
+
 
 def simulate(scenario: Callable[[SimulatedLoop], Coroutine[Any, Any, T]]) -> T:
     """Run a scenario to its end."""

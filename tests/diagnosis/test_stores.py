@@ -24,7 +24,7 @@ def chosen(engine_name, tmp_path, request, make_engine) -> DatabaseSettings:
 
 
 async def test_a_database_is_opened_by_the_keys_it_was_made_with_alone(chosen, database, ring):
-    await index_key(database, Sealer(ring), time.time())
+    await index_key(database, Sealer(ring), time.time(), reseal=True)
     found = {(item.area, item.subject): item for item in await examine(chosen, ring, time.time)}
     assert found[Area.DATABASE, "schema"].told == f"revision {head()}, which this version works with"
     assert found[Area.CLOCK, "database"].verdict == "ok"
@@ -39,7 +39,7 @@ async def test_a_database_without_a_key_says_nothing_of_the_ring(chosen, databas
 
 
 async def test_without_a_ring_nothing_is_said_of_it(chosen, database, ring):
-    await index_key(database, Sealer(ring), time.time())
+    await index_key(database, Sealer(ring), time.time(), reseal=True)
     assert [item for item in await examine(chosen, (), time.time) if item.area is Area.KEYS] == []
 
 

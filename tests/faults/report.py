@@ -134,7 +134,9 @@ _HEAD = """\
 3. A code is sent twice only where a provider's answer was lost: by a crash, a cut connection or a timeout after the
    request had left. The second send carries the same code. An answer that cannot be written down is kept until the
    database is back, however long that takes, and other nodes wait for it: none takes over what is under way in the first
-   10 s after its start, nor in the 10 s after the database can be written again.
+   10 s after its start, nor in the 10 s after the database can be written again. Two things are like a crash: a node that
+   is stopped while the database is away, which waits 11 s for it, and one that alone is cut off from the database for
+   longer than its lease of 20 s.
 4. After `kill -9` everything a node held is sent within 25 s: by the node once it is started again, or by another one.
 5. While the database cannot be written, requests are answered 503 with `Retry-After`; once it can, the gateway goes on
    by itself.

@@ -240,6 +240,30 @@ async def test_after_a_sync_that_failed_nothing_is_acknowledged_before_the_log_i
         assert {f"lost {n}" for n in range(ENOUGH)} <= alone(path, tmp_path / "copy")
 
 
+#: The program on a disk that hangs and then fails, when nobody can be told any more.
+HUNG = """
+import os, signal
+def hanging(descriptor):
+    signal.pause()
+os.fdatasync = hanging
+from gateway.storage import sqlite_child
+sqlite_child.run()
+"""
+
+
+async def test_a_process_that_hangs_in_a_sync_counts_as_one_whose_sync_failed(path, tmp_path, monkeypatch):
+    """It has committed: behind what a failed sync lost, the system would lose what is written next."""
+    monkeypatch.setattr(sqlite_beside, "PROGRAM", ("-P", "-c", HUNG))
+    engine = SqliteEngine(path, busy_timeout=0.05, beside=True)
+    async with Database(engine) as database:
+        assert engine.beside is not None
+        engine.beside.timeout = 0.5
+        await unsynced(database, engine.beside)
+        assert await database.write(add("afterwards"))
+        assert not engine.beside.unsynced
+        assert {f"lost {n}" for n in range(ENOUGH)} <= alone(path, tmp_path / "copy")
+
+
 async def test_a_path_may_be_a_link_to_the_file(path, tmp_path):
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()

@@ -63,6 +63,14 @@ async def test_a_proof_tells_who_was_approved_by_what_and_for_what(world, clock,
     }
 
 
+@pytest.mark.parametrize("behind", [3600.0, -3600.0])
+async def test_a_proof_is_valid_from_now_on_by_the_clocks_of_those_who_read_it(world, clock, behind):
+    """A node that was started before its machine's clock was set right goes on by the clock of its start."""
+    clock.behind = behind
+    _, told = await approved(world)
+    assert (told["iat"], told["exp"]) == (int(clock.now() + behind), int(clock.now() + behind) + 300)
+
+
 async def test_a_proof_names_its_key_and_its_algorithm(world):
     view = await world.start()
     await world.attempt()

@@ -189,6 +189,16 @@ async def test_what_was_taken_is_over(world, shop):
     assert len(shop.requests) == 1
 
 
+async def test_a_webhook_is_signed_with_the_time_of_those_who_get_it(world, shop):
+    """They refuse what is more than five minutes off, so as not to take what was sent again by somebody else."""
+    world.clock.behind = 3600.0
+    shop.answers = scripted("200 OK")
+    await world.tell()
+    await look(world.lane())
+    [request] = shop.requests
+    assert int(request.headers["webhook-timestamp"]) == int(world.clock.now() + 3600)
+
+
 async def test_every_try_has_the_same_id_and_a_time_and_signature_of_its_own(world, shop):
     shop.answers = scripted("500 X", "200 OK")
     await world.tell()

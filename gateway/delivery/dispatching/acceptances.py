@@ -45,12 +45,18 @@ class Acceptances:
         written.add_done_callback(partial(self._written, lane, message, accepted, now))
 
     async def stop(self, until: float) -> None:
-        """Wait for what is being written, till then in the loop's seconds, and give up what is still tried anew."""
+        """Wait for what is being written, till then in the loop's seconds, and give up what is still tried anew.
+
+        Whoever comes after this node sends that again.
+        """
         loop = asyncio.get_running_loop()
         while self.under_way and (left := until - loop.time()) > 0:
             await asyncio.wait(self.under_way.values(), timeout=left)
-        for trying in self.under_way.values():
+        for item, trying in self.under_way.items():
             if isinstance(trying, asyncio.Task):
+                _log.warning(
+                    "an answer could not be written down: its code may be sent again", extra={"message_id": item}
+                )
                 trying.cancel()
 
     def _written(

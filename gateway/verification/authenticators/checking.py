@@ -114,7 +114,7 @@ class Checking:
 
     async def _use(self, connection: Connection, record: Record, code: str, now: float) -> bool:
         device = device_of(self._sealer, record)
-        found = otp.match(device, code, lowest=record["counter"], ahead=record["ahead"], now=now)
+        found = otp.match(device, code, lowest=record["counter"], ahead=record["ahead"], now=self._clock.world())
         if found.used is None:
             if found.ahead != record["ahead"]:
                 await connection.apply(Move((sql.SET_AHEAD, (record["id"], found.ahead))))

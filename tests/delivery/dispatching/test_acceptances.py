@@ -134,7 +134,7 @@ async def test_a_stop_waits_for_what_is_being_written(clock):
     assert (scene.acceptances.under_way, scene.lane.held) == ({}, 0)
 
 
-async def test_a_stop_gives_up_what_is_tried_anew_when_its_time_is_over(clock):
+async def test_a_stop_gives_up_what_is_tried_anew_when_its_time_is_over(clock, caplog):
     scene = Scene(clock, AWAY, raised=True)
     for_ever = asyncio.Event()
 
@@ -148,3 +148,4 @@ async def test_a_stop_gives_up_what_is_tried_anew_when_its_time_is_over(clock):
     await scene.acceptances.stop(asyncio.get_running_loop().time())
     await asyncio.wait([trying])
     assert (trying.cancelled(), scene.acceptances.under_way, scene.lane.held) == (True, {}, 0)
+    assert caplog.messages == ["an answer could not be written down: its code may be sent again"]

@@ -45,6 +45,16 @@ async def test_a_step_is_taken_once_and_none_before_it(enrolled, clock):
     assert await enrolled.events() == ["created", "activated", "failed", "failed", "checked", "checked"]
 
 
+@pytest.mark.parametrize("behind", [3600, -3600])
+async def test_the_step_is_that_of_the_persons_own_clock(enrolled, clock, behind):
+    """Else, on a node that was started with another time, a code that was seen an hour ago is right, and none of now."""
+    app = await enrolled.enrol()
+    clock.behind = float(behind)
+    steps = behind // 30
+    assert await enrolled.outcome(app, app.code(0)) == "wrong_code"
+    assert await enrolled.outcome(app, app.code(steps)) == "approved"
+
+
 @pytest.mark.parametrize("made", [{"algorithm": "SHA256", "digits": 8}, {"algorithm": "SHA512", "period": 60}])
 async def test_every_sort_of_code_is_taken_as_it_is_typed(enrolled, made):
     app = await enrolled.enrol(**made)
