@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -11,12 +12,28 @@ from gateway.api import Health
 from gateway.clock import Clock
 from gateway.storage import migrations
 from gateway.storage.database import Database
-from gateway.storage.unit import StorageError
+from gateway.storage.unit import Connection, StorageError
 
 _log = logging.getLogger(__name__)
 
 #: Seconds for which what the database said is told again. Nobody needs a key to ask, and each answer is a commit.
 FRESH: Final = 1.0
+
+
+#: A row that nobody sees: a full disk, a read-only file system or server begins and ends what writes nothing.
+_INSERT: Final = "INSERT INTO lease (name, node, until) VALUES (:name, '', 0) RETURNING name"
+_DELETE: Final = "DELETE FROM lease WHERE name = :name RETURNING name"
+
+
+async def _write(connection: Connection) -> None:
+    # One of its own, so that no node waits for another.
+    name = f"ready/{secrets.token_hex(8)}"
+    await connection.fetch(_INSERT, name=name)
+    await connection.fetch(_DELETE, name=name)
+
+
+async def _begin(connection: Connection) -> None:
+    await connection.fetch("SELECT 1")
 
 
 class Readiness:
@@ -53,10 +70,11 @@ class Readiness:
         reachable = migrated = False
         problem = None
         try:
-            await self._database.run(lambda connection: connection.fetch("SELECT 1"))
-            reachable = True
             found = await self._database.fetch("SELECT version_num FROM alembic_version")
             migrated = bool(found) and migrations.serves(found[0]["version_num"])
+            # Tables of another version may be none that this one knows how to write.
+            await self._database.run(_write if migrated else _begin)
+            reachable = True
         except StorageError as error:
             problem = str(error)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from gateway.events.metrics import Metrics
 from gateway.housekeeping.house import NAME
 from gateway.storage.answers import Source
 from gateway.storage.rings import Rings
-from gateway.storage.unit import Connection
+from gateway.storage.unit import Connection, StorageError
 from gateway.value import Value
 from gateway.verification.limits.allowances import LOOK
 from gateway.verification.request import Asked
@@ -31,6 +32,8 @@ from gateway.verification.verifications import Prepared
 from gateway.verification.view import VerificationView
 from gateway.webhooks.endpoints import endpoints_of
 from gateway.webhooks.outbox import Outbox
+
+_log = logging.getLogger(__name__)
 
 #: Every node keeps house or waits to; the one that does holds this lease for as long as it runs.
 _RUNS: Final = "SELECT 1 FROM lease WHERE name = :name AND until > :now"
@@ -176,7 +179,18 @@ async def taking(settings: Settings) -> AsyncIterator[Taking]:
             settings.services, channels, parts.kinds, templates, parts.subscribers.resolve, sandbox=sandbox
         )
         async with _told_of(store, gateway.node):
-            yield Taking(settings, gateway, foresight)
+            try:
+                yield Taking(settings, gateway, foresight)
+            finally:
+                # What it is about to spend: who takes codes on next is to reckon with it.
+                await _tallied(gateway)
+
+
+async def _tallied(gateway: Gateway) -> None:
+    try:
+        await gateway.allowances.tally()
+    except StorageError as error:
+        _log.warning("what is to be spent is not told to others: %s", error)
 
 
 @asynccontextmanager

@@ -29,6 +29,8 @@ _TCP_OPTIONS: Mapping[str, int] = {
 
 _SERVER_SETTINGS: Mapping[str, str] = {
     "application_name": "otp-gateway",
+    # Guards are written for it: where a server's default is another, what two nodes do at once would fail instead.
+    "default_transaction_isolation": "read committed",
     "lock_timeout": f"{STATEMENT_TIMEOUT / 2:g}s",
     # Plans made while a table was small would scan it whole once it has grown, until the server has looked at it again:
     # 41 messages a second and not a thousand, measured. Every statement here is to go by an index.

@@ -14,7 +14,7 @@ from gateway.storage.unit import StorageDamagedError, StorageError, StorageUnava
 #: Seconds a writer waits for another process's write lock before it gives up with "locked".
 BUSY_TIMEOUT = 5.0
 #: KiB of pages a connection keeps: with SQLite's 2 MiB the ends of the indexes were read again and again.
-CACHE = 16 * 1024
+CACHE = 8 * 1024
 #: Seconds a file is looked over at most: a large one is then looked over in part. They are a part of every start.
 CHECK_TIME = 0.25
 #: SQLite's steps between two looks at the time, some 0.1 ms.

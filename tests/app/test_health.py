@@ -78,3 +78,25 @@ async def test_what_is_in_the_way_is_told_once_and_its_end_too(readiness, asked,
         assert (await readiness.health()).database == (error is None)
         clock.advance(FRESH)
     assert caplog.messages == ["not ready: locked", "not ready: gone", "ready again"]
+
+
+async def test_a_database_that_can_only_be_read_is_not_ready(readiness, database, engine_name, caplog):
+    """It begins and ends what writes nothing, so who only asks it sees nothing wrong, and every create is 503."""
+    only = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"}
+    await database.run(lambda connection: connection.fetch(only[engine_name]))
+    found = await readiness.health()
+    assert (found.ready, found.database, found.migrations) == (False, False, True)
+    told = [record.message for record in caplog.records if record.name == "gateway.app.health"]
+    assert [line.partition(":")[0] for line in told] == ["not ready"]
+
+
+async def test_asking_leaves_nothing_behind(readiness, database):
+    assert (await readiness.health()).ready
+    assert await database.fetch("SELECT name FROM lease") == []
+
+
+async def test_tables_of_another_version_are_not_written_to(readiness, monkeypatch):
+    monkeypatch.setattr("gateway.app.health.migrations.serves", lambda _: False)
+    monkeypatch.setattr("gateway.app.health._INSERT", "INSERT INTO what_this_version_does_not_know DEFAULT VALUES")
+    found = await readiness.health()
+    assert (found.ready, found.database, found.migrations) == (False, True, False)

@@ -10,7 +10,7 @@ import pytest
 from gateway.app import opened_store
 from gateway.app.taking import Accepted, Taking, taking
 from gateway.config import Settings, load_settings
-from gateway.errors import Cooldown, InvalidRequest, Problem, RecipientRefused, TemplateError
+from gateway.errors import Cooldown, InvalidRequest, Problem, RateLimited, RecipientRefused, TemplateError
 from gateway.storage.answers import Source
 from gateway.storage.leases import Leases
 from gateway.storage.rings import Rings
@@ -155,3 +155,16 @@ async def test_who_exchanges_the_sealing_keys_sees_whoever_takes_codes_on(settin
         async with taking(settings):
             assert [ring.ids for ring in await rings.live(store.clock.now())] == [("k1",)]
         assert await rings.live(store.clock.now()) == []
+
+
+async def test_what_one_list_is_about_to_spend_is_spent_for_the_next(settings):
+    """Nothing of it is accepted yet, and each began with the whole allowance."""
+    limits = settings.services["default"].limits.model_copy(update={"spend_per_day": 0.1})
+    service = settings.services["default"].model_copy(update={"limits": limits})
+    settings = settings.model_copy(update={"services": {"default": service}})
+    async with taking(settings) as first:
+        assert (await first.one("default", asked(PHONE))).id
+    async with taking(settings) as second:
+        with pytest.raises(RateLimited) as caught:
+            await second.one("default", asked("+4915112345679"))
+    assert caught.value.extra["limit"] == "spend_per_day"

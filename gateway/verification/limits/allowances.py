@@ -175,6 +175,11 @@ class Account:
         price, _ = self._held.pop(message_id, (0.0, 0.0))
         self.held = self.held - price if self._held else 0.0
 
+    @property
+    def held_until(self) -> float:
+        """When the last code of what is reckoned with dies."""
+        return max((until for _, until in self._held.values()), default=0.0)
+
     def forget(self, now: float) -> None:
         """Let go of what is dead: its code was never accepted here."""
         for message_id in [name for name, (_, until) in self._held.items() if until <= now]:
@@ -282,6 +287,7 @@ class Allowances:
             name: Own(
                 account.spent if account.limits.spend_per_day else None,
                 account.held,
+                account.held_until,
                 # A node that no request comes to takes nothing from those they come to.
                 shares=account.bucket is not None and account.asked_at > lately,
             )

@@ -17,7 +17,7 @@ from gateway.value import Value
 
 #: What a node's accepted sends of the day cost; the window is the day.
 SPEND: Final = "spend"
-#: What a node is about to spend; the window is the moment.
+#: What a node is about to spend; the window ends when the last of those codes dies: they are sent though their node ends.
 HELD: Final = "held"
 #: That requests come to a node; the window is the moment.
 REQUESTS: Final = "requests"
@@ -36,7 +36,8 @@ _WRITE: Final = insert_into(
 )
 
 _OTHERS: Final = """SELECT service, kind, sum(amount) AS amount, count(*) AS nodes FROM tally
-    WHERE node <> :node AND ((kind = 'spend' AND window_at = :day) OR (kind <> 'spend' AND window_at > :since))
+    WHERE node <> :node AND ((kind = 'spend' AND window_at = :day) OR (kind = 'held' AND window_at > :now)
+        OR (kind = 'requests' AND window_at > :since))
     GROUP BY service, kind"""
 
 #: By the index of what is queued, the rows of a service on each channel up to a bound.
@@ -55,8 +56,9 @@ class Own(Value, frozen=True):
 
     #: What it spent today; ``None`` where nobody asks.
     spent: float | None
-    #: What it is about to spend.
+    #: What it is about to spend, and when the last code of it dies.
     held: float
+    held_until: float
     #: Whether it takes a share of the service's requests.
     shares: bool
 
@@ -90,6 +92,10 @@ class Tallies:
             (service, kind): (at, amount)
             for service, own in mine.items()
             for kind, at, amount in self._kinds(own, day, now)
+        }
+        # What is held no more has to be taken back: nothing else ends it before its time.
+        rows |= {
+            key: (now, 0.0) for key, (_, held) in self._written.items() if key[1] == HELD and held and key not in rows
         }
         writes: list[Write] = [
             (_WRITE, (service, self._node, kind, *rows[service, kind]))
@@ -131,14 +137,14 @@ class Tallies:
         if own.spent:
             found.append((SPEND, day, own.spent))
         if own.held:
-            found.append((HELD, now, own.held))
+            found.append((HELD, own.held_until, own.held))
         if own.shares and not self._alone:
             found.append((REQUESTS, now, 1.0))
         return found
 
     async def _others(self, mine: Mapping[str, Own], day: float, now: float) -> dict[str, Others]:
         found: dict[str, dict[str, tuple[float, int]]] = {}
-        for record in await self._database.fetch(_OTHERS, node=self._node, day=day, since=now - FRESH):
+        for record in await self._database.fetch(_OTHERS, node=self._node, day=day, now=now, since=now - FRESH):
             found.setdefault(record["service"], {})[record["kind"]] = float(record["amount"]), int(record["nodes"])
         nothing = (0.0, 0)
         return {
