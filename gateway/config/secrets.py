@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import stat
@@ -65,7 +66,7 @@ def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
     """
     file = secrets_file(database)
     try:
-        for left in file.parent.glob(f".{file.name}.*"):
+        for left in file.parent.glob(f".{glob.escape(file.name)}.*"):
             # Of one that was killed. It has every key of its ring, those too that were dropped since.
             left.unlink(missing_ok=True)
         draft = _draft(file, [key_text(key) for key in ring])
@@ -106,7 +107,8 @@ def _create(file: Path) -> None:
         with suppress(FileExistsError):  # another node was first: its key is the key
             os.link(draft, file)
     finally:
-        draft.unlink()
+        # Gone where another start was first and its keys have been exchanged since.
+        draft.unlink(missing_ok=True)
     _sync_folder(file.parent)
 
 
