@@ -8,10 +8,10 @@ own clock may have been stepped since.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Final
 
 from gateway.clock import STEP, SystemClock
+from gateway.storage import told_clock
 from gateway.storage.database import Database
 from gateway.storage.unit import Connection
 
@@ -23,17 +23,7 @@ SLOW: Final = 1.0
 _LOOKS: Final = 3
 #: Seconds: no code lives longer (``[services] code.ttl``), and no lease.
 _LONGEST: Final = 600.0
-#: Names this boot of the machine (random(4)): seconds since another one say nothing.
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-
 _NOW: Final = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now"
-_TELL: Final = """INSERT INTO lease (name, node, until) VALUES ('clock', :boot, :offset)
-    ON CONFLICT (name) DO UPDATE SET node = excluded.node, until = excluded.until RETURNING name"""
-#: Where a node still lives by it, as its ring tells (``storage/rings.py``).
-_TOLD: Final = """SELECT c.until FROM lease c WHERE c.name = 'clock' AND c.node = :boot AND EXISTS
-    (SELECT 1 FROM lease r WHERE r.name >= 'ring/' AND r.name < 'ring0' AND r.until > c.until + :elapsed)"""
-
-
 _CUT_SHORT: Final = (
     # First, by the index of what expires next: one of messages by that there is not.
     """UPDATE message SET expires_at = :now, due_at = :now WHERE status IN ('waiting', 'queued', 'sending')
@@ -79,8 +69,8 @@ async def _look(database: Database, clock: SystemClock) -> tuple[float, float]:
 
 async def tell(database: Database, clock: SystemClock) -> None:
     """Tell commands on this machine what time it is for this node. Raises ``StorageError``."""
-    if boot := _boot():
-        await database.run(lambda connection: connection.fetch(_TELL, boot=boot, offset=clock.offset))
+    if boot := told_clock.boot():
+        await database.run(lambda connection: connection.fetch(told_clock.TELL, boot=boot, offset=clock.offset))
 
 
 async def cut_short(database: Database, clock: SystemClock) -> None:
@@ -99,14 +89,6 @@ async def cut_short(database: Database, clock: SystemClock) -> None:
 
 async def take_over(database: Database, clock: SystemClock) -> None:
     """Take over the time of the node that runs on this machine, if one does. Raises ``StorageError``."""
-    if boot := _boot():
-        for told in await database.fetch(_TOLD, boot=boot, elapsed=clock.monotonic()):
+    if boot := told_clock.boot():
+        for told in await database.fetch(told_clock.TOLD, boot=boot, elapsed=clock.monotonic()):
             clock.set(told["until"] + clock.monotonic())
-
-
-def _boot() -> str:
-    try:
-        return _BOOT.read_text("ascii").strip()
-    except OSError:
-        # A system that does not name its boots: commands live by the machine's clock.
-        return ""

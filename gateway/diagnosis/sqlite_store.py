@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from channels.findings import Finding, fault, ok
-from gateway.storage import sqlite_file
+from gateway.clock import SystemClock
+from gateway.storage import sqlite_file, told_clock
 from gateway.storage.secret import FIND
 from gateway.storage.unit import StorageError
 
@@ -37,6 +38,8 @@ class Looked:
     sealed: bytes | None = field(default=None, repr=False)
     #: Whether it could be looked into, so that the last two mean something.
     opened: bool = False
+    #: What time it is for the node that runs on it, in seconds since the Unix epoch; ``None`` where none does.
+    node_time: float | None = None
 
 
 def look(path: Path, *, clock: Callable[[], float] = time.monotonic, seconds: float = CHECK_TIME) -> Looked:
@@ -52,12 +55,12 @@ def look(path: Path, *, clock: Callable[[], float] = time.monotonic, seconds: fl
             header = file.read(_HEADER)
         with closing(_opened(path)) as connection:
             findings = [_of_pages(connection, clock, seconds), _of_log(header), _of_wiping(wipes=_wipes(connection))]
-            revision, sealed = _of_tables(connection)
+            revision, sealed, node_time = _of_tables(connection)
     except StorageError as error:
         return Looked([fault("file", str(error))])
     except (sqlite3.Error, OSError) as error:
         return Looked([fault("file", str(sqlite_file.translated(error)))])
-    return Looked(findings, revision, sealed, opened=True)
+    return Looked(findings, revision, sealed, opened=True, node_time=node_time)
 
 
 def _of_folder(folder: Path) -> Finding:
@@ -111,11 +114,14 @@ def _of_wiping(*, wipes: bool) -> Finding:
     return fault("secure_delete", "this SQLite cannot wipe, so codes stay readable in free pages; take another build")
 
 
-def _of_tables(connection: sqlite3.Connection) -> tuple[str | None, bytes | None]:
+def _of_tables(connection: sqlite3.Connection) -> tuple[str | None, bytes | None, float | None]:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    revision = sealed = None
+    revision = sealed = told = None
     if "alembic_version" in tables:
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if "secret" in tables:
         sealed = connection.execute(FIND).fetchone()
-    return revision and revision[0], sealed and sealed[0]
+    elapsed = SystemClock().monotonic()
+    if "lease" in tables:
+        told = connection.execute(told_clock.TOLD, {"boot": told_clock.boot(), "elapsed": elapsed}).fetchone()
+    return revision and revision[0], sealed and sealed[0], told and told[0] + elapsed

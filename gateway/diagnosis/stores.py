@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from channels.findings import CLOCK, Finding, fault, ok, warning
+from channels.findings import CLOCK, CLOCK_CLOSE, Finding, fault, ok, warning
 from gateway.config import DatabaseSettings, SealingKey
 from gateway.diagnosis import postgresql_store, sqlite_store
 from gateway.diagnosis.seen import Area, Seen, seen
@@ -32,8 +32,19 @@ async def _look(database: DatabaseSettings, now: Callable[[], float]) -> Looked:
     if database.path is None:
         return await postgresql_store.look(database.url, now)
     looked = await asyncio.to_thread(sqlite_store.look, database.path)
-    looked.findings.append(ok(CLOCK, "SQLite has this machine's own"))
+    looked.findings.append(of_node_time(now(), looked.node_time))
     return looked
+
+
+def of_node_time(now: float, node_time: float | None) -> Finding:
+    """Return what it means that a node on a SQLite file lives at another time than this machine does now."""
+    if node_time is None:
+        return ok(CLOCK, "SQLite has this machine's own")
+    ahead = now - node_time
+    if abs(ahead) <= CLOCK_CLOSE:
+        return ok(CLOCK, f"the running node's is within {CLOCK_CLOSE:.0f} s of this machine's")
+    told = f"this machine's was set {'forward' if ahead > 0 else 'back'} by {abs(ahead):.0f} s since the node's start"
+    return warning(CLOCK, f"{told}; restart the node, else the times it tells are off by as much")
 
 
 def of_revision(revision: str | None) -> Finding:

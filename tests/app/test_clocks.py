@@ -10,7 +10,7 @@ import pytest
 from gateway.app import clocks, opened_store
 from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
-from gateway.storage import models
+from gateway.storage import models, told_clock
 from gateway.storage.database import Database
 from gateway.storage.rings import Rings
 from tests.conftest import HandClock
@@ -111,7 +111,7 @@ async def test_seconds_since_another_boot_say_nothing(settings, monkeypatch, tmp
 
     async def tell(database: Database, clock: SystemClock) -> None:
         await told(database, clock)
-        monkeypatch.setattr(clocks, "_BOOT", file)
+        monkeypatch.setattr(told_clock, "_BOOT", file)
 
     monkeypatch.setattr(clocks, "tell", tell)
     assert await aside(settings, monkeypatch, live=True, step=7200.0) == pytest.approx(7200, abs=0.5)

@@ -6,10 +6,13 @@ import time
 
 import pytest
 
+from gateway.app import clocks
+from gateway.clock import SystemClock
 from gateway.config import DatabaseSettings, SealingKey
 from gateway.diagnosis.seen import Area
 from gateway.diagnosis.stores import examine, of_revision
 from gateway.storage.migrations import head
+from gateway.storage.rings import Rings
 from gateway.storage.sealing import Sealer
 from gateway.storage.secret import index_key
 
@@ -55,3 +58,19 @@ async def test_a_database_that_cannot_be_opened_has_no_schema(tmp_path):
 )
 def test_a_schema_that_is_behind_is_told(revision, verdict):
     assert of_revision(revision).verdict == verdict
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize(
+    ("step", "verdict", "words"),
+    [(0.0, "ok", "within 5 s"), (7200.0, "warning", "set forward by 7200 s"), (-90.0, "warning", "set back by 90 s")],
+)
+async def test_a_clock_that_was_set_after_the_nodes_start_is_seen(chosen, database, step, verdict, words):
+    clock = SystemClock()
+    clock.set(clock.now() - step)
+    await clocks.tell(database, clock)
+    before = [item.told for item in await examine(chosen, (), time.time) if item.area is Area.CLOCK]
+    await Rings(database).tell("node", ["k1"], clock.now())
+    [found] = [item for item in await examine(chosen, (), time.time) if item.area is Area.CLOCK]
+    assert before == ["SQLite has this machine's own"], "no node runs"
+    assert (found.verdict, words in found.told) == (verdict, True)
