@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from gateway.cli.backup import backup
 from gateway.cli.config import check_config
 from gateway.cli.demo import demo
 from gateway.cli.dispatch import dispatch
@@ -45,6 +46,7 @@ app.command()(logs)
 app.command()(stats)
 app.command("unlock")(unlock_recipient)
 app.command()(erase)
+app.command()(backup)
 app.add_typer(policy, name="policy")
 app.add_typer(templates, name="templates")
 app.add_typer(webhooks, name="webhooks")
