@@ -124,7 +124,7 @@ class Tally(SQLModel, table=True):
 
     service: str = key()
     node: str = key()
-    #: ``spend``: sends of the day that were accepted; ``held``: about to be sent; ``requests``: some came lately.
+    #: ``spend``: sends of the day that were accepted; ``held``: about to be sent; ``lent``: another's of that; ``requests``: some came lately.
     kind: str = key()
     #: When the window began that it counts in: the day, or the moment it was written.
     window_at: float = time()

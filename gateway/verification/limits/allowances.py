@@ -134,6 +134,37 @@ class Queued:
         return min(over / self._pace, LONGEST_WAIT) if self._pace > 0 else LONGEST_WAIT
 
 
+class Reckoned:
+    """Prices of messages, each until its code dies."""
+
+    def __init__(self) -> None:
+        self.sum = 0.0
+        self._of: dict[str, tuple[float, float]] = {}
+
+    def add(self, message_id: str, price: float, until: float) -> None:
+        """Reckon with a message until then, in place of what was said of it before."""
+        self.drop(message_id)
+        self._of[message_id] = price, until
+        self.sum += price
+
+    def drop(self, message_id: str) -> bool:
+        """Reckon with a message no longer; tell whether it was reckoned with."""
+        price, until = self._of.pop(message_id, (0.0, 0.0))
+        self.sum = self.sum - price if self._of else 0.0
+        return until > 0
+
+    def forget(self, now: float) -> None:
+        """Let go of what is dead."""
+        for message_id in [name for name, (_, until) in self._of.items() if until <= now]:
+            self.drop(message_id)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """When the first of these codes dies, and the last."""
+        untils = [until for _, until in self._of.values()]
+        return min(untils, default=0.0), max(untils, default=0.0)
+
+
 class Account:
     """What one service has used."""
 
@@ -148,9 +179,10 @@ class Account:
         #: What this node's accepted sends of the day cost, and what the other nodes' did.
         self.spent = 0.0
         self.others = 0.0
-        #: What is not accepted yet: price and end of life of each message made here, by its id.
-        self._held: dict[str, tuple[float, float]] = {}
-        self.held = 0.0
+        #: What was made here and is not accepted yet.
+        self.held = Reckoned()
+        #: What was accepted here and made elsewhere, where it is reckoned with still: it is to count once.
+        self.lent = Reckoned()
         #: The same of the other nodes, together.
         self.held_elsewhere = 0.0
 
@@ -162,28 +194,13 @@ class Account:
     @property
     def committed(self) -> float:
         """What was spent, and what is about to be."""
-        return self.spent + self.others + self.held + self.held_elsewhere
-
-    def hold(self, message_id: str, price: float, until: float) -> None:
-        """Reckon with the price of a message until it is accepted, at the latest until its code dies."""
-        self.let_go(message_id)
-        self._held[message_id] = price, until
-        self.held += price
-
-    def let_go(self, message_id: str) -> None:
-        """Reckon with a message no longer."""
-        price, _ = self._held.pop(message_id, (0.0, 0.0))
-        self.held = self.held - price if self._held else 0.0
-
-    @property
-    def held_until(self) -> float:
-        """When the last code of what is reckoned with dies."""
-        return max((until for _, until in self._held.values()), default=0.0)
+        about = self.held.sum + self.held_elsewhere - self.lent.sum
+        return self.spent + self.others + max(0.0, about)
 
     def forget(self, now: float) -> None:
-        """Let go of what is dead: its code was never accepted here."""
-        for message_id in [name for name, (_, until) in self._held.items() if until <= now]:
-            self.let_go(message_id)
+        """Let go of what is dead: nobody reckons with it any more."""
+        self.held.forget(now)
+        self.lent.forget(now)
 
 
 class Allowances:
@@ -228,7 +245,7 @@ class Allowances:
         """Take back the request that ``check`` counted, and its message: it was refused for another reason."""
         account = self._accounts[service]
         if message is not None:
-            account.let_go(message.id)
+            account.held.drop(message.id)
             account.queued.dropped(message.id)
         if account.bucket is not None:
             account.bucket.give_back()
@@ -246,7 +263,7 @@ class Allowances:
     def _reckon(self, message: Message) -> None:
         account = self._accounts[message.service]
         if account.limits.spend_per_day and (price := self._price(message.channel, message.address)):
-            account.hold(message.id, price, message.expires_at)
+            account.held.add(message.id, price, message.expires_at)
 
     def made(self, message: Message) -> None:
         """Note that a message was made on this node and is to be sent."""
@@ -261,9 +278,12 @@ class Allowances:
             return
         account.queued.left()
         if account.limits.spend_per_day:
-            account.let_go(message.id)
+            price = self._price(message.channel, message.address)
+            # Whoever made the first of a route reckons with it; what follows on it nobody does.
+            if not account.held.drop(message.id) and not message.step:
+                account.lent.add(message.id, price, message.expires_at)
             account.turn(midnight(self._clock.now()))
-            account.spent += self._price(message.channel, message.address)
+            account.spent += price
 
     def spent(self) -> dict[str, float]:
         """Return what each service that has an allowance spent today, on all nodes, as far as this one knows."""
@@ -286,8 +306,10 @@ class Allowances:
         mine = {
             name: Own(
                 account.spent if account.limits.spend_per_day else None,
-                account.held,
-                account.held_until,
+                account.held.sum,
+                account.held.ends[1],
+                account.lent.sum,
+                account.lent.ends[0],
                 # A node that no request comes to takes nothing from those they come to.
                 shares=account.bucket is not None and account.asked_at > lately,
             )

@@ -19,6 +19,9 @@ from gateway.value import Value
 SPEND: Final = "spend"
 #: What a node is about to spend; the window ends when the last of those codes dies: they are sent though their node ends.
 HELD: Final = "held"
+#: What of that was made by another node and is spent by this one, less than nothing; the window ends with the first of
+#: those codes: a node that has died takes nothing back that its maker no longer reckons with.
+LENT: Final = "lent"
 #: That requests come to a node; the window is the moment.
 REQUESTS: Final = "requests"
 
@@ -36,7 +39,7 @@ _WRITE: Final = insert_into(
 )
 
 _OTHERS: Final = """SELECT service, kind, sum(amount) AS amount, count(*) AS nodes FROM tally
-    WHERE node <> :node AND ((kind = 'spend' AND window_at = :day) OR (kind = 'held' AND window_at > :now)
+    WHERE node <> :node AND ((kind = 'spend' AND window_at = :day) OR (kind IN ('held', 'lent') AND window_at > :now)
         OR (kind = 'requests' AND window_at > :since))
     GROUP BY service, kind"""
 
@@ -59,6 +62,9 @@ class Own(Value, frozen=True):
     #: What it is about to spend, and when the last code of it dies.
     held: float
     held_until: float
+    #: What of others' was accepted here, and when the first of those codes dies.
+    lent: float
+    lent_until: float
     #: Whether it takes a share of the service's requests.
     shares: bool
 
@@ -95,7 +101,9 @@ class Tallies:
         }
         # What is held no more has to be taken back: nothing else ends it before its time.
         rows |= {
-            key: (now, 0.0) for key, (_, held) in self._written.items() if key[1] == HELD and held and key not in rows
+            key: (now, 0.0)
+            for key, (_, held) in self._written.items()
+            if key[1] in {HELD, LENT} and held and key not in rows
         }
         writes: list[Write] = [
             (_WRITE, (service, self._node, kind, *rows[service, kind]))
@@ -138,6 +146,8 @@ class Tallies:
             found.append((SPEND, day, own.spent))
         if own.held:
             found.append((HELD, own.held_until, own.held))
+        if own.lent:
+            found.append((LENT, own.lent_until, -own.lent))
         if own.shares and not self._alone:
             found.append((REQUESTS, now, 1.0))
         return found
@@ -150,7 +160,7 @@ class Tallies:
         return {
             service: Others(
                 spent=kinds.get(SPEND, nothing)[0],
-                held=kinds.get(HELD, nothing)[0],
+                held=kinds.get(HELD, nothing)[0] + kinds.get(LENT, nothing)[0],
                 nodes=kinds.get(REQUESTS, nothing)[1],
             )
             for service, kinds in ((name, found.get(name, {})) for name in mine)

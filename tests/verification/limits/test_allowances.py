@@ -219,6 +219,7 @@ async def test_what_was_spent_today_outlives_a_restart(make, database, clock):
     before = make("a", spend_per_day=0.2)
     await before.tally()
     for number in range(2):
+        before.made(message(number))
         before.sent(message(number))
     await before.tally()
     await before.tally()
@@ -234,6 +235,7 @@ async def test_what_was_spent_today_outlives_a_restart(make, database, clock):
 
 async def test_nodes_add_up_what_they_spent_and_what_they_are_about_to(make, clock):
     one, other = make("a", alone=False, spend_per_day=0.3), make("b", alone=False, spend_per_day=0.3)
+    one.made(message(1))
     one.sent(message(1))
     one.made(message(2))
     other.made(message(3))
@@ -250,6 +252,26 @@ async def test_nodes_add_up_what_they_spent_and_what_they_are_about_to(make, clo
         "what a dead node was about to have sent is dead; what it spent counts on"
     )
     assert other.spent()["shop"] == pytest.approx(PRICE)
+
+
+async def test_what_one_made_and_another_sent_counts_once_though_its_maker_is_gone(make, clock):
+    maker, sender, third = (make(name, alone=False, spend_per_day=0.3) for name in "abc")
+    for number in range(2):
+        maker.made(message(number))
+    await maker.tally()
+    for number in range(2):
+        sender.sent(message(number))
+    for node in (sender, third, sender):
+        await node.tally()
+    assert [node.check("shop", PRICE) for node in (sender, third)] == [None, None]
+    for node in (sender, third):
+        node.made(message(2))
+        refusal(node)
+    clock.advance(301)
+    await sender.tally()
+    assert sender.check("shop", PRICE) is None
+    sender.made(message(3))
+    refusal(sender)
 
 
 async def test_nodes_that_are_asked_share_the_requests_and_a_dead_ones_part_returns(make, clock):
@@ -340,6 +362,7 @@ async def test_without_channels_no_queue_is_counted(database):
 
 async def test_tallies_of_other_days_are_deleted(make, database, clock):
     allowances = make(spend_per_day=1)
+    allowances.made(message(1))
     allowances.sent(message(1))
     await allowances.tally()
     assert await allowances.forget() == 0
