@@ -162,6 +162,7 @@ class _Pool:
         # Those that say goodbye; each is done soon.
         self._leaving: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._most, self._under_way = settings.concurrency, 0
         self._slots = asyncio.Semaphore(settings.concurrency)
 
     async def submit(self, letter: Letter, seconds: float) -> aiosmtplib.SMTPResponse:
@@ -177,9 +178,11 @@ class _Pool:
         else:
             # Returns at once: the deadline, which costs more than all of this, need not be watched.
             await self._slots.acquire()
+        self._under_way += 1
         try:
             return await self._submit(letter, now, seconds)
         finally:
+            self._under_way -= 1
             self._slots.release()
 
     async def _submit(self, letter: Letter, now: float, seconds: float) -> aiosmtplib.SMTPResponse:
@@ -195,6 +198,9 @@ class _Pool:
                     raise
         letter.phase = Phase.OURS
         async with asyncio.timeout_at(ends_at):
+            while self._leaving and self._under_way + len(self._leaving) > self._most:
+                # To the server they are there until they have said goodbye, and it may let in no more than that.
+                await asyncio.wait(self._leaving, return_when=asyncio.FIRST_COMPLETED)
             connection = await self._connect()
         return await self._use(connection, letter, ends_at, ends_at)
 

@@ -149,7 +149,7 @@ class Scripted:
     def __init__(self, **answers: str) -> None:
         self.answers = {"greeting": "220 hi", "EHLO": "250 hi", "DATA": "354 go", "QUIT": "221 bye"} | answers
         self.heard: list[str] = []
-        self.connections = self.open = 0
+        self.connections = self.open = self.most = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -163,6 +163,7 @@ class Scripted:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
+        self.most = max(self.most, self.open)
         try:
             going = await self._answer("greeting", reader, writer)
             while going and (line := await reader.readline()):
@@ -522,6 +523,33 @@ async def test_goodbye_is_said_to_a_server_before_its_connection_is_renewed(chos
         await channel.deliver(an_email())
         assert "QUIT" in server.heard
     assert (server.connections, server.heard.count("QUIT"), server.heard.count("DATA")) == (2, 2, 2)
+
+
+async def test_connections_that_say_goodbye_count_until_they_are_gone():
+    """To the server they are there, and one that lets in no more than were agreed on would refuse the next."""
+
+    class Leisurely(Scripted):
+        async def _answer(self, command: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            for _ in range(50 if command == "QUIT" else 0):
+                await asyncio.sleep(0)
+            return await super()._answer(command, reader, writer)
+
+    chosen = {"concurrency": 2, "max_mails_per_connection": 1}
+    async with (
+        Leisurely(QUIT=HANG_UP) as server,
+        EmailChannel("email", settings(port=server.port, **chosen)) as channel,
+    ):
+        await asyncio.gather(*(channel.deliver(an_email()) for _ in range(20)))
+    assert (server.connections, server.most) == (20, 2)
+
+
+async def test_a_server_that_ignores_goodbyes_holds_up_the_next_connection_for_a_second_at_most(monkeypatch):
+    monkeypatch.setattr("channels.email._GOODBYE", 0.05)
+    chosen = {"concurrency": 1, "max_mails_per_connection": 1}
+    async with Scripted(QUIT=SILENCE) as server, EmailChannel("email", settings(port=server.port, **chosen)) as channel:
+        for _ in range(3):
+            assert isinstance(await channel.deliver(an_email()), Receipt)
+    assert server.connections == 3
 
 
 async def test_nothing_is_delivered_before_opening():
