@@ -92,7 +92,10 @@ class DatabaseSettings(Table):
             return _checked_sqlite(url)
         if not url.startswith(_POSTGRESQL):
             raise ValueError(f"must start with {_SQLITE} or {_POSTGRESQL}; no other database works")
-        split_url(url)
+        parts = split_url(url)
+        if "@" in parts.path + parts.query + parts.fragment:
+            # What stands behind such a character is shown as the host's or the database's name.
+            raise ValueError("has an @ behind its first / ? or #: in a password write them as %40, %2F, %3F and %23")
         password = url_password(url)
         if password is not None and (fault := secret_fault(password)):
             raise ValueError(f"its password {fault}")

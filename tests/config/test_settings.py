@@ -168,6 +168,16 @@ def test_a_sqlite_url_has_no_options(url):
     assert why(DatabaseSettings, url=url) == ["Value error, takes a path without ? and #; there are no options"]
 
 
+@pytest.mark.parametrize("password", ["p@ss/word", "12/word", "p@ss?word", "p@ss#word", "12#word"])
+def test_a_password_that_would_be_taken_for_another_part_of_the_url_is_refused(password):
+    """Else ``check-config`` shows what stands behind that as the host or the database's name."""
+    [told] = why(DatabaseSettings, url=f"postgresql://u:{password}@h/n")
+    assert (told.endswith("write them as %40, %2F, %3F and %23"), "word" in told.partition("in a password")[0]) == (
+        True,
+        False,
+    )
+
+
 @pytest.mark.parametrize("url", ["postgresql://u:pa/ss@h/n", "postgresql://u:p w@h/n", "postgresql://[::1/n"])
 def test_a_postgresql_url_that_cannot_be_read_is_refused_without_its_password(url):
     (fault,) = why(DatabaseSettings, url=url)
