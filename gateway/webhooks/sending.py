@@ -167,7 +167,7 @@ class WebhookLane:
         body = webhook.body.encode()
         signed = headers(endpoint.secrets, webhook.id, int(self._clock.world()), body)
         try:
-            answer = await self._client.post(endpoint.url, signed, body, now=now)
+            answer = await self._client.post(endpoint.url, signed, body, now=self._clock.world())
         except SendError as error:
             await self._failed(webhook, endpoint, None, error.fault)
             return

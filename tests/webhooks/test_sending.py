@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -283,6 +284,16 @@ async def test_what_the_receiver_asks_for_is_waited_for_up_to_a_day(world, shop)
         due.append(row["due_at"] - world.clock.now())
         world.clock.advance(due[-1])
     assert due == [90.0, DELAYS[-1]]
+
+
+async def test_a_date_that_the_receiver_asks_for_is_of_its_own_clock(world, shop):
+    """Counted from a clock that is an hour behind, three seconds were an hour."""
+    world.clock.behind = 3600.0
+    shop.answers = scripted(f"503 X\nRetry-After: {formatdate(world.clock.world() + 90, usegmt=True)}")
+    await world.tell()
+    await look(world.lane())
+    (row,) = await world.rows()
+    assert row["due_at"] - world.clock.now() == pytest.approx(90, abs=1.0)
 
 
 # A receiver that wants no more
