@@ -86,8 +86,9 @@ _TABLE: Final = (
     _transient(r"4\d\d 4\.2\.2", Reason.UNREACHABLE, LATER),
     _transient(r"4\d\d 4\.2\.\d+|450", Reason.UNREACHABLE),
     # A domain whose name servers do not answer (Postfix's 450 4.1.2), an address that is yet to be verified (450 4.1.1),
-    # a next server that is not reached: whoever gives such addresses must not open the channel's breaker for all others.
-    _transient(r"4(?!21)\d\d 4\.[14]\.\d+", Reason.UNREACHABLE, phases=frozenset({Phase.RECIPIENT})),
+    # a next server that is not reached (Exim says 451 and no more): whoever gives such addresses must not open the
+    # channel's breaker for all others.
+    _transient(r"4(?!21)\d\d 4\.[14]\.\d+|451", Reason.UNREACHABLE, phases=frozenset({Phase.RECIPIENT})),
     _transient(r"4.*", Reason.UNAVAILABLE),
 )
 #: What a server says at MAIL that cannot name a mailbox beyond ASCII (RFC 6531 3.5): about this recipient alone.

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
+from gateway.app.allowances import last_tally
 from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
 from gateway.app.core import Gateway, built
 from gateway.app.store import OnCommit, Store, opened_store, schema
@@ -87,3 +88,4 @@ async def running(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await gateway.dispatcher.stop()
+            await last_tally(gateway.allowances)

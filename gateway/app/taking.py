@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import msgspec
 
 from channels.base import DeliveryError, InvalidAddressError
 from gateway.api.problems import as_problem
+from gateway.app.allowances import last_tally
 from gateway.app.channels import load_templates, open_channels
 from gateway.app.core import Gateway, built
 from gateway.app.foreseeing import Foresight
@@ -23,8 +23,8 @@ from gateway.events.census import Census, Standing
 from gateway.events.metrics import Metrics
 from gateway.housekeeping.house import NAME
 from gateway.storage.answers import Source
-from gateway.storage.rings import Rings
-from gateway.storage.unit import Connection, StorageError
+from gateway.storage.rings import SEND, Rings
+from gateway.storage.unit import Connection
 from gateway.value import Value
 from gateway.verification.limits.allowances import LOOK
 from gateway.verification.request import Asked
@@ -32,8 +32,6 @@ from gateway.verification.verifications import Prepared
 from gateway.verification.view import VerificationView
 from gateway.webhooks.endpoints import endpoints_of
 from gateway.webhooks.outbox import Outbox
-
-_log = logging.getLogger(__name__)
 
 #: Every node keeps house or waits to; the one that does holds this lease for as long as it runs.
 _RUNS: Final = "SELECT 1 FROM lease WHERE name = :name AND until > :now"
@@ -178,19 +176,11 @@ async def taking(settings: Settings) -> AsyncIterator[Taking]:
         foresight = Foresight(
             settings.services, channels, parts.kinds, templates, parts.subscribers.resolve, sandbox=sandbox
         )
-        async with _told_of(store, gateway.node):
+        async with _told_of(store, f"{SEND}{gateway.node}"):
             try:
                 yield Taking(settings, gateway, foresight)
             finally:
-                # What it is about to spend: who takes codes on next is to reckon with it.
-                await _tallied(gateway)
-
-
-async def _tallied(gateway: Gateway) -> None:
-    try:
-        await gateway.allowances.tally()
-    except StorageError as error:
-        _log.warning("what is to be spent is not told to others: %s", error)
+                await last_tally(gateway.allowances)
 
 
 @asynccontextmanager

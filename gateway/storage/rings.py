@@ -25,6 +25,8 @@ EVERY: Final = 20.0
 LIVES: Final = 60.0
 
 _PREFIX: Final = "ring/"
+#: What the names of those begin with that seal and are no nodes: nobody else lives by their time.
+SEND: Final = "send/"
 #: Sorts after every name that begins with the prefix.
 _BEHIND: Final = "ring0"
 

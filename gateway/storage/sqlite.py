@@ -70,6 +70,9 @@ class SqliteEngine:
     async def open(self, wakes: Wakes) -> None:  # noqa: ARG002 - nobody shares a file whom this engine could hear
         """Connect, having looked over the file. Raises ``StorageError``, and of a damaged file says what to do."""
         self._writer = await self._in(self._writer_thread, self._first_writer)
+        # Before memory may run out (see there): a thread more would be started by whoever writes or by the event loop.
+        self._checkpoints.start()
+        await _all_started(self._reader_threads)
 
     async def close(self) -> None:
         """Disconnect, once everything under way has ended."""
@@ -247,6 +250,17 @@ class SqliteEngine:
             self._writer = self._anew(writer, self._new_writer)
         else:
             self._checkpoints.failed(writer, error)
+
+
+async def _all_started(pool: ThreadPoolExecutor) -> None:
+    """Have the readers' pool start its threads, as far as the machine has them: each waits until the last one is there."""
+    together = threading.Barrier(READERS)
+    loop, waiting = asyncio.get_running_loop(), list[asyncio.Future[int]]()
+    try:
+        waiting.extend(loop.run_in_executor(pool, together.wait) for _ in range(READERS))
+    except RuntimeError:
+        together.abort()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _write_all(writer: sqlite3.Connection, units: Sequence[Unit]) -> list[Done]:

@@ -41,15 +41,31 @@ class Checkpoints:
         self._connect = connect
         self._enough = pages
         self._clock = clock
-        self._copying: threading.Thread | None = None
+        #: Who copies, from ``start`` on; whether it was asked to, and has not been seen to be done; and what is told each other.
+        self._thread: threading.Thread | None = None
+        self._copying = False
+        self._asked, self._done = threading.Semaphore(0), threading.Event()
+        self._closing = False
         #: How many rows the writer had written when it was last begun, when that was, and the commits since.
         self._written = 0
         self._begun = float("-inf")
         self._commits = 0
 
+    def start(self) -> None:
+        """Start the thread that copies, if the machine has one to give.
+
+        Before there is anything to copy: of a thread that is started when memory has run out, and ends before it could say
+        that it has begun, CPython waits for that word for ever, and with it whoever writes.
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="sqlite-checkpoint", daemon=True)
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+
     def due(self, writer: sqlite3.Connection) -> bool:
         """Whether there is something to do after the next commit, or something under way that keeps the disk busy."""
-        return self._copying is not None or self._is_long(writer)
+        return self._copying or self._is_long(writer)
 
     def committed(self) -> None:
         """Count a commit after which nothing is done, since nothing was ``due``."""
@@ -62,15 +78,19 @@ class Checkpoints:
         next time. The house-keeper copies it each minute too, and tells of a fault that lasts.
         """
         self.committed()
-        if self._copying is not None:
-            if not self._copying.is_alive():
-                self._copying = None
+        if self._copying:
+            if self._done.is_set():
+                self._copying = False
                 # What was written during the copy: little, and no other writer comes between it and the next commit,
                 # which begins the log anew.
                 _copy(writer)
         elif self._is_long(writer):
             self._written, self._commits, self._begun = writer.total_changes, 0, self._clock()
-            self._copying = _started(self._copy_beside)
+            self.start()
+            if self._thread is not None:
+                self._copying = True
+                self._done.clear()
+                self._asked.release()
 
     def failed(self, writer: sqlite3.Connection, error: BaseException) -> None:
         """Do what is due after a transaction that failed: on a full disk the log's own space is used anew, once copied."""
@@ -78,15 +98,28 @@ class Checkpoints:
             _copy(writer)
 
     def close(self) -> None:
-        """Wait for a copy that is under way."""
-        if self._copying is not None:
-            self._copying.join()
-            self._copying = None
+        """Wait for a copy that is under way, and end the thread."""
+        if self._thread is not None:
+            self._closing = True
+            self._asked.release()
+            self._thread.join()
+            self._thread, self._closing, self._copying = None, False, False
 
     def _is_long(self, writer: sqlite3.Connection) -> bool:
         rows = abs(writer.total_changes - self._written)
         pages = _OF_A_COMMIT * self._commits + _OF_A_ROW * rows
         return pages >= self._enough and self._clock() - self._begun >= APART
+
+    def _run(self) -> None:
+        while True:
+            self._asked.acquire()
+            if self._copying and not self._done.is_set():
+                # Out of memory: it is copied another time, and until then nobody may wait for a thread that has ended.
+                with suppress(MemoryError):
+                    self._copy_beside()
+                self._done.set()
+            if self._closing:
+                return
 
     def _copy_beside(self) -> None:
         with suppress(sqlite3.Error), closing(self._connect()) as connection:
@@ -97,13 +130,3 @@ def _copy(connection: sqlite3.Connection) -> None:
     # It waits for no reader and no writer: it copies what it can.
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-
-def _started(work: Callable[[], None]) -> threading.Thread | None:
-    thread = threading.Thread(target=work, name="sqlite-checkpoint")
-    try:
-        thread.start()
-    except RuntimeError:
-        # The machine has no more threads.
-        return None
-    return thread

@@ -89,6 +89,7 @@ class Writer:
     def __init__(self, opening: Opening) -> None:
         self._connection = _opened(opening)
         self._checkpoints = Checkpoints(partial(_opened, opening))
+        self._checkpoints.start()
         self._statements: list[str] = []
 
     def write(self, batch: Batch) -> list[Any]:

@@ -14,7 +14,8 @@ TELL: Final = """INSERT INTO lease (name, node, until) VALUES ('clock', :boot, :
 #: Finds the offset as ``until``, by ``boot`` and ``elapsed``, the seconds since it; where a node still lives by it, as its
 #: ring tells (``rings.py``).
 TOLD: Final = """SELECT c.until FROM lease c WHERE c.name = 'clock' AND c.node = :boot AND EXISTS
-    (SELECT 1 FROM lease r WHERE r.name >= 'ring/' AND r.name < 'ring0' AND r.until > c.until + :elapsed)"""
+    (SELECT 1 FROM lease r WHERE r.name >= 'ring/' AND r.name < 'ring0' AND r.name NOT LIKE 'ring/send/%'
+        AND r.until > c.until + :elapsed)"""
 
 
 def boot() -> str:

@@ -13,7 +13,7 @@ import contextlib
 import errno
 import socket
 import ssl
-import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
@@ -34,6 +34,9 @@ CONNECT: Final = 5.0
 MAX_BODY: Final = 64 * 1024
 #: Seconds an idle connection is kept.
 KEEPALIVE: Final = 15.0
+
+#: Seconds a look-up may take before another of its name is begun: longer than any system asks name servers.
+LASTS: Final = 300.0
 
 #: Looks a name up: host and port in, addresses with their families out. Raises ``OSError``; may block.
 LookUp = Callable[[str, int], Sequence[tuple[int, str]]]
@@ -264,15 +267,18 @@ class CheckedResolver(AbstractResolver):
         """Nothing is kept open."""
 
     def _begin(self, place: tuple[str, int]) -> asyncio.Future[_Found]:
-        future: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
-        # A thread that nobody waits for: the process must not wait for a name server at its end.
-        thread = threading.Thread(target=self._ask, args=(future, *place), name="webhook look-up", daemon=True)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Found] = loop.create_future()
         try:
-            thread.start()
+            # One that nobody waits for: the process must not wait for a name server at its end, nor the loop for the word
+            # that it has begun, which out of memory may never come (``threading.Thread`` waits for it).
+            start_new_thread(self._ask, (future, *place))
         except RuntimeError:
             raise OSError(errno.EAGAIN, "there is no thread to look a name up in") from None
+        given_up = loop.call_later(LASTS, _tell, future, OSError("the look-up never ended"))
         self._under_way[place] = future
         future.add_done_callback(lambda _: self._under_way.pop(place))
+        future.add_done_callback(lambda _: given_up.cancel())
         return future
 
     def _ask(self, future: asyncio.Future[_Found], host: str, port: int) -> None:
@@ -286,7 +292,12 @@ class CheckedResolver(AbstractResolver):
             found = OSError("that is no name")
         # The loop may be over by now.
         with contextlib.suppress(RuntimeError):
-            future.get_loop().call_soon_threadsafe(future.set_result, found)
+            future.get_loop().call_soon_threadsafe(_tell, future, found)
+
+
+def _tell(future: asyncio.Future[_Found], found: _Found) -> None:
+    if not future.done():
+        future.set_result(found)
 
 
 def look_up_by_system(host: str, port: int) -> list[tuple[int, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
+from channels.base import Reason, TransientError
 from gateway.api import create_api
 from gateway.app import Gateway, running
 from gateway.config import Settings, load_settings
@@ -68,3 +70,18 @@ async def test_a_service_is_held_to_what_it_may_use_after_a_restart_too(settings
             metrics = (await client.get("/metrics")).text
         assert (refused.status_code, refused.json()["limit"]) == (429, "spend_per_day")
         assert 'otp_gateway_spent_today{service="default"} 0.25' in metrics
+
+
+async def test_what_was_made_in_the_last_second_of_a_node_is_reckoned_with_by_the_next(settings, monkeypatch):
+    """Each restart gave the whole allowance anew while a provider was away."""
+    monkeypatch.setattr("gateway.app.upkeep.TALLY", 3600.0)
+    monkeypatch.setattr("channels.console.ConsoleChannel.deliver", Mock(side_effect=TransientError(Reason.UNAVAILABLE)))
+    outcomes = []
+    for number in ("+4915112345678", "+4915112345679"):
+        async with running(settings) as gateway:
+            await gateway.allowances.tally()
+            transport = httpx.ASGITransport(app=create_api(gateway.parts))
+            async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
+                [answer] = await asked(gateway, client, number)
+                outcomes.append((answer.status_code, answer.json().get("limit")))
+    assert outcomes == [(201, None), (429, "spend_per_day")]

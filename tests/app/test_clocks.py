@@ -12,7 +12,7 @@ from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
 from gateway.storage import models, told_clock
 from gateway.storage.database import Database
-from gateway.storage.rings import Rings
+from gateway.storage.rings import SEND, Rings
 from tests.conftest import HandClock
 from tests.rows import put, row
 
@@ -77,11 +77,11 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(path)
 
 
-async def aside(settings: Settings, monkeypatch: pytest.MonkeyPatch, *, live: bool, step: float) -> float:
+async def aside(settings: Settings, monkeypatch: pytest.MonkeyPatch, *, live: str, step: float) -> float:
     """Return by how many seconds a command's time differs from a node's, where the clock was stepped in between."""
     async with opened_store(settings, node=True) as node:
         if live:
-            await Rings(node.database).tell("node", ["k1"], node.clock.now())
+            await Rings(node.database).tell(live, ["k1"], node.clock.now())
         wall = SystemClock().ahead()
         monkeypatch.setattr(
             "gateway.app.store.SystemClock",
@@ -94,11 +94,17 @@ async def aside(settings: Settings, monkeypatch: pytest.MonkeyPatch, *, live: bo
 @pytest.mark.parametrize("step", [-7200.0, 90.0, 7200.0])
 async def test_a_command_lives_at_the_time_of_the_node_beside_it(settings, monkeypatch, step):
     """Else it took a node for gone that lives, and sent codes that the node took for dead or for not yet due."""
-    assert await aside(settings, monkeypatch, live=True, step=step) == pytest.approx(0, abs=0.5)
+    assert await aside(settings, monkeypatch, live="node", step=step) == pytest.approx(0, abs=0.5)
+
+
+async def test_a_command_does_not_live_by_another_command(settings, monkeypatch):
+    """``send`` tells of its keys as a node does; the clock that is told was of a node that is gone."""
+    live = f"{SEND}command"
+    assert await aside(settings, monkeypatch, live=live, step=7200.0) == pytest.approx(7200, abs=0.5)
 
 
 async def test_a_command_without_a_node_lives_at_the_machines_time(settings, monkeypatch):
-    assert await aside(settings, monkeypatch, live=False, step=7200.0) == pytest.approx(7200, abs=0.5)
+    assert await aside(settings, monkeypatch, live="", step=7200.0) == pytest.approx(7200, abs=0.5)
 
 
 @pytest.mark.parametrize("boot", ["another boot", None])
@@ -114,7 +120,7 @@ async def test_seconds_since_another_boot_say_nothing(settings, monkeypatch, tmp
         monkeypatch.setattr(told_clock, "_BOOT", file)
 
     monkeypatch.setattr(clocks, "tell", tell)
-    assert await aside(settings, monkeypatch, live=True, step=7200.0) == pytest.approx(7200, abs=0.5)
+    assert await aside(settings, monkeypatch, live="node", step=7200.0) == pytest.approx(7200, abs=0.5)
 
 
 @pytest.mark.parametrize(("ahead", "ended"), [(0.0, 0), (7200.0, 1)])

@@ -164,6 +164,16 @@ async def test_a_lone_unit_is_committed_on_the_loop_once_the_disk_was_quick_and_
     assert threads == ["sqlite-writer", "MainThread", "sqlite-writer"]
 
 
+async def test_every_thread_is_there_before_memory_can_run_out(path, monkeypatch):
+    """Out of memory CPython may wait for ever for a thread that is started then: the loop, or whoever writes."""
+    async with Database(SqliteEngine(path)) as database:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", pytest.fail)
+            await database.write(add("one"))
+            found = await asyncio.gather(*(database.fetch("SELECT name FROM lease") for _ in range(20)))
+    assert {len(records) for records in found} == {1}
+
+
 async def test_while_the_log_is_copied_or_is_to_be_commits_are_made_in_the_thread(path):
     async with Database(engine := SqliteEngine(path)) as database:
         await quick_before(database, engine)

@@ -106,8 +106,7 @@ def test_what_was_written_during_the_copy_is_copied_by_the_writer(path, writer, 
     checkpoints.wrote(writer)
     assert in_file(path, tmp_path / "copy") == 0
     goes_on.set()
-    [thread] = [thread for thread in threading.enumerate() if thread.name == "sqlite-checkpoint"]
-    thread.join(10)
+    assert checkpoints._done.wait(10)
     write(writer, 2)
     checkpoints.wrote(writer)
     assert in_file(path, tmp_path / "copy") == ROWS + 3
@@ -144,6 +143,39 @@ def test_a_machine_without_threads_leaves_the_log_as_it_is(path, writer, tmp_pat
     checkpoints.wrote(writer)
     checkpoints.close()
     assert (in_file(path, tmp_path / "copy"), log_size(path) > 0) == (0, True)
+
+
+def test_what_fails_in_the_thread_ends_it_not_and_nobody_waits_for_it(path, writer, tmp_path):
+    """Out of memory, for a moment: the writer went on waiting for a thread that had ended."""
+    connections: list[BaseException | None] = [MemoryError(), None]
+
+    def connected() -> sqlite3.Connection:
+        if (error := connections.pop(0)) is not None:
+            raise error
+        return connect(path)
+
+    checkpoints = Checkpoints(connected, PAGES, clock=iter(map(float, range(100))).__next__)
+    checkpoints.start()
+    thread = checkpoints._thread
+    for _ in range(2):
+        write(writer, ROWS)
+        checkpoints.wrote(writer)
+        assert checkpoints._done.wait(10)
+        checkpoints._copying = False
+    assert (checkpoints._thread is thread, connections) == (True, [])
+    checkpoints.close()
+    assert in_file(path, tmp_path / "copy") == 2 * ROWS
+
+
+def test_no_thread_is_started_once_there_is_something_to_copy(path, writer, tmp_path, monkeypatch):
+    checkpoints = Checkpoints(partial(connect, path), PAGES)
+    checkpoints.start()
+    monkeypatch.setattr(threading.Thread, "start", pytest.fail)
+    write(writer, ROWS)
+    checkpoints.wrote(writer)
+    assert checkpoints._done.wait(10)
+    checkpoints.close()
+    assert in_file(path, tmp_path / "copy") == ROWS
 
 
 def test_on_a_full_disk_the_log_is_copied_and_begun_anew(path, writer, tmp_path):

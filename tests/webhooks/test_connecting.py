@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 import trustme
 
+from gateway.webhooks import connecting
 from gateway.webhooks.connecting import (
     MAX_BODY,
     AddressRefusedError,
@@ -334,30 +336,47 @@ async def test_only_addresses_of_the_family_asked_for_are_returned():
 
 
 def test_a_look_up_that_outlives_the_loop_is_forgotten(monkeypatch):
-    server = NameServer()
+    server, ended = NameServer(), threading.Event()
     failures: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", failures.append)
+    monkeypatch.setattr(sys, "unraisablehook", failures.append)
+
+    class Told(CheckedResolver):
+        def _ask(self, *asked: Any) -> None:
+            try:
+                super()._ask(*asked)
+            finally:
+                ended.set()
 
     async def give_up() -> None:
-        resolver = CheckedResolver(lambda _: True, server)
+        resolver = Told(lambda _: True, server)
         waiting = asyncio.create_task(resolver.resolve("slow.example.com", 443))
         await asyncio.sleep(0)
         waiting.cancel()
 
     asyncio.run(give_up())
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "webhook look-up"]
-    assert thread.daemon
     server.may_answer.set()
-    thread.join()
+    assert ended.wait(10)
     assert failures == []
 
 
 async def test_without_a_thread_a_name_is_not_looked_up(monkeypatch):
-    def refuse(_: threading.Thread) -> None:
+    def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(connecting, "start_new_thread", refuse)
     assert await fault("http://shop.example.com/", look_up=leading_to("127.0.0.1")) == Fault.UNREACHABLE
+
+
+async def test_a_look_up_that_never_began_is_given_up_and_begun_anew(monkeypatch):
+    """Out of memory a thread may end before it does anything, and nobody is told."""
+    asked: list[object] = []
+    monkeypatch.setattr(connecting, "start_new_thread", lambda *given: asked.append(given))
+    monkeypatch.setattr(connecting, "LASTS", 0.01)
+    resolver = CheckedResolver(lambda _: True, leading_to("127.0.0.1"))
+    for _ in range(2):
+        with pytest.raises(OSError, match="never ended"):
+            await resolver.resolve("shop.example.com", 443)
+    assert len(asked) == 2
 
 
 def test_the_machine_finds_its_own_name():
