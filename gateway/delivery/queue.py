@@ -253,17 +253,21 @@ class Queue:
 
         return await self._database.run(work)
 
-    async def drop(self, message: Message, reason: Reason, *, leased: bool) -> Message | None:
+    async def drop(self, message: Message, reason: Reason | None, *, leased: bool) -> Message | None:
         """End a message this node holds and may not begin, and say so truthfully.
 
-        Canceled where its verification ended or a newer code replaced it, expired where its code died, else
-        failed for ``reason``; then the next channel takes over as in ``move_on``.
+        Canceled where its verification ended or a newer code replaced it, expired where its code died, else failed for
+        ``reason``; then the next channel takes over as in ``move_on``. ``None``: it could not be begun, and is left, unless
+        its person refused it since, to whoever has it: this node too may have lost it and claimed it anew.
         """
         now = self._clock.now()
 
         async def work(connection: Connection) -> Message | None:
             status = ended_as(message, await connection.fetch(sql.STANDING, id=message.id), now)
-            why = reason if status is MessageStatus.FAILED else None
+            failed = status is MessageStatus.FAILED
+            if failed and reason is None and not await self._succession.refused(message, now, connection):
+                return None
+            why = (reason or Reason.UNKNOWN) if failed else None
             row = (message.id, self.node, status.value, now, why and why.value)
             event = told(ENDINGS[status], now, message, reason=why)
             if not await connection.apply(recorded((sql.END_QUEUED, row), [], [event])):
@@ -271,7 +275,7 @@ class Queue:
             successor = None
             if status is not MessageStatus.EXPIRED:
                 # One that was canceled may have been the last that its verification waited for.
-                alive = status is MessageStatus.FAILED and now + min_life(message.ttl) <= message.expires_at
+                alive = failed and now + min_life(message.ttl) <= message.expires_at
                 successor = await self._succession.step(connection, message, now, alive=alive, leased=leased)
             await self._sends.give_back(connection, message.verification_id)
             return successor
@@ -369,8 +373,7 @@ class Queue:
     async def unconfirmed(self, *, leased: bool = True) -> list[Message]:
         """Have the next channels take over from what was sent and not reported as delivered in time.
 
-        Returns their messages, which are in this node's hands if ``leased``; each is made once, whichever node looks.
-        Some hundreds at a time. Raises ``StorageError``.
+        Returns their messages, in this node's hands if ``leased``: each once, some hundreds at a time. Raises ``StorageError``.
         """
         return await self._receipts.unconfirmed(leased=leased)
 
@@ -389,9 +392,8 @@ class Queue:
         return (topic(channel),) if due_at <= self._clock.now() else ()
 
     def _end_attempt(self, message: Message, failure: Failure) -> Write:
-        now = self._clock.now()
         outcome, reason = failure.outcome.value, failure.reason.value
-        row = (message.id, message.attempts, now, outcome, reason, None, failure.provider_code)
+        row = (message.id, message.attempts, self._clock.now(), outcome, reason, None, failure.provider_code)
         return sql.END_ATTEMPT, row
 
     def _failed(self, name: EventName, message: Message, failure: Failure) -> Event:

@@ -134,9 +134,12 @@ class Succession:
 
     def refusing(self, message: Message, now: float) -> Callable[[Connection], Awaitable[bool]]:
         """Return what asks whether the person refuses one more attempt at a message: they locked, muted or left since."""
-        return partial(self._refused, message, now)
+        return partial(self.refused, message, now)
 
-    async def _refused(self, message: Message, now: float, connection: Connection) -> bool:
+    async def refused(self, message: Message, now: float, connection: Connection) -> bool:
+        """Return whether the person refuses another attempt; of a first one they are not asked. Raises ``UnsealError``."""
+        if not message.attempts:
+            return False
         for record in await connection.fetch(sql.STANDING, id=message.id):
             if record["route_sealed"] is not None:
                 owner = Owner(message.verification_id, message.service, message.purpose)

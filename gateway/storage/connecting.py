@@ -27,8 +27,8 @@ _TCP_OPTIONS: Mapping[str, int] = {
     "TCP_USER_TIMEOUT": int(STATEMENT_TIMEOUT * 1000),
 }
 
+#: What every session has. Said in it and not along with its beginning: a pooler lets no others than a few begin one.
 _SERVER_SETTINGS: Mapping[str, str] = {
-    "application_name": "otp-gateway",
     # Guards are written for it: where a server's default is another, what two nodes do at once would fail instead.
     "default_transaction_isolation": "read committed",
     "lock_timeout": f"{STATEMENT_TIMEOUT / 2:g}s",
@@ -123,16 +123,23 @@ class Connector:
 
     async def _connect_to(self, url: str, limit: float, settings: Mapping[str, str]) -> Connected:
         options: dict[str, Any] = {"target_session_attrs": self._wanted} if self._wanted else {}
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT / len(self._urls),
             command_timeout=limit,
             # Longer ones than the driver's 15 KiB are kept as well: else each batch would have its texts parsed anew.
             max_cacheable_statement_size=0,
             connection_class=_Attentive,
-            server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{limit + GRACE:g}s", **settings},
+            server_settings={"application_name": "otp-gateway"},
             **options,
         )
+        wanted = {**_SERVER_SETTINGS, "statement_timeout": f"{limit + GRACE:g}s", **settings}
+        try:
+            await connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in wanted.items()))
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 def _each_host(url: str) -> list[str]:

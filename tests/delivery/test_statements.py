@@ -76,6 +76,29 @@ async def test_the_lease_fences_a_drop_and_a_release(world, stranger):
     assert await world.queue.begin(message) is not None
 
 
+async def test_what_this_node_lost_and_has_claimed_anew_is_not_dropped(world, database):
+    """Its copy of before could not be begun, for the lease was gone; the drop of that found a lease of this node's."""
+    view = await world.start(BOTH)
+    [lost] = world.handed_over
+    await database.run(
+        lambda on: on.fetch("UPDATE message SET lease = '', due_at = 0 WHERE status = 'queued' RETURNING id")
+    )
+    assert await world.queue.begin(lost) is None
+    [again] = await world.queue.claim("sms", {lost.service: 1})
+    assert await world.queue.drop(lost, None, leased=True) is None
+    assert await world.statuses(view) == [("sms", "queued")]
+    assert await world.queue.begin(again) is not None
+
+
+async def test_what_could_not_be_begun_and_is_wanted_no_more_is_dropped(world, clock):
+    view = await world.start(BOTH)
+    [message] = world.handed_over
+    clock.advance(message.expires_at - clock.now())
+    assert await world.queue.begin(message) is None
+    await world.queue.drop(message, None, leased=True)
+    assert (await world.statuses(view))[0] == ("sms", "expired")
+
+
 async def test_a_rescue_leaves_alone_what_another_node_holds_by_now(world, database, clock):
     """Between the look and the write the message may have been rescued, taken and begun by somebody else."""
     view = await world.start()

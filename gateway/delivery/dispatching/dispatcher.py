@@ -312,7 +312,7 @@ class Dispatcher:
         except StorageUnavailableError:
             asked, begun = await self._begun(message)
         if begun is None:
-            await self._triage.drop(message, Reason.UNKNOWN)
+            await self._triage.drop(message, None)
             return None
         message, token = begun
         if self._stopping or lane.holds(message):

@@ -87,7 +87,7 @@ class Triage:
         lane.expect(due_at)
         return due_at
 
-    async def drop(self, message: Message, reason: Reason) -> None:
+    async def drop(self, message: Message, reason: Reason | None) -> None:
         """End a message that was not begun; the next channel takes over where there is one."""
         self._follow(await self._queue.drop(message, reason, leased=self._leased()))
 
