@@ -49,6 +49,24 @@ async def test_the_server_gives_up_after_us(wire):
     await connection.close()
 
 
+async def test_every_setting_is_said_in_the_session_for_a_pooler_lets_few_begin_one(wire, monkeypatch):
+    """PgBouncer: "unsupported startup parameter", or it is told to drop them."""
+    begun: list[dict[str, str]] = []
+    connect = asyncpg.connect
+
+    async def spied(*given: Any, **options: Any) -> Any:
+        begun.append(options["server_settings"])
+        return await connect(*given, **options)
+
+    monkeypatch.setattr(asyncpg, "connect", spied)
+    connection = await Connector(wire.url).connect()
+    names = [name for name in connecting._SERVER_SETTINGS if not name.startswith("tcp_")]
+    shown = {name: await connection.fetchval(f"SHOW {name}") for name in names}
+    assert begun == [{"application_name": "otp-gateway"}]
+    assert shown == {name: connecting._SERVER_SETTINGS[name] for name in names}
+    await connection.close()
+
+
 async def test_a_silent_host_does_not_use_up_what_the_next_needs(wire, silent, monkeypatch):
     monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 1.0)
     connector = Connector(on_hosts(silent, wire.port))
