@@ -195,7 +195,7 @@ class World:
             on_sent=self.on_sent,
             on_delivered=self.on_delivered,
             on_accepted=untold if self.allowances is None else self.allowances.sent,
-            sends=LimitedSends({self.name: self.service}),
+            sends=self._sends(),
             against=Wishes(self.hasher, chats, self.locked, self.is_theirs).against,
         )
         self.reverse = Reverse(
@@ -242,6 +242,12 @@ class World:
             admission=self.admission,
             allowances=self.allowances,
         )
+
+    def _sends(self) -> LimitedSends:
+        services = {self.name: self.service}
+        if self.allowances is None:
+            return LimitedSends(services)
+        return LimitedSends(services, self.allowances.afford, self.allowances.reckon)
 
     async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:
         await self.checking.on_route_end(connection, verification_id, now)

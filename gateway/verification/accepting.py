@@ -94,7 +94,8 @@ class Accepting:
         found = await refusals.look(connection.fetch, claim)
         in_the_way, events = refusals.reasons(claim, found), []
         if claim.observes:
-            events = counting.observed(claim, in_the_way, message.channel, message.recipient)
+            limits = [reason.limit for reason in in_the_way]
+            events = counting.observed(claim, limits, message.channel, message.recipient)
         elif in_the_way:
             raise refusals.refusal(claim, in_the_way)
         for _ in range(TRIES):
@@ -174,7 +175,7 @@ class Accepting:
     async def _observed(self, connection: Connection, claim: Claim, channel: str, recipient: str) -> list[Event]:
         """Return the events that tell which limits would have refused a claim."""
         found = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
-        return counting.observed(claim, found, channel, recipient)
+        return counting.observed(claim, [reason.limit for reason in found], channel, recipient)
 
     async def _with_context(self, fetch: Fetch, claim: Claim, asked: Asked) -> Claim:
         contexts = trust.contexts_of(asked.client_reference, asked.client_ip)

@@ -9,7 +9,7 @@ from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route, seal_code
 from gateway.delivery.queue import Queue
-from gateway.errors import InvalidRequest, Problem
+from gateway.errors import InvalidRequest, Problem, RateLimited
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
@@ -20,7 +20,9 @@ from gateway.verification.accepting import Accepting
 from gateway.verification.admission import Admission
 from gateway.verification.limits import claims, trust
 from gateway.verification.limits import statements as limits_sql
+from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.claims import Another, Claim
+from gateway.verification.limits.counting import observed
 from gateway.verification.limits.refusals import MOMENT
 from gateway.verification.view import status_at
 from gateway.verification.wishes import Wishes
@@ -47,6 +49,7 @@ class Resending:
         admission: Admission | None = None,
         *,
         accepting: Accepting,
+        allowances: Allowances | None = None,
     ) -> None:
         self._queue = queue
         self._sealer = sealer
@@ -58,6 +61,7 @@ class Resending:
         self._random_below = random_below
         self._admission = admission
         self._accepting = accepting
+        self._allowances = allowances
 
     async def resend(
         self, connection: Connection, service: str, verification_id: str, channel: str | None, now: float
@@ -85,8 +89,19 @@ class Resending:
             route = [stop.channel for stop in stops[step:] if stop.channel in self._channels]
             self._admission.check(service, route, record["expires_at"] - now)
         message = self._again(owner, record, stops, step, now)
+        overspent = self._overspent(stops, message)
+        if overspent is not None and limits.mode == "enforce":
+            raise overspent
         leased = bool(message.address) and self._has_room(message.channel, service)
-        return await self._write(connection, record, message, stops[step], now, leased=leased), leased
+        over = () if overspent is None else (str(overspent.extra["limit"]),)
+        return await self._write(connection, record, message, stops[step], now, leased=leased, over=over), leased
+
+    def _overspent(self, stops: Sequence[Stop], message: Message) -> RateLimited | None:
+        """Return what refuses to pay for a message; what was let through at its price goes on being sent."""
+        first = stops[0]
+        if self._allowances is None or self._allowances.cost(message.service, first.channel, first.address or ""):
+            return None
+        return self._allowances.afford(message)
 
     async def _step(
         self, connection: Connection, verification_id: str, stops: Sequence[Stop], channel: str | None
@@ -141,9 +156,17 @@ class Resending:
         )
 
     async def _write(
-        self, connection: Connection, record: Record, message: Message, stop: Stop, now: float, *, leased: bool
+        self,
+        connection: Connection,
+        record: Record,
+        message: Message,
+        stop: Stop,
+        now: float,
+        *,
+        leased: bool,
+        over: Sequence[str],
     ) -> Message:
-        """Write the message, within the limits; return it as it was written."""
+        """Write the message, within the limits but for those it is ``over`` that observe; return it as it was written."""
         claim = await self._claim(connection, record, message, now)
         await connection.fetch(limits_sql.HOLD, service=claim.service, hash=claim.hash, at=now)
         # What is still queued would only double this message, and is given back.
@@ -166,7 +189,8 @@ class Resending:
         resend_at = now + (claim.cooldown or 0.0)
         row = (message.verification_id, record["sends"] + 1, now, cooled, resend_at, message.generation, sealed)
         wakes = () if leased or stop.address is None else (topic(message.channel),)
-        if not await connection.apply(recorded((sql.RESEND, row), [write], [resent, told], wakes=wakes)):
+        events = [resent, told, *observed(claim, over, message.channel, message.recipient)]
+        if not await connection.apply(recorded((sql.RESEND, row), [write], events, wakes=wakes)):
             raise await self._why_not(connection, message, claim, now)
         return message
 

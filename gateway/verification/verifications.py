@@ -136,6 +136,7 @@ class Verifications:
             random_below,
             admission,
             accepting=self._accepting,
+            allowances=allowances,
         )
 
     async def prepare(self, service: str, asked: Asked) -> Prepared:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from channels.base import PermanentError, Reason
 from gateway.config import LimitSettings, ServiceSettings
 from gateway.errors import Cooldown, RateLimited
 from gateway.verification.limits.allowances import Allowances
@@ -93,3 +94,61 @@ async def test_of_two_bodies_under_one_key_at_once_the_refused_one_gives_its_pla
         together = await asyncio.gather(*(post(client, number, "same") for number in range(3)))
         assert sorted(together) == [201, 422, 422]
         assert [await post(client, number, f"key {number}") for number in range(4, 7)] == [201, 201, 429]
+
+
+def behind_a_free_one(database: Any, clock: Any, sealer: Any, hasher: Any, mode: str = "enforce") -> World:
+    """A gateway whose routes begin with a mail, which costs nothing, and whose service may spend what five SMS cost."""
+    limits = LimitSettings(spend_per_day=0.5, mode=mode, prefix_per_hour=0)
+    settings = ServiceSettings(name="Shop", channels=("email", "sms"), limits=limits)
+    channels = {"email": Scripted("email", ["email"]), "sms": Scripted("sms", ["phone"], prices={"DE": 0.1})}
+    tallies = Tallies(database, "a", channels, alone=True)
+    allowances = Allowances({"shop": settings}, clock, tallies, Prices(channels).of)
+    return World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+
+
+async def limits_told(database: Any) -> list[tuple[str, str]]:
+    sql = "SELECT name, reason FROM event WHERE name LIKE 'limit.%' ORDER BY id"
+    return [(record["name"], record["reason"]) for record in await database.fetch(sql)]
+
+
+@pytest.mark.parametrize(("mode", "paid"), [("enforce", 5), ("observe", 8)])
+async def test_a_resend_behind_a_channel_that_costs_nothing_is_asked_what_a_create_is(
+    database, clock, sealer, hasher, mode, paid
+):
+    """A stolen key would else have a day's allowance spent as often as it likes: the create costs nothing."""
+    world = behind_a_free_one(database, clock, sealer, hasher, mode)
+    views = [await world.start({"email": f"me{n}@own.example", "phone": PEOPLE[n]}) for n in range(8)]
+    clock.advance(60)
+    refused = []
+    for view in views:
+        try:
+            await world.verifications.resend("shop", view.id, "sms")
+        except RateLimited as error:
+            refused.append(error.extra["limit"])
+    assert refused == ["spend_per_day"] * (8 - paid)
+    assert await limits_told(database) == [("limit.observed", "spend_per_day")] * (paid - 5)
+
+
+@pytest.mark.parametrize(("mode", "paid"), [("enforce", 5), ("observe", 8)])
+async def test_a_fallback_from_a_channel_that_costs_nothing_is_asked_what_a_create_is(
+    database, clock, sealer, hasher, mode, paid
+):
+    """A stranger's form with a mailbox that refuses would else have as many SMS paid as there are numbers."""
+    world = behind_a_free_one(database, clock, sealer, hasher, mode)
+    channels: Any = world.channels
+    channels["email"].script = [PermanentError(Reason.INVALID_RECIPIENT) for _ in range(8)]
+    for n in range(8):
+        await world.start({"email": f"dead{n}@own.example", "phone": PEOPLE[n]})
+    while world.handed_over:
+        await world.attempt()
+    assert len(channels["sms"].sent) == paid
+    name = "limit.refused" if mode == "enforce" else "limit.observed"
+    assert await limits_told(database) == [(name, "spend_per_day")] * 3
+
+
+async def test_what_was_let_through_at_its_price_is_sent_again_though_the_day_is_spent(world, clock):
+    views = [await world.start({"phone": person}) for person in PEOPLE[:5]]
+    clock.advance(60)
+    await world.verifications.resend("shop", views[0].id, None)
+    with pytest.raises(RateLimited):
+        await world.start({"phone": PEOPLE[9]})

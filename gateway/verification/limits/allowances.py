@@ -241,6 +241,14 @@ class Allowances:
         _log.info("an allowance refused a request", extra={"service": service, "limit": limit})
         raise found
 
+    def afford(self, message: Message) -> RateLimited | None:
+        """Return what refuses a message that is to be paid for and that no create was asked for; ``None`` where nothing does.
+
+        Whoever has it sent is to ``reckon`` with it.
+        """
+        account = self._accounts[message.service]
+        return self._overspent(account, self.cost(message.service, message.channel, message.address))
+
     def give_back(self, service: str, message: Message | None = None) -> None:
         """Take back the request that ``check`` counted, and its message: it was refused for another reason."""
         account = self._accounts[service]
@@ -258,9 +266,10 @@ class Allowances:
         account = self._accounts[message.service]
         if account.limits.queue_depth:
             account.queued.prepared(message.id)
-        self._reckon(message)
+        self.reckon(message)
 
-    def _reckon(self, message: Message) -> None:
+    def reckon(self, message: Message) -> None:
+        """Reckon with the price of a message until it is accepted, at the latest until its code dies."""
         account = self._accounts[message.service]
         if account.limits.spend_per_day and (price := self._price(message.channel, message.address)):
             account.held.add(message.id, price, message.expires_at)
@@ -268,7 +277,7 @@ class Allowances:
     def made(self, message: Message) -> None:
         """Note that a message was made on this node and is to be sent."""
         self._accounts[message.service].queued.made(message.id)
-        self._reckon(message)
+        self.reckon(message)
 
     def sent(self, message: Message) -> None:
         """Note that a provider accepted a message, whichever node made it."""
@@ -353,16 +362,20 @@ class Allowances:
             queued.asked = True
             if queued.depth >= most:
                 return refusal(QUEUE_DEPTH, most, LOOK, queued.wait(most))
-        if price and limits.spend_per_day:
-            now = self._clock.now()
-            account.turn(midnight(now))
-            if account.committed + price > limits.spend_per_day + _ROUNDING:
-                return refusal(SPEND, limits.spend_per_day, DAY, account.day + DAY - now)
+        if (overspent := self._overspent(account, price)) is not None:
+            return overspent
         if account.bucket is not None:
             account.asked_at = self._clock.monotonic()
             if wait := account.bucket.take(account.asked_at):
                 return refusal(REQUESTS, limits.requests_per_second, 1.0, wait)
         return None
+
+    def _overspent(self, account: Account, price: float) -> RateLimited | None:
+        now, most = self._clock.now(), account.limits.spend_per_day
+        account.turn(midnight(now))
+        if not price or not most or account.committed + price <= most + _ROUNDING:
+            return None
+        return refusal(SPEND, most, DAY, account.day + DAY - now)
 
 
 def refusal(key: str, limit: float, window: float, wait: float) -> RateLimited:

@@ -6,7 +6,7 @@ can always answer, whatever others did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.clock import Clock
@@ -14,7 +14,9 @@ from gateway.config import LimitSettings, ServiceSettings
 from gateway.config.services import LockoutSettings
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message
+from gateway.delivery.queue import untold
 from gateway.delivery.sends import IN_BLOCK
+from gateway.errors import Problem
 from gateway.events.event import Event, EventName, event, recorded
 from gateway.storage.database import Database
 from gateway.storage.unit import Connection, Guard, Move, Write
@@ -124,7 +126,11 @@ async def approved_in_chat(connection: Connection, record: Any, hashes: Iterable
     await connection.apply(Move(None, writes))
 
 
-def observed(claim: Claim, found: Iterable[refusals.Reason], channel: str, recipient: str) -> list[Event]:
+def _limit_of(refused: Problem) -> str:
+    return str(refused.extra["limit"])
+
+
+def observed(claim: Claim, limits: Iterable[str], channel: str, recipient: str) -> list[Event]:
     """Return the events that tell which limits would have refused a claim. ``recipient`` is masked."""
     return [
         event(
@@ -134,31 +140,44 @@ def observed(claim: Claim, found: Iterable[refusals.Reason], channel: str, recip
             verification_id=claim.verification_id,
             channel=channel,
             recipient=recipient,
-            reason=reason.limit,
+            reason=limit,
         )
-        for reason in found
+        for limit in limits
     ]
 
 
 class LimitedSends:
-    """The limits of ``services``, as the queue knows them: see ``gateway.delivery.sends.Sends``."""
+    """The limits of ``services``, as the queue knows them: see ``gateway.delivery.sends.Sends``.
 
-    def __init__(self, services: Mapping[str, ServiceSettings]) -> None:
+    ``afford`` returns what refuses a message that is to be paid for; ``reckon`` takes one that is made.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, ServiceSettings],
+        afford: Callable[[Message], Problem | None] = lambda _: None,
+        reckon: Callable[[Message], None] = untold,
+    ) -> None:
         self._services = services
+        self._afford = afford
+        self._reckon = reckon
 
     async def allow(self, connection: Connection, message: Message, now: float, /) -> str | None:
         """Count a message, or return what refuses it."""
         found = await connection.fetch(sql.CHECKS, id=message.verification_id)
         claim = await self._claim(connection, message, found[0], now)
         await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=now)
-        in_the_way = await _in_the_way(connection, claim, message)
-        if claim.observes or not in_the_way:
-            events = observed(claim, in_the_way, message.channel, message.recipient)
+        in_the_way, overspent = await _in_the_way(connection, claim, message), self._afford(message)
+        if claim.observes or not (in_the_way or overspent):
+            over = [] if overspent is None else [_limit_of(overspent)]
+            limits = [*(reason.limit for reason in in_the_way), *over]
+            events = observed(claim, limits, message.channel, message.recipient)
             first, guard = _guards(claim, message)
             if await connection.apply(recorded(guard, [], events, first=first)):
+                self._reckon(message)
                 return None
             in_the_way = await _in_the_way(connection, claim, message)
-        limit = str(refusals.refusal(claim, in_the_way).extra["limit"])
+        limit = _limit_of(refusals.refusal(claim, in_the_way) if in_the_way or overspent is None else overspent)
         refused = event(
             EventName.LIMIT_REFUSED,
             now,
