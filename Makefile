@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # What is only for attacking has an environment of its own.
 FUZZ := $(VENV)/fuzz
 
-.PHONY: help demo test test-browser screenshots check lint types bench bench-full bench-check bench-scale chaos chaos-long fuzz lock clean
+.PHONY: help demo test test-browser screenshots check lint types bench bench-full bench-check bench-scale attack chaos chaos-long fuzz lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ chaos: $(READY) ## Inject every fault there is, sampled (20 minutes at most); re
 
 chaos-long: $(READY) ## The same at length: a hundred kills, and a soak of two hours
 	@$(BIN)/python -m tests.faults --long --mutations
+
+attack: $(READY) ## Break in over the wire as four people would, on both databases (12 minutes); fails where anything falls
+	@$(BIN)/python -m tests.breaking_in
 
 fuzz: $(READY) $(FUZZ)/bin/schemathesis ## Attack a running gateway by its OpenAPI document (5 minutes)
 	@$(BIN)/python -m tests.fuzz $(FUZZ)/bin/schemathesis

@@ -24,6 +24,7 @@ from hypothesis import is_hypothesis_test
 UNWATCHED = (
     "tests/attacks/",
     "tests/benchmarks/",
+    "tests/breaking_in/",
     "tests/delivery/dispatching/test_dispatcher_faults.py",
     "tests/faults/",
     "tests/fuzz/",
