@@ -38,6 +38,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "gateway.config",
         "gateway.errors",
         "gateway.clock",
+        "gateway.durable",
         "gateway.randomness",
         "gateway.rhythm",
         "gateway.signals",

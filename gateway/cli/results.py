@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
+from gateway.durable import sync
 from gateway.errors import ConfigError
 from gateway.value import Value
 
@@ -105,23 +105,13 @@ class Results:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _sync_folder(self) -> None:
-        if sys.platform == "win32":  # where a folder cannot be opened
-            return
-        # A new file's name is in its folder, which is written by itself.
-        folder = os.open(self._path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
     def _read(self, file: IO[bytes]) -> None:
         raw = file.read()
         if _HEAD.startswith(raw):
             # New, or cut off while it was made.
             file.truncate(0)
             self._append([dict(zip(COLUMNS, COLUMNS, strict=True))])
-            self._sync_folder()
+            sync(self._path.absolute().parent)
             return
         if not raw.startswith(_HEAD):
             raise ConfigError([f"{self._path} is no results file; name another one with --results"])

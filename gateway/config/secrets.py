@@ -13,6 +13,7 @@ from pathlib import Path
 from gateway.config.environment import variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, parse_ring
 from gateway.config.settings import Settings
+from gateway.durable import sync
 from gateway.errors import ConfigError
 
 _SUFFIX = ".secrets"
@@ -71,7 +72,7 @@ def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
             left.unlink(missing_ok=True)
         draft = _draft(file, [key_text(key) for key in ring])
         draft.replace(file)
-        _sync_folder(file.parent)
+        sync(file.parent)
     except OSError as error:
         raise ConfigError([f"{file}: cannot be written: {error.strerror}"]) from None
 
@@ -109,7 +110,8 @@ def _create(file: Path) -> None:
     finally:
         # Gone where another start was first and its keys have been exchanged since.
         draft.unlink(missing_ok=True)
-    _sync_folder(file.parent)
+    # Without it a power loss could keep the database and forget the name of the file that opens it.
+    sync(file.parent)
 
 
 def _draft(file: Path, lines: Sequence[str]) -> Path:
@@ -125,15 +127,6 @@ def _draft(file: Path, lines: Sequence[str]) -> Path:
         draft.unlink()
         raise
     return draft
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without it a power loss could keep the database and forget the name of the file that opens it.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(file: Path) -> tuple[SealingKey, ...]:

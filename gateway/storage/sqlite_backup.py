@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from gateway.durable import sync
 from gateway.storage.sqlite_file import BUSY_TIMEOUT, translated
 from gateway.storage.unit import StorageDamagedError
 
@@ -38,11 +39,11 @@ def back_up(path: Path, copy: Path, left: Left = lambda _left, _of: None) -> int
             _check(draft)
         except (sqlite3.Error, MemoryError) as error:
             raise translated(error) from None
-        _sync(draft)
+        sync(draft)
         _name(draft, copy)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(copy.absolute().parent)
+    sync(copy.absolute().parent)
     return copy.stat().st_size
 
 
@@ -78,11 +79,3 @@ def _name(draft: Path, copy: Path) -> None:
         if os.path.lexists(copy):
             raise FileExistsError(copy) from None
         draft.replace(copy)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
