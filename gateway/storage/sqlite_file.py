@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.storage.sqlite_checkpoints import LAST_RESORT
@@ -26,6 +28,8 @@ SETTINGS = (
     *("synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", f"cache_size={-CACHE}"),
     f"wal_autocheckpoint={LAST_RESORT}",
 )
+
+_OWNER_ONLY = 0o600
 
 #: Errors of one statement, one row or one moment; after any other, a file may have been exchanged, remounted or made
 #: readable again, which only a new connection finds out. (sqlite.org/rescode.html)
@@ -48,6 +52,16 @@ _REMEDY = "stop the gateway, keep the file with its -wal beside it for a rescue,
 #: A log's header: magic, version, page size, checkpoints, two salts, two checksums (sqlite.org/fileformat2.html#walformat).
 _LOG_HEADER = struct.Struct(">8I")
 _LOG_MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
+
+
+def make(path: Path) -> None:
+    """Make an empty file where there is none: only its owner reads it, and its log, to which SQLite gives the same mode.
+
+    SQLite would go by the umask, and masked addresses stand in the file as they are.
+    """
+    # One that is there has the mode its operator gave it; where none can be made, SQLite will say why.
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
 
 
 def connect(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import shutil
 import sqlite3
+import stat
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +21,7 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
-from gateway.storage import migrations
+from gateway.storage import migrations, sqlite_file
 from gateway.storage.migrations import Store, head, serves
 from gateway.storage.unit import StorageContendedError, StorageDamagedError, StorageError, StorageUnavailableError
 
@@ -233,6 +236,28 @@ async def test_a_damaged_log_is_refused_before_anything_is_read(migrated_sqlite,
     with pytest.raises(StorageDamagedError, match=r"gateway\.db-wal is damaged"):
         await Store(path=path).upgrade()
     assert log.exists()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {found.name: stat.S_IMODE(found.stat().st_mode) for found in folder.iterdir()}
+
+
+async def test_a_new_file_and_its_log_are_for_their_owner_alone_whatever_the_umask_says(tmp_path):
+    old = os.umask(0)
+    try:
+        await Store(path=tmp_path / "gateway.db").upgrade()
+        with closing(sqlite_file.connect(tmp_path / "gateway.db")) as connection:
+            connection.execute("INSERT INTO lease VALUES ('a', '', 0)")
+            found = modes(tmp_path)
+    finally:
+        os.umask(old)
+    assert found == dict.fromkeys(("gateway.db", "gateway.db-wal", "gateway.db-shm"), 0o600)
+
+
+async def test_a_file_that_is_there_keeps_the_mode_it_was_given(tmp_path):
+    os.close(os.open(tmp_path / "gateway.db", os.O_CREAT, 0o700))
+    await Store(path=tmp_path / "gateway.db").upgrade()
+    assert modes(tmp_path)["gateway.db"] == 0o700
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path):

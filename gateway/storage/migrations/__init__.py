@@ -148,6 +148,7 @@ def _take_turns(connection: sa.Connection) -> None:
 
 def _on_sqlite(path: Path, work: OnConnection) -> None:
     sqlite_file.check_log(path)
+    sqlite_file.make(path)
     # Made from its parts: a path may hold characters that mean something in a URL.
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
