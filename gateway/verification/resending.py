@@ -11,7 +11,6 @@ from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_par
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest, Problem, RateLimited
 from gateway.events.event import EventName, event, recorded
-from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
 from gateway.verification import codes, cooldown, ending, refusing
@@ -64,11 +63,17 @@ class Resending:
         self._allowances = allowances
 
     async def resend(
-        self, connection: Connection, service: str, verification_id: str, channel: str | None, now: float
+        self,
+        connection: Connection,
+        service: str,
+        verification_id: str,
+        channel: str | None,
+        message_id: str,
+        now: float,
     ) -> tuple[Message, bool]:
-        """Return the new message and whether it was born in this node's hands.
+        """Return the new message, called ``message_id``, and whether it was born in this node's hands.
 
-        Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``RateLimited``, ``InvalidRequest``,
+        Its price is reckoned with from here on: whoever does not keep the transaction calls ``dropped``. Raises ``NotFound``, ``Gone``, ``AlreadyApproved``, ``Cooldown``, ``RateLimited``, ``InvalidRequest``,
         ``RecipientRefused``, ``Unavailable``.
         """
         # Held before its recipient's rows, as an answer takes them: neither then waits for the other crosswise.
@@ -88,20 +93,34 @@ class Resending:
         if self._admission is not None and stops[step].address is not None:
             route = [stop.channel for stop in stops[step:] if stop.channel in self._channels]
             self._admission.check(service, route, record["expires_at"] - now)
-        message = self._again(owner, record, stops, step, now)
-        overspent = self._overspent(stops, message)
-        if overspent is not None and limits.mode == "enforce":
-            raise overspent
+        message = self._again(owner, record, stops, step, message_id, now)
+        overspent = self._pay(stops, message, enforced=limits.mode == "enforce")
         leased = bool(message.address) and self._has_room(message.channel, service)
         over = () if overspent is None else (str(overspent.extra["limit"]),)
         return await self._write(connection, record, message, stops[step], now, leased=leased, over=over), leased
 
-    def _overspent(self, stops: Sequence[Stop], message: Message) -> RateLimited | None:
-        """Return what refuses to pay for a message; what was let through at its price goes on being sent."""
-        first = stops[0]
-        if self._allowances is None or self._allowances.cost(message.service, first.channel, first.address or ""):
+    def dropped(self, service: str, message_id: str) -> None:
+        """Take back what was reckoned with for a message that is not kept."""
+        if self._allowances is not None:
+            self._allowances.drop(service, message_id)
+
+    def _pay(self, stops: Sequence[Stop], message: Message, *, enforced: bool) -> RateLimited | None:
+        """Reckon with a message's price, at once: else all the resends of one batch would find the same money.
+
+        Returns what would refuse it, and raises that where it is ``enforced``; what was let through at its price goes on being
+        sent.
+        """
+        if self._allowances is None:
             return None
-        return self._allowances.afford(message)
+        # Of a work that runs twice: what it reckoned with before is not to stand in its own way.
+        self._allowances.drop(message.service, message.id)
+        first, overspent = stops[0], None
+        if not self._allowances.cost(message.service, first.channel, first.address or ""):
+            overspent = self._allowances.afford(message)
+        if overspent is not None and enforced:
+            raise overspent
+        self._allowances.reckon(message)
+        return overspent
 
     async def _step(
         self, connection: Connection, verification_id: str, stops: Sequence[Stop], channel: str | None
@@ -120,7 +139,9 @@ class Resending:
             raise InvalidRequest.field("/channel", f"not on this verification's route ({', '.join(names)})")
         return names.index(channel)
 
-    def _again(self, owner: Owner, record: Record, stops: Sequence[Stop], step: int, now: float) -> Message:
+    def _again(
+        self, owner: Owner, record: Record, stops: Sequence[Stop], step: int, message_id: str, now: float
+    ) -> Message:
         generation: int = record["generation"]
         code = open_code(self._sealer, owner, generation, record["code_sealed"])
         policy = self._policy(owner.service, owner.purpose).code
@@ -130,7 +151,7 @@ class Resending:
         stop = stops[step]
         # By place, in the order of its fields: of a call with more than 15 names Python makes a dictionary first (0.8 µs).
         return Message(
-            new_id("msg", now),
+            message_id,
             owner.id,
             owner.service,
             stop.channel,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import ClassVar
 
 from msgspec.structs import replace
 
 from channels.base import Address, Channel, Normalize
 from gateway.clock import Clock
-from gateway.config import LimitSettings, ServiceSettings
+from gateway.config import ServiceSettings
 from gateway.delivery import routing
 from gateway.delivery.births import NOBODY, Workers
 from gateway.delivery.message import Message
-from gateway.delivery.payload import Owner, Stop, open_route, seal_route
+from gateway.delivery.payload import Owner, open_route, seal_route
 from gateway.delivery.person import Invitation, Invite, IsTheirs, Locked, Reach, Resolve
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
@@ -23,19 +21,17 @@ from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Move
-from gateway.value import Value
-from gateway.verification import codes, cooldown, refusing, starting
+from gateway.verification import codes, refusing, starting
 from gateway.verification import statements as sql
 from gateway.verification.accepting import Accepting
 from gateway.verification.admission import Admission
-from gateway.verification.limits import claims
+from gateway.verification.drafting import Drafting, Wanted
 from gateway.verification.limits.allowances import Allowances
-from gateway.verification.limits.claims import Claim
-from gateway.verification.references import counted_as, own_kinds
-from gateway.verification.request import Asked, CodePolicy, addresses, code_policy, route_of
+from gateway.verification.references import own_kinds
+from gateway.verification.request import Asked, addresses, code_policy, route_of
 from gateway.verification.resending import Resending
 from gateway.verification.reverse import Reverse, refuse_unlinked
-from gateway.verification.starting import Draft, Prepared
+from gateway.verification.starting import Prepared
 from gateway.verification.view import VerificationView
 from gateway.verification.wishes import Wishes
 
@@ -47,26 +43,6 @@ _WAITING = """SELECT v.id, v.purpose, v.route_sealed FROM verification v
     WHERE v.service = :service AND v.status = 'pending'
         AND v.id IN (SELECT a.verification_id FROM address a WHERE a.hash = :hash)
         AND EXISTS (SELECT 1 FROM message m WHERE m.verification_id = v.id AND m.status = 'waiting')"""
-
-
-class _Wanted(Value, frozen=True):
-    """A request with what holds for its service and purpose, and how its person is reached."""
-
-    hidden: ClassVar[frozenset[str]] = frozenset({"asked", "to", "steps"})
-
-    owner: Owner
-    #: When it was asked for, in seconds since the Unix epoch.
-    at: float
-    asked: Asked
-    settings: ServiceSettings
-    policy: CodePolicy
-    #: The normalised addresses by kind.
-    to: Mapping[str, Address]
-    #: The steps of the route, the first of which is taken first, and the names of their channels.
-    steps: Sequence[routing.Step]
-    channels: Sequence[str]
-    #: Asks the person to open the bot, if that is what the message waits for.
-    invitation: Invitation | None
 
 
 class Verifications:
@@ -108,10 +84,9 @@ class Verifications:
         self._hasher = hasher
         self._clock = clock
         self._services = services
-        self._channels, self._own_kinds = channels, own_kinds(channels)
+        self._channels = channels
         self._kinds = kinds
         self._hand_over = hand_over
-        self._has_room = has_room
         self._workers = workers
         self._resolve = resolve
         self._invite = invite
@@ -119,7 +94,7 @@ class Verifications:
         self._admission = admission
         self._allowances = allowances
         self._sandbox = sandbox
-        self._random_below = random_below
+        self._drafting = Drafting(hasher, own_kinds(channels), workers, has_room, random_below)
         self._accepting = Accepting(database, queue, sealer, hasher)
         bots = {name: channel for name, channel in channels.items() if channel.needs_subscriber}
         #: What people who opened a bot are found by; empty where there is no bot, and then nobody is looked up.
@@ -170,7 +145,7 @@ class Verifications:
             raise
         now = self._clock.now()
         owner = Owner(new_id("ver", now), service, asked.purpose)
-        draft = self._draft(_Wanted(owner, now, asked, settings, policy, to, steps, names, invitation))
+        draft = self._drafting.draft(Wanted(owner, now, asked, settings, policy, to, steps, names, invitation))
         if self._allowances is not None and settings.limits.spend_per_day:
             self._allowances.hold(draft.message)
         prepared = starting.prepared(draft, self._queue, self._sealer, self._hasher)
@@ -225,11 +200,17 @@ class Verifications:
         ``Unavailable``.
         """
         now = self._clock.now()
+        # One, though the work may run twice: what it costs is reckoned with once.
+        message_id = new_id("msg", now)
 
         async def work(connection: Connection) -> tuple[Message, bool]:
-            return await self._resending.resend(connection, service, verification_id, channel, now)
+            return await self._resending.resend(connection, service, verification_id, channel, message_id, now)
 
-        message, leased = await self._database.run(work)
+        try:
+            message, leased = await self._database.run(work)
+        except Exception:
+            self._resending.dropped(service, message_id)
+            raise
         if self._allowances is not None:
             self._allowances.made(message)
         (self._hand_over if leased else self._workers.left)(message)
@@ -296,103 +277,3 @@ class Verifications:
         if reached:
             return reached, None
         return [steps[0]], await self._invite(service, to[steps[0].kind])
-
-    def _draft(self, wanted: _Wanted) -> Draft:
-        asked, policy, waits = wanted.asked, wanted.policy, wanted.invitation is not None
-        limits = wanted.settings.limits
-        hashes, masked = {}, {}
-        for kind, address in wanted.to.items():
-            hashes[kind], masked[kind] = self._hasher.hash(kind, address.canonical), address.masked
-        counted = counted_as(self._hasher, wanted.owner.service, hashes, self._own_kinds)
-        found_by = starting.found_by(hashes, counted)
-        stops = starting.complete([self._stop(step, wanted, hashes, counted) for step in wanted.steps], found_by)
-        another = partial(codes.make, policy.length, policy.alphabet, policy.classes, self._random_below)
-        message = self._message(wanted, stops[0], counted[wanted.steps[0].kind], policy.value or another())
-        begins = not waits and self._workers.reserve(message.channel)
-        cools = cooldown.length(limits.cooldown, sends=1)
-        leased = not waits and (begins or self._has_room(message.channel, message.service))
-        claim = self._claim(message, asked, limits, policy.max_checks, cools)
-        # By place, in the order of its fields, as the message is.
-        return Draft(
-            wanted.owner,
-            asked,
-            masked,
-            found_by,
-            stops,
-            wanted.channels,
-            asked.locale or wanted.settings.locale,
-            message,
-            policy.max_checks,
-            wanted.at + cools,
-            wanted.invitation,
-            leased,
-            begins,
-            claim,
-            policy.alphabet,
-            None if policy.value else another,
-        )
-
-    def _message(self, wanted: _Wanted, stop: Stop, address_hash: bytes, code: str) -> Message:
-        owner, asked, now, ttl = wanted.owner, wanted.asked, wanted.at, wanted.policy.ttl
-        # By place, in the order of its fields: of a call with more than 15 names Python makes a dictionary first (0.8 µs).
-        return Message(
-            new_id("msg", now),
-            owner.id,
-            owner.service,
-            stop.channel,
-            0,  # step
-            len(wanted.steps),
-            owner.purpose,
-            stop.locale or asked.locale or wanted.settings.locale,
-            1,  # generation
-            0,  # attempts
-            0,  # skipped
-            now,
-            now + ttl,
-            None,  # started_at
-            float(ttl),
-            stop.recipient,
-            stop.address or "",
-            code,
-            asked.params,
-            bind=asked.bind,
-            recipient_hash=address_hash,
-            counted=1,
-            block_hash=None if stop.block is None else bytes.fromhex(stop.block),
-        )
-
-    def _stop(
-        self, step: routing.Step, wanted: _Wanted, hashes: Mapping[str, bytes], counted: Mapping[str, bytes]
-    ) -> Stop:
-        address, limits = wanted.to[step.kind], wanted.settings.limits
-        # Whoever is reached in a chat is sent to for nothing: it is the number itself that is paid for.
-        counts = address.block is not None and limits.prefix_per_hour and step.address == address.value
-        block = claims.block_hash(self._hasher, address) if counts else None
-        return Stop(
-            step.channel,
-            step.address,
-            step.recipient,
-            hashes[step.kind].hex(),
-            step.locale,
-            None if block is None else block.hex(),
-            counted[step.kind].hex() if step.kind in self._own_kinds else None,
-        )
-
-    def _claim(self, message: Message, asked: Asked, limits: LimitSettings, max_checks: int, cools: float) -> Claim:
-        """Return what starting a verification claims, ``message`` being its first."""
-        address_hash = message.recipient_hash
-        assert address_hash is not None, "it was made a moment ago, for somebody"
-        return Claim(
-            verification_id=message.verification_id,
-            service=message.service,
-            purpose=message.purpose,
-            hash=address_hash,
-            at=message.created_at,
-            limits=limits,
-            need=max_checks,
-            starts=True,
-            cooldown=cools,
-            code=claims.code_hash(self._hasher, message.service, address_hash, message.code),
-            block=message.block_hash,
-            visitor=claims.visitor_hash(self._hasher, asked.client_ip),
-        )

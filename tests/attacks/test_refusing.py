@@ -16,7 +16,9 @@ def engine_name() -> str:
 
 async def test_a_refused_request_makes_no_queue_longer(database, clock, sealer, hasher):
     world = World(database, clock, sealer, hasher, two_channels())
-    world.verifications._has_room, world.verifications._workers = world.dispatcher.has_room, world.dispatcher
+    drafting = world.verifications._drafting
+    drafting._has_room, drafting._workers = world.dispatcher.has_room, world.dispatcher
+    world.verifications._workers = world.dispatcher
     lane = world.dispatcher._lanes["sms"]
     lane.behind["shop"] = 0
     await world.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from channels.base import PermanentError, Reason
 from gateway.config import LimitSettings, ServiceSettings
 from gateway.errors import Cooldown, RateLimited
+from gateway.storage.unit import StorageUnavailableError
 from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.prices import Prices
 from gateway.verification.limits.tallies import Tallies
@@ -106,6 +108,32 @@ def behind_a_free_one(database: Any, clock: Any, sealer: Any, hasher: Any, mode:
     return World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
 
 
+class _UndoneError(Exception):
+    """Rolls a work back that has done everything."""
+
+
+async def cut_off(run: Any, work: Any) -> None:
+    """Do a work whole, and lose the database as it is committed."""
+
+    async def lost(connection: Any) -> None:
+        await work(connection)
+        raise StorageUnavailableError("gone")
+
+    await run(lost)
+
+
+async def twice(run: Any, work: Any) -> Any:
+    """Do a work, undo it, and do it again, as a transaction that met another one is."""
+
+    async def undone(connection: Any) -> None:
+        await work(connection)
+        raise _UndoneError
+
+    with suppress(_UndoneError):
+        await run(undone)
+    return await run(work)
+
+
 async def limits_told(database: Any) -> list[tuple[str, str]]:
     sql = "SELECT name, reason FROM event WHERE name LIKE 'limit.%' ORDER BY id"
     return [(record["name"], record["reason"]) for record in await database.fetch(sql)]
@@ -127,6 +155,48 @@ async def test_a_resend_behind_a_channel_that_costs_nothing_is_asked_what_a_crea
             refused.append(error.extra["limit"])
     assert refused == ["spend_per_day"] * (8 - paid)
     assert await limits_told(database) == [("limit.observed", "spend_per_day")] * (paid - 5)
+
+
+async def test_of_resends_at_once_no_more_are_paid_than_there_is_money_for(database, clock, sealer, hasher):
+    """They are one batch: each would else find the money that none of the others has spent yet."""
+    world = behind_a_free_one(database, clock, sealer, hasher)
+    views = [await world.start({"email": f"me{n}@own.example", "phone": PEOPLE[n]}) for n in range(12)]
+    clock.advance(60)
+    resends = [world.verifications.resend("shop", view.id, "sms") for view in views]
+    refused = [error for error in await asyncio.gather(*resends, return_exceptions=True) if error is not None]
+    assert [error.extra["limit"] for error in refused if isinstance(error, RateLimited)] == ["spend_per_day"] * 7
+    assert len(refused) == 7
+
+
+async def test_a_resend_that_is_refused_or_not_kept_gives_its_money_back(database, clock, sealer, hasher):
+    world = behind_a_free_one(database, clock, sealer, hasher)
+    views = [await world.start({"email": f"me{n}@own.example", "phone": PEOPLE[n]}) for n in range(6)]
+    clock.advance(60)
+    real, database.run = database.run, partial(cut_off, database.run)
+    for view in views:
+        with pytest.raises(StorageUnavailableError):
+            await world.verifications.resend("shop", view.id, "sms")
+    database.run = real
+    await world.verifications.resend("shop", views[0].id, "sms")
+    for _ in range(8):
+        with pytest.raises(Cooldown):
+            await world.verifications.resend("shop", views[0].id, "sms")
+    for view in views[1:5]:
+        await world.verifications.resend("shop", view.id, "sms")
+    with pytest.raises(RateLimited, match="spend_per_day"):
+        await world.verifications.resend("shop", views[5].id, "sms")
+
+
+async def test_the_price_of_a_resend_whose_work_runs_twice_is_reckoned_with_once(database, clock, sealer, hasher):
+    world = behind_a_free_one(database, clock, sealer, hasher)
+    views = [await world.start({"email": f"me{n}@own.example", "phone": PEOPLE[n]}) for n in range(6)]
+    clock.advance(60)
+    real, database.run = database.run, partial(twice, database.run)
+    for view in views[:5]:
+        await world.verifications.resend("shop", view.id, "sms")
+    database.run = real
+    with pytest.raises(RateLimited, match="spend_per_day"):
+        await world.verifications.resend("shop", views[5].id, "sms")
 
 
 @pytest.mark.parametrize(("mode", "paid"), [("enforce", 5), ("observe", 8)])

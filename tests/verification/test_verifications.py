@@ -279,7 +279,7 @@ async def test_with_new_codes_only_the_latest_works(make_world, clock):
     await world.attempt()
     old = world.code
     clock.advance(30)
-    world.verifications._random_below = lambda _: (int(old) + 1) % 10**6
+    world.verifications._drafting._random_below = lambda _: (int(old) + 1) % 10**6
     await world.verifications.resend("shop", view.id, None)
     await world.attempt()
     from gateway.errors import WrongCode

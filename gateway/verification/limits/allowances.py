@@ -253,7 +253,7 @@ class Allowances:
         """Take back the request that ``check`` counted, and its message: it was refused for another reason."""
         account = self._accounts[service]
         if message is not None:
-            account.held.drop(message.id)
+            self.drop(service, message.id)
             account.queued.dropped(message.id)
         if account.bucket is not None:
             account.bucket.give_back()
@@ -273,6 +273,10 @@ class Allowances:
         account = self._accounts[message.service]
         if account.limits.spend_per_day and (price := self._price(message.channel, message.address)):
             account.held.add(message.id, price, message.expires_at)
+
+    def drop(self, service: str, message_id: str) -> None:
+        """Reckon no longer with the price of a message that was not written after all."""
+        self._accounts[service].held.drop(message_id)
 
     def made(self, message: Message) -> None:
         """Note that a message was made on this node and is to be sent."""

@@ -417,7 +417,7 @@ async def test_a_long_pause_is_waited_for_in_the_database(world, clock):
 
 async def test_what_comes_during_a_pause_is_held_by_nobody_and_claimed_at_its_end(world, clock):
     """Born in a node's hands it would only be given back: a second write for each."""
-    world.verifications._has_room = world.dispatcher.has_room
+    world.verifications._drafting._has_room = world.dispatcher.has_room
     lane = world.dispatcher._lanes["sms"]
     lane.pacer.pause_for(30.0)
     views = [await world.start({"phone": f"+4915112345{number:03}"}) for number in range(2)]
@@ -436,7 +436,7 @@ async def test_what_came_during_a_pause_is_sent_by_whichever_node_looks_first(wo
     """At the end of the pause each looks, who took the message on or not."""
     other = World(database, clock, sealer, hasher, two_channels(), node="node-b")
     for node in (world, other):
-        node.verifications._has_room = node.dispatcher.has_room
+        node.verifications._drafting._has_room = node.dispatcher.has_room
         node.dispatcher._lanes["sms"].pacer.pause_for(30.0)
     view = await world.start()
     clock.advance(29.5)
@@ -453,7 +453,7 @@ async def test_what_came_during_a_pause_is_sent_by_whichever_node_looks_first(wo
 
 
 async def test_what_comes_while_its_channel_is_shut_goes_on_by_the_next_at_once(world, clock):
-    world.verifications._has_room = world.dispatcher.has_room
+    world.verifications._drafting._has_room = world.dispatcher.has_room
     lane = world.dispatcher._lanes["sms"]
     lane.pacer.pause_for(CHANNEL_SHARE + 1)
     waits = await world.start({"phone": "+4915112345679"})
@@ -470,7 +470,7 @@ async def test_what_comes_while_its_channel_is_shut_goes_on_by_the_next_at_once(
 
 
 async def test_a_code_that_dies_before_its_channel_is_back_ends_at_once(world, clock):
-    world.verifications._has_room = world.dispatcher.has_room
+    world.verifications._drafting._has_room = world.dispatcher.has_room
     world.dispatcher._lanes["sms"].pacer.pause_for(600.0)
     view = await world.start(ttl=60)
     assert await world.claim("sms") == 1
@@ -953,7 +953,7 @@ async def test_of_those_that_wait_for_a_probe_one_comes_first_and_the_others_aft
 
 
 async def test_those_that_come_while_a_channel_is_down_are_born_for_the_probe_and_after_it(world, clock):
-    world.verifications._has_room = world.dispatcher.has_room
+    world.verifications._drafting._has_room = world.dispatcher.has_room
     fail(world, clock)
     for number in range(3):
         await world.start({"phone": f"+4915112345{number:03}"})

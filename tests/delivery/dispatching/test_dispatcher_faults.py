@@ -161,7 +161,7 @@ async def node(
             settings = ServiceSettings(name=service, channels=("sms", "email"), code=CodeSettings(), limits=limits)
             world.verifications._services[service] = settings  # type: ignore[index]
         world.verifications._hand_over = world.dispatcher.hand_over
-        world.verifications._has_room = world.dispatcher.has_room
+        world.verifications._drafting._has_room = world.dispatcher.has_room
         for channel in channels:
             store.wakes.subscribe(f"message.{channel}", lambda channel=channel: world.dispatcher.announce(channel))  # type: ignore[misc]
             store.wakes.subscribe(f"pause.{channel}", lambda channel=channel: world.dispatcher.pause_told(channel))  # type: ignore[misc]
@@ -541,7 +541,7 @@ def test_what_another_node_took_over_meanwhile_is_not_sent_twice(make_node):
         async with make_node(loop, channels=channels) as node:
             queue = node.world.queue
             await node.world.dispatcher.stop()
-            node.world.verifications._has_room = lambda *_: True
+            node.world.verifications._drafting._has_room = lambda *_: True
             held: list[Any] = []
             node.world.verifications._hand_over = held.append
             await node.ask()

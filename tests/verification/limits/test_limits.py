@@ -441,7 +441,7 @@ async def test_the_longest_of_several_waits_is_told(make_world, clock):
 async def test_a_new_code_differs_from_the_latest_five(make_world, clock, monkeypatch):
     world = make_world(cooldown=0, sends_per_10m=0, sends_per_hour=0, guesses_per_hour=0, guesses_per_day=0)
     drawn = iter([1, 1, 2, 1, 2, 3, 1, 2, 3, 4, 4, 5, 1, 2, 5, 6, 1])
-    world.verifications._random_below = lambda _: next(drawn)
+    world.verifications._drafting._random_below = lambda _: next(drawn)
     views = [await sent(world) for _ in range(6)]
     assert len({view.id for view in views}) == 6
     assert [envelope.code for envelope in world.channels["sms"].sent] == [f"{n:06}" for n in (1, 2, 3, 4, 5, 6)]
@@ -454,7 +454,7 @@ async def test_where_every_code_was_had_before_the_request_is_told_to_come_back(
     from gateway.errors import Unavailable
 
     world = make_world(cooldown=0)
-    world.verifications._random_below = lambda _: 1
+    world.verifications._drafting._random_below = lambda _: 1
     await sent(world)
     with pytest.raises(Unavailable):
         await world.start()
@@ -462,7 +462,7 @@ async def test_where_every_code_was_had_before_the_request_is_told_to_come_back(
 
 async def test_codes_of_yesterday_may_come_again(make_world, clock):
     world = make_world()
-    world.verifications._random_below = lambda _: 1
+    world.verifications._drafting._random_below = lambda _: 1
     await sent(world)
     clock.advance(DAY)
     assert (await sent(world)).status == "pending"
@@ -471,7 +471,7 @@ async def test_codes_of_yesterday_may_come_again(make_world, clock):
 async def test_a_resent_new_code_differs_too(make_world, clock):
     world = make_world(cooldown=1, code=CodeSettings(resend="new"))
     drawn = iter([1, 2, 1, 2, 3])
-    world.verifications._random_below = lambda _: next(drawn)
+    world.verifications._drafting._random_below = lambda _: next(drawn)
     world.verifications._resending._random_below = lambda _: next(drawn)
     await approve(world, await sent(world))
     view = await sent(world)
@@ -638,7 +638,7 @@ async def test_a_lock_holds_although_its_service_has_become_more_patient(make_wo
 async def test_what_is_observed_is_told_although_another_code_had_to_be_made(make_world, clock):
     world = make_world(mode="observe", sends_per_10m=1)
     drawn = iter([1, 1, 2])
-    world.verifications._random_below = lambda _: next(drawn)
+    world.verifications._drafting._random_below = lambda _: next(drawn)
     await sent(world)
     view = await sent(world)
     assert world.code == "000002"
@@ -652,7 +652,7 @@ async def test_what_is_observed_is_told_although_another_code_had_to_be_made(mak
 
 async def test_a_resend_gives_up_where_every_code_was_had_before(make_world, clock):
     world = make_world(cooldown=1, code=CodeSettings(resend="new"))
-    world.verifications._random_below = lambda _: 1
+    world.verifications._drafting._random_below = lambda _: 1
     world.verifications._resending._random_below = lambda _: 1
     view = await sent(world)
     clock.advance(1)
