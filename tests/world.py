@@ -244,10 +244,7 @@ class World:
         )
 
     def _sends(self) -> LimitedSends:
-        services = {self.name: self.service}
-        if self.allowances is None:
-            return LimitedSends(services)
-        return LimitedSends(services, self.allowances.afford, self.allowances.reckon)
+        return LimitedSends({self.name: self.service}, self.allowances)
 
     async def _on_route_end(self, connection: Connection, verification_id: str, now: float, /) -> None:
         await self.checking.on_route_end(connection, verification_id, now)

@@ -156,7 +156,7 @@ def _queue(
         on_sent=metrics.sent,
         on_delivered=metrics.delivered,
         on_accepted=allowances.sent,
-        sends=LimitedSends(settings.services, allowances.afford, allowances.reckon),
+        sends=LimitedSends(settings.services, allowances),
         against=Wishes(store.hasher, chats, partial(any_locked, store.hasher), is_theirs).against,
     )
     checking = Checking(store.database, queue, store.sealer, store.clock, store.hasher, proofs, settings.services)

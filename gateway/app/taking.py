@@ -26,7 +26,7 @@ from gateway.storage.answers import Source
 from gateway.storage.rings import SEND, Rings
 from gateway.storage.unit import Connection
 from gateway.value import Value
-from gateway.verification.limits.allowances import LOOK
+from gateway.verification.limits.account import LOOK
 from gateway.verification.request import Asked
 from gateway.verification.verifications import Prepared
 from gateway.verification.view import VerificationView

@@ -20,7 +20,7 @@ from gateway.housekeeping.retention import HOUR
 from gateway.rhythm import every
 from gateway.storage.leases import Leases
 from gateway.storage.rings import Rings
-from gateway.verification.limits.allowances import LOOK as TALLY
+from gateway.verification.limits.account import LOOK as TALLY
 from gateway.verification.limits.counting import Forgetting
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.rows import TOPIC, Webhooks

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from gateway.delivery.message import Message
+from gateway.delivery.payload import Stop
 from gateway.storage.unit import Connection
 
 #: What ``Message.counted`` says of a message: it counts as a send, to its recipient and in its block of numbers; or in its
@@ -17,8 +18,8 @@ IN_BLOCK: Final = 2
 class Sends(Protocol):
     """The limits of sends, as the queue knows them."""
 
-    def allow(self, connection: Connection, message: Message, now: float, /) -> Awaitable[str | None]:
-        """Count a message to an address that its verification's latest did not go to, or ``IN_BLOCK`` alone.
+    def allow(self, connection: Connection, message: Message, first: Stop, now: float, /) -> Awaitable[str | None]:
+        """Count a message that takes over, as its ``counted`` says, and ask for its money; its route began with ``first``.
 
         Returns the limit that refuses it, or ``None``: it is counted then, and may be sent.
         """
@@ -32,7 +33,7 @@ class Sends(Protocol):
 class Unlimited:
     """Counts nothing and refuses nothing."""
 
-    async def allow(self, _connection: Connection, _message: Message, _now: float, /) -> str | None:
+    async def allow(self, _connection: Connection, _message: Message, _first: Stop, _now: float, /) -> str | None:
         """Allow everything."""
         return None
 

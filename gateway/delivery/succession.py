@@ -122,7 +122,7 @@ class Succession:
             unwanted = await self._against(connection, message.service, stops, successor.step, now)
             if unwanted is Unwanted.LOCKED:
                 break
-            if unwanted is None and await self._may_go(connection, successor, now):
+            if unwanted is None and await self._sends.allow(connection, successor, stops[0], now) is None:
                 write, event = self.born(successor, now, leased=leased)
                 wakes = () if leased else (topic(successor.channel),)
                 await connection.apply(recorded(None, [write], [event], wakes=wakes))
@@ -146,9 +146,6 @@ class Succession:
                 stops = route(self._sealer, owner, record)
                 return await self._against(connection, message.service, stops, message.step, now) is not None
         return False
-
-    async def _may_go(self, connection: Connection, successor: Message, now: float) -> bool:
-        return successor.counted is None or await self._sends.allow(connection, successor, now) is None
 
     async def end(self, connection: Connection, verification_id: str, now: float) -> None:
         """Say that a message ended and nothing follows it."""

@@ -82,7 +82,8 @@ class Resending:
             raise await ending.why_not(connection, service, verification_id, now)
         record = found[0]
         limits = self._policy(service, record["purpose"]).limits
-        if record["resend_at"] > now and limits.mode == "enforce":
+        # Without length it has been over since ever: a node whose clock is behind the one that made it would refuse else.
+        if record["resend_at"] > now and limits.cooldown and limits.mode == "enforce":
             raise cooldown.refusal(record["resend_at"] - now, verification_id, base=limits.cooldown)
         owner = Owner(verification_id, service, record["purpose"])
         stops = open_route(self._sealer, owner, record["route_sealed"])
@@ -114,9 +115,7 @@ class Resending:
             return None
         # Of a work that runs twice: what it reckoned with before is not to stand in its own way.
         self._allowances.drop(message.service, message.id)
-        first, overspent = stops[0], None
-        if not self._allowances.cost(message.service, first.channel, first.address or ""):
-            overspent = self._allowances.afford(message)
+        overspent = None if self._allowances.asked_for(message, stops[0]) else self._allowances.afford(message)
         if overspent is not None and enforced:
             raise overspent
         self._allowances.reckon(message)
@@ -206,7 +205,7 @@ class Resending:
         else:
             write, told = self._queue.enqueue(message, now, leased=leased)
         sealed = self._sealed_anew(record, message)
-        cooled = max(now, record["resend_at"]) if claim.observes else now
+        cooled = now if claim.cooldown and not claim.observes else max(now, record["resend_at"])
         resend_at = now + (claim.cooldown or 0.0)
         row = (message.verification_id, record["sends"] + 1, now, cooled, resend_at, message.generation, sealed)
         wakes = () if leased or stop.address is None else (topic(message.channel),)

@@ -70,3 +70,14 @@ async def test_a_node_whose_clock_is_behind_compares_nothing_that_another_gave_a
         fresh = await sent(node)
         made = await compared(behind, view, code, 3) + await compared(node, fresh, node.code, 3)
         assert made == 3
+
+
+async def test_without_a_cooldown_a_node_whose_clock_is_behind_resends(make_world, clock):
+    """With an end of the very moment, it would be refused until its clock is past the one that made the verification."""
+    world = make_world(cooldown=0, **OFF)
+    view = await sent(world)
+    clock.advance(-0.01)
+    for _ in range(2):
+        await world.verifications.resend("shop", view.id, None)
+    found = await world.database.fetch("SELECT status FROM message ORDER BY status")
+    assert [item["status"] for item in found] == ["canceled", "queued", "sent"]

@@ -11,6 +11,7 @@ import pytest
 
 from channels.base import PermanentError, Reason
 from gateway.config import LimitSettings, ServiceSettings
+from gateway.delivery.person import Reach
 from gateway.errors import Cooldown, RateLimited
 from gateway.storage.unit import StorageUnavailableError
 from gateway.verification.limits.allowances import Allowances
@@ -214,6 +215,86 @@ async def test_a_fallback_from_a_channel_that_costs_nothing_is_asked_what_a_crea
     assert len(channels["sms"].sent) == paid
     name = "limit.refused" if mode == "enforce" else "limit.observed"
     assert await limits_told(database) == [(name, "spend_per_day")] * 3
+
+
+def two_providers(
+    database: Any, clock: Any, sealer: Any, hasher: Any, mode: str = "enforce", flat: float = 0.0
+) -> World:
+    """A gateway whose first provider of SMS is paid ``flat`` a message, and whose service may spend what five by the other cost."""
+    limits = LimitSettings(spend_per_day=0.5, mode=mode)
+    settings = ServiceSettings(name="Shop", channels=("flat", "sms"), limits=limits)
+    prices = {"flat": {"DE": flat} if flat else {}, "sms": {"DE": 0.1}}
+    channels = {name: Scripted(name, ["phone"], prices=price) for name, price in prices.items()}
+    allowances = Allowances(
+        {"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of
+    )
+    return World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+
+
+async def turned(world: World, people: int) -> int:
+    """Have the first provider refuse so many people's numbers, each in a block of its own; return how many SMS the other sent."""
+    channels: Any = world.channels
+    channels["flat"].script = [PermanentError(Reason.INVALID_RECIPIENT) for _ in range(people)]
+    for n in range(people):
+        await world.start({"phone": f"+4915112{n:02d}5678"})
+    while world.handed_over:
+        await world.attempt()
+    return len(channels["sms"].sent)
+
+
+@pytest.mark.parametrize(("mode", "paid"), [("enforce", 5), ("observe", 8)])
+async def test_a_provider_that_is_paid_behind_one_that_is_not_is_asked_for_its_money(
+    database, clock, sealer, hasher, mode, paid
+):
+    """Whoever has numbers that a flat rate does not serve would else have the other provider paid without a bound."""
+    world = two_providers(database, clock, sealer, hasher, mode)
+    assert await turned(world, 8) == paid
+    name = "limit.refused" if mode == "enforce" else "limit.observed"
+    assert await limits_told(database) == [(name, "spend_per_day")] * 3
+
+
+async def test_what_was_let_through_at_its_price_is_sent_by_another_provider_though_the_day_is_spent(
+    database, clock, sealer, hasher
+):
+    world = two_providers(database, clock, sealer, hasher, flat=0.1)
+    assert await turned(world, 5) == 5
+    assert await limits_told(database) == []
+
+
+async def test_a_number_that_takes_over_from_its_chat_is_asked_for_its_money_where_blocks_are_not_counted(
+    database, clock, sealer, hasher
+):
+    limits = LimitSettings(spend_per_day=0.5, prefix_per_hour=0)
+    settings = ServiceSettings(name="Shop", channels=("bot", "sms"), limits=limits)
+    bot, sms = Scripted("bot", ["phone"], needs_subscriber=True), Scripted("sms", ["phone"], prices={"DE": 0.1})
+    bot.script = [PermanentError(Reason.BLOCKED) for _ in range(8)]
+    channels = {"bot": bot, "sms": sms}
+    allowances = Allowances(
+        {"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of
+    )
+
+    async def everybody(*_: Any) -> Reach:
+        return Reach("4242")
+
+    world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances, resolve=everybody)
+    for n in range(8):
+        await world.start({"phone": PEOPLE[n]})
+    while world.handed_over:
+        await world.attempt()
+    assert (len(bot.script), len(sms.sent)) == (0, 5)
+
+
+async def test_what_was_queued_for_a_service_that_is_gone_goes_on_to_its_next_channel(database, clock, sealer, hasher):
+    """Nobody knows its allowance any more."""
+    world = two_providers(database, clock, sealer, hasher)
+    assert world.allowances is not None
+    channels: Any = world.channels
+    channels["flat"].script = [PermanentError(Reason.INVALID_RECIPIENT)]
+    await world.start({"phone": PHONE})
+    world.allowances._accounts.clear()
+    while world.handed_over:
+        await world.attempt()
+    assert len(channels["sms"].sent) == 1
 
 
 async def test_what_was_let_through_at_its_price_is_sent_again_though_the_day_is_spent(world, clock):

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.sandbox import magic
-from tests.breaking_in.world import OPEN, SENDS_FREELY, SETTLE, Stage, World
+from gateway.sandbox.fault import Fault
+from tests.breaking_in.world import OPEN, SENDS_FREELY, SETTLE, Stage, World, every
 
 #: SMS that a day's 2.0 pays for at 0.1; what two nodes let through before they hear of each other is as much again.
 PAID = 20
@@ -34,7 +35,7 @@ async def spending(stage: Stage) -> None:
         await overspent(world)
     async with stage.world("cooldown = 0\nip_per_hour = 0") as world:
         await neighbours(world)
-    for attempt in (resent, fallen_back):
+    for attempt in (resent, resent_at_once, fallen_back, turned):
         async with stage.world(f"{OPEN}\nspend_per_day = 1.0") as world:
             await attempt(world)
 
@@ -133,6 +134,26 @@ async def resent(world: World) -> None:
         status, refused = await world.ours("POST", f"{_CREATE}/{told['id']}/resend", _BY_SMS)
         answers[refused.get("limit", status)] += 1
     await paid(world, "resends by SMS behind a mail are paid by the day's allowance", answers)
+
+
+async def resent_at_once(world: World) -> None:
+    """The same, with all that is to be paid asked for in one moment."""
+    pump = Pump(world)
+    tos = [{"phone": pump.number(), "email": f"own{place}@example.org"} for place in range(BEHIND)]
+    begun = await asyncio.gather(*(world.started(to, channels=["email", "sms"]) for to in tos))
+    told = await every(world.ours("POST", f"{_CREATE}/{each['id']}/resend", _BY_SMS) for each in begun)
+    answers = Counter[object](refused.get("limit", status) for status, refused in told)
+    await paid(world, "resends by SMS behind a mail, all at once, are paid by the day's allowance", answers)
+
+
+async def turned(world: World) -> None:
+    """Have an SMS paid by numbers that the first provider, which is paid by the month, does not serve."""
+    answers = Counter[object]()
+    numbers = [f"+49151{place:02d}{world.chance.randrange(10**6):06d}" for place in range(10, 10 + BEHIND)]
+    for number in numbers:
+        world.scene.twilio.faults.set(Fault.REFUSE, times=1, recipient=number)
+        answers[(await world.ours("POST", _CREATE, {"to": number, "channels": ["flat", "sms"]}))[0]] += 1
+    await paid(world, "SMS by a provider that is paid behind one that is not are paid by the day's allowance", answers)
 
 
 async def fallen_back(world: World) -> None:

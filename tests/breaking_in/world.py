@@ -191,6 +191,7 @@ class Stage:
                 "CONFIG": str(file),
                 "SECRETS__KEYS": KEYS,
                 "CHANNELS__SMS__AUTH_TOKEN": own.twilio.auth_token,
+                "CHANNELS__FLAT__AUTH_TOKEN": own.twilio.auth_token,
                 "CHANNELS__TELEGRAM__TOKEN": bot.token,
             }
             # Ports of their own: a node that was killed comes back where it was.
@@ -224,6 +225,11 @@ account_sid = "{own.twilio.account_sid}"
 from = "+15005550006"
 base_url = "{own.twilio.base_url}"
 price = 0.1
+[channels.flat]
+adapter = "sms"
+account_sid = "{own.twilio.account_sid}"
+from = "+15005550007"
+base_url = "{own.twilio.base_url}"
 [channels.telegram]
 adapter = "telegram"
 base_url = "{bot.base_url}"

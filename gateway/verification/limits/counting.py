@@ -6,7 +6,7 @@ can always answer, whatever others did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.clock import Clock
@@ -14,7 +14,7 @@ from gateway.config import LimitSettings, ServiceSettings
 from gateway.config.services import LockoutSettings
 from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import Message
-from gateway.delivery.queue import untold
+from gateway.delivery.payload import Stop
 from gateway.delivery.sends import IN_BLOCK
 from gateway.errors import Problem
 from gateway.events.event import Event, EventName, event, recorded
@@ -22,6 +22,7 @@ from gateway.storage.database import Database
 from gateway.storage.unit import Connection, Guard, Move, Write
 from gateway.verification.limits import claims, refusals, trust
 from gateway.verification.limits import statements as sql
+from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.claims import Claim
 from gateway.verification.limits.windows import WRONG_KEPT
 
@@ -149,21 +150,17 @@ def observed(claim: Claim, limits: Iterable[str], channel: str, recipient: str) 
 class LimitedSends:
     """The limits of ``services``, as the queue knows them: see ``gateway.delivery.sends.Sends``.
 
-    ``afford`` returns what refuses a message that is to be paid for; ``reckon`` takes one that is made.
+    ``allowances`` pay for messages; without them nobody asks what one costs.
     """
 
-    def __init__(
-        self,
-        services: Mapping[str, ServiceSettings],
-        afford: Callable[[Message], Problem | None] = lambda _: None,
-        reckon: Callable[[Message], None] = untold,
-    ) -> None:
+    def __init__(self, services: Mapping[str, ServiceSettings], allowances: Allowances | None = None) -> None:
         self._services = services
-        self._afford = afford
-        self._reckon = reckon
+        self._allowances = allowances
 
-    async def allow(self, connection: Connection, message: Message, now: float, /) -> str | None:
-        """Count a message, or return what refuses it."""
+    async def allow(self, connection: Connection, message: Message, first: Stop, now: float, /) -> str | None:
+        """Count a message and ask for its money, or return what refuses it."""
+        if message.counted is None:
+            return await self._pay(connection, message, first, now)
         found = await connection.fetch(sql.CHECKS, id=message.verification_id)
         claim = await self._claim(connection, message, found[0], now)
         await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=now)
@@ -172,23 +169,34 @@ class LimitedSends:
             over = [] if overspent is None else [_limit_of(overspent)]
             limits = [*(reason.limit for reason in in_the_way), *over]
             events = observed(claim, limits, message.channel, message.recipient)
-            first, guard = _guards(claim, message)
-            if await connection.apply(recorded(guard, [], events, first=first)):
+            before, guard = _guards(claim, message)
+            if await connection.apply(recorded(guard, [], events, first=before)):
                 self._reckon(message)
                 return None
             in_the_way = await _in_the_way(connection, claim, message)
         limit = _limit_of(refusals.refusal(claim, in_the_way) if in_the_way or overspent is None else overspent)
-        refused = event(
-            EventName.LIMIT_REFUSED,
-            now,
-            message.service,
-            verification_id=message.verification_id,
-            channel=message.channel,
-            recipient=message.recipient,
-            reason=limit,
-        )
-        await connection.apply(recorded(None, [], [refused]))
+        await connection.apply(recorded(None, [], [_told(EventName.LIMIT_REFUSED, message, limit, now)]))
         return limit
+
+    async def _pay(self, connection: Connection, message: Message, first: Stop, now: float) -> str | None:
+        """Ask for the money of a message that counts as a send no more, or return what refuses it."""
+        if self._allowances is None or self._allowances.asked_for(message, first):
+            return None
+        if (overspent := self._allowances.afford(message)) is not None:
+            limit, observes = _limit_of(overspent), self._limits(message.service, message.purpose).mode == "observe"
+            name = EventName.LIMIT_OBSERVED if observes else EventName.LIMIT_REFUSED
+            await connection.apply(recorded(None, [], [_told(name, message, limit, now)]))
+            if not observes:
+                return limit
+        self._allowances.reckon(message)
+        return None
+
+    def _afford(self, message: Message) -> Problem | None:
+        return None if self._allowances is None else self._allowances.afford(message)
+
+    def _reckon(self, message: Message) -> None:
+        if self._allowances is not None:
+            self._allowances.reckon(message)
 
     async def give_back(self, connection: Connection, verification_id: str, /) -> None:
         """Count what has ended of a verification's messages and never left no more."""
@@ -222,6 +230,18 @@ class LimitedSends:
         # What was queued for a service may outlive it in the configuration; then the defaults hold.
         found = self._services.get(service)
         return LimitSettings() if found is None else found.for_purpose(purpose).limits
+
+
+def _told(name: EventName, message: Message, limit: str, now: float) -> Event:
+    return event(
+        name,
+        now,
+        message.service,
+        verification_id=message.verification_id,
+        channel=message.channel,
+        recipient=message.recipient,
+        reason=limit,
+    )
 
 
 async def _in_the_way(connection: Connection, claim: Claim, message: Message) -> list[refusals.Reason]:

@@ -13,7 +13,8 @@ from itertools import count
 from typing import Final
 
 from gateway.config import ServiceSettings
-from gateway.verification.limits.allowances import DAY, REQUESTS, SPEND, Bucket
+from gateway.verification.limits.account import Bucket
+from gateway.verification.limits.allowances import DAY, REQUESTS, SPEND
 from gateway.verification.limits.past import Cause, Past, Send
 from gateway.verification.limits.replayed import Report
 from gateway.verification.limits.run import Run

@@ -13,7 +13,8 @@ from gateway.config import LimitSettings, ServiceSettings
 from gateway.delivery.message import Message
 from gateway.errors import Cooldown, RateLimited
 from gateway.storage import models
-from gateway.verification.limits.allowances import COUNTED_A_SECOND, DAY, LONGEST_WAIT, Allowances, Bucket, Queued
+from gateway.verification.limits.account import COUNTED_A_SECOND, LONGEST_WAIT, Bucket, Queued
+from gateway.verification.limits.allowances import DAY, Allowances
 from gateway.verification.limits.prices import Prices
 from gateway.verification.limits.tallies import FRESH, KEPT, Tallies
 from gateway.verification.request import Asked
