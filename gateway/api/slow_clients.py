@@ -1,4 +1,4 @@
-"""Bounds for callers who send slowly or without end, on purpose or not: uvicorn has none, and each holds a connection."""
+"""Bounds for callers who send or read slowly or without end, on purpose or not: uvicorn has none, and each holds a connection."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from gateway.api.body import BODY_SECONDS
 from gateway.api.exchange import Exchange, address
 from gateway.api.problems import HeadTooLarge, respond
 from gateway.api.shortcut import SHORTCUT
+from gateway.api.whole_answer import WholeAnswer
 from gateway.errors import BadRequest, Problem
 
 #: Bytes of a request's line and headers.
 MAX_HEAD: Final = 16 * 1024
+#: Requests of a connection that wait for an earlier one's answer. Each takes 2.5 KB, fifty times what it has to send.
+MAX_AHEAD: Final = 32
+#: Seconds for an answer to be taken, or for as much of it as makes room for more.
+ANSWER_SECONDS: Final = 15.0
 
-_HEAD: Final = b"HTTP/1.1 "
 #: What asks to go on in another protocol. Nobody does here, and then it says nothing (RFC 9110, 7.8).
 _UPGRADE: Final = b"upgrade"
-#: Told before the answer: it must not wait.
-_INTERIM: Final = b"HTTP/1.1 1"
 #: The time of what is not awaited.
 _NEVER: Final = float("inf")
 
@@ -44,47 +46,15 @@ class Stage(Enum):
 _NOTHING, _HEADERS, _BODY = Stage.NOTHING, Stage.HEADERS, Stage.BODY
 
 
-class WholeAnswer:
-    """A transport that writes an answer's head together with its body: one system call and one packet for both.
-
-    uvicorn writes them apart. What has no body is written by ``flush``, which the end of the answer calls.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        #: Whether the body of the latest request was asked for (``100 Continue``).
-        self.asked = False
-
-    def write(self, data: bytes) -> None:
-        """Write data, or keep it where it is the head of an answer."""
-        if not self._head and data.startswith(_HEAD) and not data.startswith(_INTERIM):
-            self._head = data
-        else:
-            self.asked = self.asked or data.startswith(_INTERIM)
-            data, self._head = self._head + data, b""
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write what was kept."""
-        if self._head:
-            data, self._head = self._head, b""
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Write what was kept, then close."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class _HeadTooLargeError(Exception):
     """Raised through the parser, which stops at it."""
 
 
 class _TunnelError(Exception):
+    """Raised through the parser, which stops at it."""
+
+
+class _TooManyAheadError(Exception):
     """Raised through the parser, which stops at it."""
 
 
@@ -105,6 +75,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     #: Seconds for the body, from the end of the headers on. A second more than the body's reader allows, whose 408
     #: comes first; this one is for bodies that nobody reads, because the request was refused by its headers.
     body_seconds: ClassVar[float] = BODY_SECONDS + 1.0
+    #: Seconds for answers that wait to be taken.
+    answer_seconds: ClassVar[float] = ANSWER_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,10 +90,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._has_body = False
         #: Whether the parser was stopped for that reason.
         self._is_too_large = False
+        #: Whether nothing more is read: the latest request is the connection's last.
+        self._is_last = False
         #: The stage and request a deadline is for.
         self._watched: tuple[Stage, int] | None = None
-        #: When the connection is closed for that, and for being idle, in the loop's seconds.
-        self._late_at = self._idle_at = _NEVER
+        #: When the connection is closed for that, for being idle, and for answers that nobody takes, in the loop's seconds.
+        self._late_at = self._idle_at = self._untaken_at = _NEVER
         #: One timer for every deadline of the connection: it is left to run, and looks then whether one is over.
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
@@ -134,12 +108,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Begin to wait for the first request."""
         super().connection_made(transport)
         self._plain = transport
-        self._answer = WholeAnswer(transport)
+        self._answer = WholeAnswer(transport, self.answer_seconds)
         self.transport = cast("asyncio.Transport", self._answer)
         self._watch(_HEADERS)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in, and see what is still missing."""
+        if self._is_last:
+            return
         awaited, requests, self._has_body, self._idle_at = self._awaited, self._requests, False, _NEVER
         self._feed(data)
         if awaited is self._awaited and requests == self._requests and awaited is not _NOTHING and not self._has_body:
@@ -175,8 +151,17 @@ class DeadlineProtocol(HttpToolsProtocol):
                 else:
                     return
         except httptools.HttpParserError:
+            if self._is_last:
+                self._end_with_latest()
+                return
             # uvicorn's own would write a line of its log for whatever anybody sends.
             self.send_400_response("")
+
+    def _end_with_latest(self) -> None:
+        """Read nothing more; what was read is answered, and told to be all (RFC 9112, 9.6)."""
+        self._awaited = _NOTHING
+        latest, _ = self.pipeline[0]
+        latest.keep_alive = False
 
     def _head_without_upgrade(self) -> bytes:
         line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
@@ -208,6 +193,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         if len(self.url) + self._header_bytes > MAX_HEAD:
             self._is_too_large = True
             raise _HeadTooLargeError
+        if len(self.pipeline) >= MAX_AHEAD:
+            self._is_last = True
+            raise _TooManyAheadError
         method = self.parser.get_method()
         if self.parser.should_upgrade():
             if method == b"CONNECT":
@@ -282,7 +270,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body and not self._answer.asked:
             # Who waits to be asked for the body may not send it now, and then the next request would be taken for it (RFC
             # 9110, 10.1.1).
-            self._plain.close()
+            self._answer.close()
         if self._plain.is_closing():
             return
         self.flow.resume_reading()
@@ -292,6 +280,17 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._idle_at = self.loop.time() + self.timeout_keep_alive
             if self._idle_at < self._timer_at:
                 self._set_timer(self._idle_at)
+
+    def pause_writing(self) -> None:
+        """See that answers are not taken as they are made."""
+        super().pause_writing()
+        self._untaken_at = self.loop.time() + self.answer_seconds
+        self._set_timer(self._untaken_at)
+
+    def resume_writing(self) -> None:
+        """See that there is room for more again."""
+        super().resume_writing()
+        self._untaken_at = _NEVER
 
     def take_body(self, scope: Scope, /) -> bytes | None:
         """Return a request's body where it has arrived whole; ``None``: it has to be received."""
@@ -364,7 +363,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """Close the connection if a deadline is over, else wait for the next one; without one, for somebody to set it."""
         self._timer, self._timer_at = None, _NEVER
-        at = min(self._late_at, self._idle_at)
+        at = min(self._late_at, self._idle_at, self._untaken_at)
         if at <= self.loop.time():
             self.transport.close()
         elif at < _NEVER:
@@ -374,7 +373,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_at = None, _NEVER
-        self._watched, self._late_at, self._idle_at = None, _NEVER, _NEVER
+        self._watched, self._late_at, self._idle_at, self._untaken_at = None, _NEVER, _NEVER, _NEVER
 
 
 def _head_too_large() -> HeadTooLarge:

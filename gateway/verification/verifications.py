@@ -13,7 +13,7 @@ from gateway.delivery import routing
 from gateway.delivery.births import NOBODY, Workers
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Owner, open_route, seal_route
-from gateway.delivery.person import Invitation, Invite, IsTheirs, Locked, Reach, Resolve
+from gateway.delivery.person import Invite, IsTheirs, Locked, Reach, Resolve
 from gateway.delivery.queue import Queue
 from gateway.errors import InvalidRequest
 from gateway.randomness import random_below
@@ -133,10 +133,14 @@ class Verifications:
             reverse = self._accepting.visited(reverse, asked, settings.limits)
             return reverse if observed is None else starting.observed(reverse, observed)
         steps, invitation = self._plan(route, to, reaches), None
+        if reaches:
+            # A chat that nobody has opened is dropped before anybody is asked for money: what is next is what is sent by.
+            steps = [step for step in steps if step.address is not None] or [steps[0]]
         observed = self._allow(service, steps[0])
         try:
-            if reaches:
-                steps, invitation = await self._reached(service, steps, to)
+            if steps[0].address is None:
+                # Alone on its route, it waits for the person, who is to be invited.
+                invitation = await self._invite(service, to[steps[0].kind])
             names = [step.channel for step in steps]
             if self._admission is not None and invitation is None:
                 self._admission.check(service, names, policy.ttl)
@@ -146,7 +150,7 @@ class Verifications:
         now = self._clock.now()
         owner = Owner(new_id("ver", now), service, asked.purpose)
         draft = self._drafting.draft(Wanted(owner, now, asked, settings, policy, to, steps, names, invitation))
-        if self._allowances is not None and settings.limits.spend_per_day:
+        if self._allowances is not None:
             self._allowances.hold(draft.message)
         prepared = starting.prepared(draft, self._queue, self._sealer, self._hasher)
         return prepared if observed is None else starting.observed(prepared, observed)
@@ -268,12 +272,3 @@ class Verifications:
         if not steps:
             raise InvalidRequest.field("/to", f"no address for any channel of the route ({', '.join(route)})")
         return steps
-
-    async def _reached(
-        self, service: str, steps: Sequence[routing.Step], to: Mapping[str, Address]
-    ) -> tuple[list[routing.Step], Invitation | None]:
-        """Drop the step to a person who has not opened the bot; alone, it waits, and the person is to be invited."""
-        reached = [step for step in steps if step.address is not None]
-        if reached:
-            return reached, None
-        return [steps[0]], await self._invite(service, to[steps[0].kind])

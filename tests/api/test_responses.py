@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api.responses import PROBLEM, Answer
 from gateway.api.shortcut import SHORTCUT
-from tests.api.test_slow_clients import Patient, all_of, answer, serving
+from tests.api.sockets import Patient, all_of, answer, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

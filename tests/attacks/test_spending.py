@@ -303,3 +303,35 @@ async def test_what_was_let_through_at_its_price_is_sent_again_though_the_day_is
     await world.verifications.resend("shop", views[0].id, None)
     with pytest.raises(RateLimited):
         await world.start({"phone": PEOPLE[9]})
+
+
+async def test_a_route_that_begins_with_a_chat_nobody_opened_is_asked_for_the_money_of_what_is_sent(
+    database, clock, sealer, hasher
+):
+    """A form that names its own reference beside the number would else have any number of SMS paid."""
+    settings = ServiceSettings(name="Shop", channels=("bot", "sms"), limits=LimitSettings(spend_per_day=0.5))
+    bot, sms = Scripted("bot", ["telegram"], needs_subscriber=True), Scripted("sms", ["phone"], prices={"DE": 0.1})
+    channels = {"bot": bot, "sms": sms}
+    allowances = Allowances({"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of)
+    world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+    begun = []
+    for n in range(8):
+        with suppress(RateLimited):
+            begun.append(await world.start({"telegram": f"customer-{n}", "phone": PEOPLE[n]}))
+    assert [(view.channel, view.next_channels) for view in begun] == [("sms", [])] * 5
+
+
+@pytest.mark.parametrize("spend_per_day", [0.0, 100.0])
+async def test_of_many_that_are_prepared_at_once_no_more_pass_than_the_queue_has_room_for(
+    database, clock, sealer, hasher, spend_per_day
+):
+    limits = LimitSettings(queue_depth=5, spend_per_day=spend_per_day)
+    settings = ServiceSettings(name="Shop", channels=("sms",), limits=limits)
+    channels = {"sms": Scripted("sms", ["phone"])}
+    allowances = Allowances({"shop": settings}, clock, Tallies(database, "a", {}, alone=True), lambda *_: 0.0)
+    world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+    found = await prepared(world, PEOPLE)
+    assert len(found) == 5
+    for item in found:
+        world.verifications.dropped(item)
+    assert len(await prepared(world, PEOPLE)) == 5
