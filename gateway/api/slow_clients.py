@@ -273,7 +273,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._answer.close()
         if self._plain.is_closing():
             return
-        self.flow.resume_reading()
+        if not self._is_last:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:

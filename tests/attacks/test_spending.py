@@ -312,7 +312,9 @@ async def test_a_route_that_begins_with_a_chat_nobody_opened_is_asked_for_the_mo
     settings = ServiceSettings(name="Shop", channels=("bot", "sms"), limits=LimitSettings(spend_per_day=0.5))
     bot, sms = Scripted("bot", ["telegram"], needs_subscriber=True), Scripted("sms", ["phone"], prices={"DE": 0.1})
     channels = {"bot": bot, "sms": sms}
-    allowances = Allowances({"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of)
+    allowances = Allowances(
+        {"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of
+    )
     world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
     begun = []
     for n in range(8):

@@ -8,6 +8,7 @@ from typing import Final
 from tests.breaking_in.bombing import bombing
 from tests.breaking_in.crosswise import crosswise
 from tests.breaking_in.devices import devices
+from tests.breaking_in.greedy import greedy
 from tests.breaking_in.guessing import guessing
 from tests.breaking_in.keys import keys
 from tests.breaking_in.killing import killing
@@ -22,6 +23,7 @@ Part = Callable[[Stage], Awaitable[None]]
 
 PARTS: Final[Mapping[str, Part]] = {
     "stranger": stranger,
+    "greedy": greedy,
     "guessing": guessing,
     "devices": devices,
     "person": person,

@@ -23,6 +23,8 @@ ROUNDS, AT_ONCE = 8, 25
 NEIGHBOURS, OWN, BLOCK = 150, 12, 20
 #: Numbers behind a mail, which costs nothing, and SMS that a day's 1.0 pays for on one node.
 BEHIND, PAID_BEHIND = 40, 10
+#: Messages a service may have waiting, and creates at once.
+ROOM, CROWD = 20, 120
 
 _CREATE = "/v1/verifications"
 _BY_SMS = {"channel": "sms"}
@@ -35,9 +37,11 @@ async def spending(stage: Stage) -> None:
         await overspent(world)
     async with stage.world("cooldown = 0\nip_per_hour = 0") as world:
         await neighbours(world)
-    for attempt in (resent, resent_at_once, fallen_back, turned):
+    for attempt in (resent, resent_at_once, fallen_back, turned, unlinked):
         async with stage.world(f"{OPEN}\nspend_per_day = 1.0") as world:
             await attempt(world)
+    async with stage.world(f"{SENDS_FREELY}\nqueue_depth = {ROOM}") as world:
+        await crowded(world)
 
 
 @dataclass
@@ -154,6 +158,29 @@ async def turned(world: World) -> None:
         world.scene.twilio.faults.set(Fault.REFUSE, times=1, recipient=number)
         answers[(await world.ours("POST", _CREATE, {"to": number, "channels": ["flat", "sms"]}))[0]] += 1
     await paid(world, "SMS by a provider that is paid behind one that is not are paid by the day's allowance", answers)
+
+
+async def unlinked(world: World) -> None:
+    """Have an SMS paid by naming a reference beside the number, whose chat nobody has opened: the route begins with the SMS."""
+    pump, answers = Pump(world), Counter[object]()
+    for place in range(BEHIND):
+        to = {"telegram": f"customer-{place}", "phone": pump.number()}
+        status, told = await world.ours("POST", _CREATE, {"to": to, "channels": ["telegram", "sms"]})
+        answers[told.get("limit", status)] += 1
+    await paid(world, "SMS of a route that begins with a chat nobody opened are paid by the day's allowance", answers)
+
+
+async def crowded(world: World) -> None:
+    """Have more wait in the queue than a service may, by asking at once while the mail server says nothing."""
+    world.scene.smtp.faults.set(Fault.STALL)
+    creates = [{"to": f"crowd{place}@example.org", "channels": ["email"]} for place in range(CROWD)]
+    told = await every(world.ours("POST", _CREATE, each) for each in creates)
+    answers = Counter[object](refused.get("limit", status) for status, refused in told)
+    world.verdict(
+        f"of {CROWD} creates at once no more pass than {ROOM} on each node",
+        ROOM // 2 <= answers[201] <= ROOM * len(world.nodes) and answers[201] + answers["queue_depth"] == CROWD,
+        dict(answers),
+    )
 
 
 async def fallen_back(world: World) -> None:
