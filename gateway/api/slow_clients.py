@@ -115,6 +115,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes in, and see what is still missing."""
         if self._is_last:
+            # Taken all the same: a connection that is closed before that is reset, and the answers on their way are lost.
             return
         awaited, requests, self._has_body, self._idle_at = self._awaited, self._requests, False, _NEVER
         self._feed(data)
@@ -273,8 +274,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._answer.close()
         if self._plain.is_closing():
             return
-        if not self._is_last:
-            self.flow.resume_reading()
+        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
