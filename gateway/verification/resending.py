@@ -95,7 +95,7 @@ class Resending:
             route = [stop.channel for stop in stops[step:] if stop.channel in self._channels]
             self._admission.check(service, route, record["expires_at"] - now)
         message = self._again(owner, record, stops, step, message_id, now)
-        overspent = self._pay(stops, message, enforced=limits.mode == "enforce")
+        overspent = self._pay(stops, message)
         leased = bool(message.address) and self._has_room(message.channel, service)
         over = () if overspent is None else (str(overspent.extra["limit"]),)
         return await self._write(connection, record, message, stops[step], now, leased=leased, over=over), leased
@@ -105,18 +105,17 @@ class Resending:
         if self._allowances is not None:
             self._allowances.drop(service, message_id)
 
-    def _pay(self, stops: Sequence[Stop], message: Message, *, enforced: bool) -> RateLimited | None:
+    def _pay(self, stops: Sequence[Stop], message: Message) -> RateLimited | None:
         """Reckon with a message's price, at once: else all the resends of one batch would find the same money.
 
-        Returns what would refuse it, and raises that where it is ``enforced``; what was let through at its price goes on being
-        sent.
+        Returns what would refuse it where that is only told of, else raises it; what was let through at its price goes on being sent.
         """
         if self._allowances is None:
             return None
         # Of a work that runs twice: what it reckoned with before is not to stand in its own way.
         self._allowances.drop(message.service, message.id)
         overspent = None if self._allowances.asked_for(message, stops[0]) else self._allowances.afford(message)
-        if overspent is not None and enforced:
+        if overspent is not None and not self._allowances.observes(message.service):
             raise overspent
         self._allowances.reckon(message)
         return overspent

@@ -11,6 +11,7 @@ import pytest
 
 from channels.base import PermanentError, Reason
 from gateway.config import LimitSettings, ServiceSettings
+from gateway.config.services import PurposeLimits, PurposeSettings
 from gateway.delivery.person import Reach
 from gateway.errors import Cooldown, RateLimited
 from gateway.storage.unit import StorageUnavailableError
@@ -337,3 +338,33 @@ async def test_of_many_that_are_prepared_at_once_no_more_pass_than_the_queue_has
     for item in found:
         world.verifications.dropped(item)
     assert len(await prepared(world, PEOPLE)) == 5
+
+
+@pytest.mark.parametrize("way", ["resend", "fallback", "provider"])
+async def test_a_purpose_that_observes_its_limits_lifts_no_allowance_of_its_service(
+    database, clock, sealer, hasher, way
+):
+    limits = LimitSettings(spend_per_day=0.5, prefix_per_hour=0)
+    names = ("flat", "sms") if way == "provider" else ("email", "sms")
+    promo = PurposeSettings(channels=names, limits=PurposeLimits(mode="observe", prefix_per_hour=0))
+    settings = ServiceSettings(name="Shop", channels=names, limits=limits, purposes={"promo": promo})
+    free = Scripted("flat", ["phone"]) if way == "provider" else Scripted("email", ["email"])
+    free.script = [PermanentError(Reason.INVALID_RECIPIENT) for _ in range(0 if way == "resend" else 8)]
+    sms = Scripted("sms", ["phone"], prices={"DE": 0.1})
+    channels = {names[0]: free, "sms": sms}
+    allowances = Allowances(
+        {"shop": settings}, clock, Tallies(database, "a", channels, alone=True), Prices(channels).of
+    )
+    world = World(database, clock, sealer, hasher, channels, service=settings, allowances=allowances)
+    to = [
+        {"phone": PEOPLE[n]} if way == "provider" else {"email": f"me{n}@own.example", "phone": PEOPLE[n]}
+        for n in range(8)
+    ]
+    views = [await world.start(each, purpose="promo") for each in to]
+    if way == "resend":
+        for view in views:
+            with suppress(RateLimited):
+                await world.verifications.resend("shop", view.id, "sms")
+    while world.handed_over:
+        await world.attempt()
+    assert len(sms.sent) == 5

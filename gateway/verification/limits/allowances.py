@@ -71,7 +71,7 @@ class Allowances:
         if found is None:
             return None
         limit = str(found.extra["limit"])
-        if account.limits.mode == "observe":
+        if self.observes(service):
             return limit
         _log.info("an allowance refused a request", extra={"service": service, "limit": limit})
         raise found
@@ -82,6 +82,11 @@ class Allowances:
         Then it goes on being sent, to the same address, though the day is spent meanwhile.
         """
         return self.cost(message.service, first.channel, first.address or "") > 0
+
+    def observes(self, service: str) -> bool:
+        """Whether too much is only told of. An allowance is the service's, whatever the mode of a purpose's limits is."""
+        account = self._accounts.get(service)
+        return account is not None and account.limits.mode == "observe"
 
     def afford(self, message: Message) -> RateLimited | None:
         """Return what refuses a message that is to be paid for and that no create was asked for; ``None`` where nothing does.

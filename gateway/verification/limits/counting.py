@@ -165,7 +165,8 @@ class LimitedSends:
         claim = await self._claim(connection, message, found[0], now)
         await connection.fetch(sql.HOLD, service=claim.service, hash=claim.hash, at=now)
         in_the_way, overspent = await _in_the_way(connection, claim, message), self._afford(message)
-        if claim.observes or not (in_the_way or overspent):
+        limit = self._refusing(claim, in_the_way, overspent, message)
+        if limit is None:
             over = [] if overspent is None else [_limit_of(overspent)]
             limits = [*(reason.limit for reason in in_the_way), *over]
             events = observed(claim, limits, message.channel, message.recipient)
@@ -173,8 +174,7 @@ class LimitedSends:
             if await connection.apply(recorded(guard, [], events, first=before)):
                 self._reckon(message)
                 return None
-            in_the_way = await _in_the_way(connection, claim, message)
-        limit = _limit_of(refusals.refusal(claim, in_the_way) if in_the_way or overspent is None else overspent)
+            limit = _limit_of(refusals.refusal(claim, await _in_the_way(connection, claim, message)))
         await connection.apply(recorded(None, [], [_told(EventName.LIMIT_REFUSED, message, limit, now)]))
         return limit
 
@@ -183,13 +183,24 @@ class LimitedSends:
         if self._allowances is None or self._allowances.asked_for(message, first):
             return None
         if (overspent := self._allowances.afford(message)) is not None:
-            limit, observes = _limit_of(overspent), self._limits(message.service, message.purpose).mode == "observe"
+            limit, observes = _limit_of(overspent), self._observes_money(message)
             name = EventName.LIMIT_OBSERVED if observes else EventName.LIMIT_REFUSED
             await connection.apply(recorded(None, [], [_told(name, message, limit, now)]))
             if not observes:
                 return limit
         self._allowances.reckon(message)
         return None
+
+    def _refusing(
+        self, claim: Claim, in_the_way: Sequence[refusals.Reason], overspent: Problem | None, message: Message
+    ) -> str | None:
+        """Return the limit that refuses a message, and does not only observe."""
+        if in_the_way and not claim.observes:
+            return _limit_of(refusals.refusal(claim, in_the_way))
+        return None if overspent is None or self._observes_money(message) else _limit_of(overspent)
+
+    def _observes_money(self, message: Message) -> bool:
+        return self._allowances is None or self._allowances.observes(message.service)
 
     def _afford(self, message: Message) -> Problem | None:
         return None if self._allowances is None else self._allowances.afford(message)
