@@ -9,7 +9,7 @@ from gateway.delivery.lifecycle import MessageStatus, VerificationStatus
 from gateway.delivery.message import Message, topic
 from gateway.delivery.payload import Owner, Stop, open_bind, open_code, open_params, open_route, seal_code
 from gateway.delivery.queue import Queue
-from gateway.errors import InvalidRequest, Problem, RateLimited
+from gateway.errors import InvalidRequest, Problem, RateLimited, Refused
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.unit import Connection, Record
@@ -17,12 +17,11 @@ from gateway.verification import codes, cooldown, ending, refusing
 from gateway.verification import statements as sql
 from gateway.verification.accepting import Accepting
 from gateway.verification.admission import Admission
-from gateway.verification.limits import claims, trust
+from gateway.verification.limits import claims, refusals, trust
 from gateway.verification.limits import statements as limits_sql
 from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.claims import Another, Claim
 from gateway.verification.limits.counting import observed
-from gateway.verification.limits.refusals import MOMENT
 from gateway.verification.view import status_at
 from gateway.verification.wishes import Wishes
 
@@ -83,11 +82,14 @@ class Resending:
         record = found[0]
         limits = self._policy(service, record["purpose"]).limits
         # Without length it has been over since ever: a node whose clock is behind the one that made it would refuse else.
-        if record["resend_at"] > now and limits.cooldown and limits.mode == "enforce":
-            raise cooldown.refusal(record["resend_at"] - now, verification_id, base=limits.cooldown)
+        cools = record["resend_at"] > now and limits.cooldown and limits.mode == "enforce"
         owner = Owner(verification_id, service, record["purpose"])
         stops = open_route(self._sealer, owner, record["route_sealed"])
         step = await self._step(connection, verification_id, stops, channel)
+        if cools:
+            raise await self._too_soon(
+                connection, record, self._again(owner, record, stops, step, message_id, now), now
+            )
         unwanted = await self._wishes.against(connection, service, stops, step, now)
         if unwanted is not None:
             raise refusing.unwanted(unwanted)
@@ -119,6 +121,14 @@ class Resending:
             raise overspent
         self._allowances.reckon(message)
         return overspent
+
+    async def _too_soon(self, connection: Connection, record: Record, message: Message, now: float) -> Refused:
+        """Return the refusal while a cooldown runs: of whichever limit is longest, so that who obeys it gets through."""
+        claim = await self._claim(connection, record, message, now)
+        wait = record["resend_at"] - now
+        cools = refusals.Reason("cooldown", 1, claim.limits.cooldown, wait, message.verification_id)
+        found = refusals.reasons(claim, await refusals.look(connection.fetch, claim))
+        return refusals.refusal(claim, [cools, *found])
 
     async def _step(
         self, connection: Connection, verification_id: str, stops: Sequence[Stop], channel: str | None
@@ -218,7 +228,7 @@ class Resending:
         found = await connection.fetch(sql.ONE, id=message.verification_id, service=message.service)
         if found and status_at(found[0], now) == VerificationStatus.PENDING:
             # Another node has sent it anew a moment ago: it is alive, and must not be told to be over.
-            return cooldown.refusal(MOMENT, message.verification_id, base=claim.limits.cooldown)
+            return cooldown.refusal(refusals.MOMENT, message.verification_id, base=claim.limits.cooldown)
         return await ending.why_not(connection, message.service, message.verification_id, now)
 
     async def _claim(self, connection: Connection, record: Record, message: Message, now: float) -> Claim:

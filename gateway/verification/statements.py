@@ -29,7 +29,10 @@ END_COOLDOWN_OF = Statement(
     WHERE (service, hash, verification_id) IN (SELECT r.service, r.hash, r.id FROM r)""",
 )
 
-COOLDOWN = """SELECT until, verification_id FROM cooldown WHERE service = :service AND hash = :hash"""
+#: A cooldown's end, and the verification that began it where that is still pending.
+COOLDOWN = """SELECT c.until, v.id AS verification_id FROM cooldown c
+    LEFT JOIN verification v ON v.id = c.verification_id AND v.status || '' = 'pending' AND v.expires_at > :at
+    WHERE c.service = :service AND c.hash = :hash"""
 
 #: A check is spent, or there is none to spend: a reverse verification has no code. The row stays locked until the
 #: answer is written.

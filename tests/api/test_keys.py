@@ -94,6 +94,20 @@ async def test_a_key_with_another_secret_is_refused_though_its_checksum_is_right
         await keys.authenticate(forged + checksum(forged))
 
 
+@pytest.mark.parametrize("warm", [False, True])
+async def test_a_right_key_with_a_wrong_checksum_is_refused_whether_or_not_the_key_is_in_memory(keys, warm):
+    """Else a key that is mistyped there would work until the next start, and on one node alone."""
+    key = await keys.create("shop")
+    wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+    if warm:
+        await keys.authenticate(key)
+        with pytest.raises(Unauthorized):
+            keys.at_once(wrong)
+    with pytest.raises(Unauthorized):
+        await keys.authenticate(wrong)
+    assert (await keys.authenticate(key)).service == "shop"
+
+
 async def test_an_unknown_id_costs_one_look_up(database, clock):
     keys = Counted(database, clock)
     forged = f"otpg_nobody00_{'x' * 43}"

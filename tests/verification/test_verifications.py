@@ -11,7 +11,7 @@ import pytest
 from channels.base import Address, Reason
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.delivery.person import Invitation, Reach
-from gateway.errors import Cooldown, Gone, InvalidRequest, NotFound, RecipientRefused
+from gateway.errors import Cooldown, Gone, InvalidRequest, NotFound, RateLimited, RecipientRefused
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.statement import insert_into
@@ -226,6 +226,20 @@ async def test_a_resend_before_its_time_is_refused_and_obeying_it_works(world, c
     clock.advance(int(caught.value.headers["Retry-After"]))
     await world.verifications.resend("shop", view.id, None)
     assert (await world.look(view)).status == "pending"
+
+
+async def test_who_resends_too_soon_is_told_to_wait_for_the_limit_that_is_longest(make_world, clock):
+    """Told of the cooldown alone, they would return to the next refusal."""
+    world = make_world(limits=LimitSettings(cooldown=3, sends_per_10m=2))
+    view = await world.start()
+    await world.attempt()
+    clock.advance(3)
+    await world.verifications.resend("shop", view.id, None)
+    with pytest.raises(RateLimited) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    assert (caught.value.extra["limit"], caught.value.headers["Retry-After"]) == ("sends_per_10m", "597")
+    with pytest.raises(InvalidRequest, match="/channel"):
+        await world.verifications.resend("shop", view.id, "fax")
 
 
 async def test_of_parallel_resends_one_is_sent(world, clock):

@@ -84,7 +84,7 @@ async def look(fetch: Fetch, claim: Claim) -> Found:
         reserved=reserved,
         block=None if claim.block is None else _one(await fetch(sql.BLOCK, hash=claim.block)),
         visitor=None if claim.visitor is None else _one(await fetch(sql.VISITOR, hash=claim.visitor)),
-        cooldown=_one(await fetch(rows.COOLDOWN, **hashed)) if claim.cools else None,
+        cooldown=_one(await fetch(rows.COOLDOWN, **hashed, at=claim.at)) if claim.cools else None,
     )
 
 
@@ -161,7 +161,7 @@ def _window(row: Any, name: str) -> Window:
 def _of_cooldown(claim: Claim, row: Record | None) -> Iterator[Reason]:
     if row is not None and row["until"] > claim.at and claim.cools:
         wait = row["until"] - claim.at
-        yield Reason("cooldown", 1, claim.limits.cooldown, wait, row["verification_id"] or None)
+        yield Reason("cooldown", 1, claim.limits.cooldown, wait, row["verification_id"])
 
 
 def _of_sends(claim: Claim, row: Record | None) -> Iterator[Reason]:

@@ -17,6 +17,7 @@ from gateway.verification.limits import claims
 from gateway.verification.limits.claims import LOOK_BACK, Claim
 from gateway.verification.limits.windows import OFF
 from tests.verification.limits.conftest import everything
+from tests.verification.limits.test_limits import guess, sent
 from tests.world import PHONE
 
 FREE = {"cooldown": 0, "guesses_per_hour": 0, "guesses_per_day": 0, "sends_per_10m": 0, "prefix_per_hour": 0}
@@ -187,6 +188,22 @@ async def test_who_asks_while_the_cooldown_runs_is_told_which_verification_it_is
     with pytest.raises(Cooldown) as caught:
         await world.start(client_ip="203.0.113.9")
     assert caught.value.extra["verification"] == first.id
+
+
+@pytest.mark.parametrize("over", ["canceled", "expired", "too many checks"])
+async def test_a_cooldown_names_no_verification_that_is_over(make_world, clock, over):
+    """Who went on with its id would be told 410 by every call."""
+    world = make_world(cooldown=3600)
+    first = await sent(world)
+    if over == "canceled":
+        await world.checking.cancel("shop", first.id)
+    elif over == "expired":
+        clock.advance(first.expires_at - clock.now())
+    else:
+        await guess(world, first, first.checks_left)
+    with pytest.raises(Cooldown) as caught:
+        await world.start()
+    assert (caught.value.extra["limit"], "verification" in caught.value.extra) == ("cooldown", False)
 
 
 async def test_of_forty_at_once_within_the_cooldown_one_passes_on_four_nodes(make_engine, make_world):
