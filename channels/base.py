@@ -233,7 +233,7 @@ class ChannelSettings(BaseModel):
     #: Deliveries under way at once.
     concurrency: int = Field(default=10, ge=1, le=1000)
     #: Deliveries started per second; 0 is no limit.
-    rate: float = Field(default=0.0, ge=0)
+    rate: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     #: What a message costs, in the operator's own currency, where ``prices`` does not say.
     price: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     #: What one to a country costs, by its code (ISO 3166-1 alpha-2, as libphonenumber tells it): ``{"DE": 0.075}``.

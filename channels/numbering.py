@@ -27,6 +27,8 @@ _SORTS: Final = (
     "uan",
     "voicemail",
 )
+#: Every country there are numbers of, by its code (ISO 3166-1 alpha-2, as libphonenumber tells it).
+COUNTRIES: Final = frozenset(name for names in COUNTRY_CODE_TO_REGION_CODE.values() for name in names if name.isalpha())
 _CODES: Final = {f"+{code}": code for code in COUNTRY_CODE_TO_REGION_CODE}
 
 _Match = Callable[[str], re.Match[str] | None]

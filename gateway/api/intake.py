@@ -30,6 +30,8 @@ _PARAM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _MODES: Final = frozenset({*get_args(Mode), None})
 _INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": ClientTold}
+#: Maps whose members may be null.
+_NULLABLE: Final = frozenset({"to", "params"})
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
 
@@ -46,6 +48,8 @@ def shaped(value: object, shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as error:
+        if (given := _without_nulls(value)) != value:
+            return shaped(given, shape)
         faults = list(_unknown(value, shape, "")) or list(_misshapen(value, shape)) or [_fault(str(error), value)]
     raise _invalid(faults)
 
@@ -70,6 +74,17 @@ def asked(body: CreateVerification) -> Asked:
         mode="inbound" if body.mode == "inbound" else "outbound",
         bind=body.bind or {},
     )
+
+
+def _without_nulls(value: object) -> object:
+    """Return a body without what is null: some libraries write every field. What a code is bound to is taken as it stands."""
+    if not isinstance(value, dict):
+        return value
+    given = {name: inner for name, inner in value.items() if inner is not None}
+    for name in _NULLABLE & given.keys():
+        if isinstance(inner := given[name], dict):
+            given[name] = {key: text for key, text in inner.items() if text is not None}
+    return given
 
 
 def bound(bind: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 
+from channels.numbering import COUNTRIES
 from gateway.config.given import Source
 from gateway.config.table import PurposeName, Table, split_url
 from gateway.config.webhook_secret import parse_webhook_secret
@@ -24,6 +25,8 @@ from gateway.verification.codes import (
 
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _COUNTRY = re.compile(r"\*|[A-Z]{2}")
+#: What is written for a country elsewhere, and its code: a service that serves UK alone would send to nobody.
+_MEANT = {"UK": "GB", "EL": "GR"}
 
 
 class CodeSettings(Table):
@@ -151,6 +154,10 @@ class PurposeSettings(Table):
     def _check_countries(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_COUNTRY.fullmatch(country) for country in countries):
             raise ValueError('must be two-letter country codes, like "DE", or "*"')
+        for country in countries:
+            if country not in COUNTRIES and country != "*":
+                meant = f"; did you mean {_MEANT[country]}?" if country in _MEANT else ""
+                raise ValueError(f"{country} is no country's code (ISO 3166-1){meant}")
         return countries
 
 

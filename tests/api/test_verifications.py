@@ -96,6 +96,8 @@ async def test_an_unlinked_person_gets_a_link_and_a_waiting_message(client, worl
 async def test_null_is_the_same_as_absent(client):
     body = await started(client, locale=None, ttl=None, params=None, client=None, code=None, channels=None, mode=None)
     assert body["locale"] == "en"
+    to = {"phone": None, "email": "ann@example.org"}
+    assert (await started(client, to, purpose=None, params={"name": None, "more": "x"}))["purpose"] == "verification"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,9 @@ async def test_null_is_the_same_as_absent(client):
         ({"to": PHONE, "channels": ["email"]}, "/to", "no address for any channel of the route (email)"),
         ({"to": PHONE, "purpose": "Log in"}, "/purpose", None),
         ({"to": PHONE, "purpose": "login\n"}, "/purpose", None),
-        ({"to": PHONE, "purpose": None}, "/purpose", "expected str, got null"),
+        ({"to": None, "purpose": "login"}, "/to", "required"),
+        ({"to": {"phone": None}}, "/to", "at least one address"),
+        ({"to": PHONE, "bind": {"amount": None}}, "/bind/amount", "expected str, got null"),
         ({"to": PHONE, "locale": "de_AT"}, "/locale", "a language tag, like de or de-AT"),
         ({"to": PHONE, "locale": "de" * 20}, "/locale", "expected str of length <= 35"),
         ({"to": PHONE, "params": {"name": 7}}, "/params/name", "expected str, got int"),

@@ -221,6 +221,15 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
             "[channels.console2] timeout: must be greater than 0",
         ),
         ("[channels.console2]\nadapter = 'console'\nrate = '1'", "[channels.console2] rate: must be a number"),
+        ("[channels.console2]\nadapter = 'console'\nrate = inf", "[channels.console2] rate: must be a finite number"),
+        (
+            "countries = ['UK']",
+            "[services.default] countries: UK is no country's code (ISO 3166-1); did you mean GB?",
+        ),
+        (
+            "countries = ['DE', 'XX']",
+            "[services.default] countries: XX is no country's code (ISO 3166-1)",
+        ),
         ("[channels.consol]", "[channels.consol] adapter: is missing; did you mean console?"),
         (
             "[channels.X]\nadapter = 'console'",
