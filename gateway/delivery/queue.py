@@ -366,7 +366,7 @@ class Queue:
     async def report(self, channel: str, report: Report) -> bool:
         """Take in what the provider of ``channel`` says of an attempt later; return whether it changed anything.
 
-        Reports that are repeated, overtaken, or of unknown or another channel's attempts do not. Raises ``StorageError``.
+        Repeated or overtaken ones, and of unknown or another channel's attempts, do not. Raises ``ForgedCallbackError``, ``StorageError``.
         """
         return await self._receipts.report(channel, report)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from channels.base import Report, ReportedStatus
+from channels.callback import ForgedCallbackError
 from gateway.clock import Clock
 from gateway.delivery import statements as sql
 from gateway.delivery.lifecycle import MessageStatus
@@ -85,9 +86,13 @@ class Receipts:
         """Take in what the provider of ``channel`` says of an attempt; return whether it changed anything.
 
         Repeated reports, overtaken ones and those of unknown attempts change nothing; nor does one of another channel's
-        attempt: whoever may speak for one provider may not for the others. Raises ``StorageError``.
+        attempt: whoever may speak for one provider may not for the others. Raises ``ForgedCallbackError`` where the provider's
+        id is another message's, and ``StorageError``.
         """
         found = await self._database.fetch(sql.REPORTED, token_hash=token_hash(report.attempt_token))
+        if found and _is_of_another(report, found[0]):
+            _log.warning("a report names another message", extra={"message_id": found[0]["id"], "channel": channel})
+            raise ForgedCallbackError
         if not found or found[0]["status"] == MessageStatus.DELIVERED:
             # Providers repeat themselves, and nothing follows on a delivery: the writer need not be asked.
             return False
@@ -174,3 +179,12 @@ class Receipts:
             known = record["status"] == MessageStatus.SENT
             since = record["finished_at"] if known else record["begun_at"]
             self._listeners.on_delivered(record["channel"], max(0.0, now - since))
+
+
+def _is_of_another(report: Report, record: Record) -> bool:
+    """Whether a report is told of an attempt whose message its provider knows by another id: signed, but sent elsewhere anew.
+
+    Where the provider's answer was lost, or is not there yet, nobody knows by which.
+    """
+    known = record["known_as"]
+    return known is not None and report.provider_id is not None and report.provider_id != known

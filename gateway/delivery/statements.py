@@ -285,7 +285,8 @@ STANDING = """SELECT v.status, v.generation, v.locale, v.route_sealed, m.followe
 #: The message an attempt's token belongs to, and the attempt.
 REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
     (SELECT a.number FROM attempt a WHERE a.token_hash = :token_hash) AS number,
-    (SELECT a.started_at FROM attempt a WHERE a.token_hash = :token_hash) AS begun_at
+    (SELECT a.started_at FROM attempt a WHERE a.token_hash = :token_hash) AS begun_at,
+    (SELECT a.provider_id FROM attempt a WHERE a.token_hash = :token_hash) AS known_as
     FROM message WHERE id = (SELECT a.message_id FROM attempt a WHERE a.token_hash = :token_hash)"""  # noqa: S608 - only names of our own are put in, values are bound
 
 #: A message as it is named in what is told of it, its row held until that is written.

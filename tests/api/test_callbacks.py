@@ -10,6 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from channels.base import Receipt, Report, ReportedStatus
 from channels.callback import CallbackRequest, ForgedCallbackError
 from channels.chat import Inbound
 from gateway.api.callbacks import MAX_BODY, MAX_UPDATE, headers_of
@@ -50,6 +51,16 @@ async def test_a_genuine_report_settles_its_message(client, world):
     assert (response.status_code, response.content) == (204, b"")
     shown = (await client.get(f"/v1/verifications/{made['id']}")).json()
     assert [message["status"] for message in shown["messages"]] == ["delivered"]
+
+
+async def test_a_report_that_names_another_message_is_forbidden(client, world, monkeypatch):
+    (await client.post("/v1/verifications", json={"to": "+4915112345678"})).json()
+    message, token = await world.queue.begin(world.sent[0])
+    assert await world.queue.accept(message, Receipt("SM1"), 1.0)
+    named = Report(token, ReportedStatus.DELIVERED, provider_id="SM2")
+    monkeypatch.setattr(world.sms, "report", lambda _: named)
+    response = await client.post(f"/callbacks/sms?attempt={token}", headers=GENUINE)
+    assert (response.status_code, response.json()["code"]) == (403, "forbidden")
 
 
 async def test_a_report_that_says_nothing_or_of_nobody_is_answered_the_same(client):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from channels.base import Reason, Receipt, Report, ReportedStatus
+from channels.callback import ForgedCallbackError
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import LEASE
 from gateway.delivery.receipts import UNDELIVERED_LIFE
@@ -116,6 +117,27 @@ async def test_a_report_by_another_channel_than_the_messages_changes_nothing(wor
     assert not await world.queue.report("email", Report(token, status))
     assert await world.look(view) == before
     assert await world.queue.report("sms", Report(token, status))
+
+
+@pytest.mark.parametrize("status", ["sent", "delivered", "undelivered"])
+@pytest.mark.parametrize("before", [[], ["delivered"]])
+async def test_a_report_that_names_another_message_is_refused_and_changes_nothing(world, status, before):
+    """Signed for one attempt, it could else be sent to another one's address, and end that one's verification."""
+    view = await world.start()
+    report = await send(world)
+    for each in before:
+        assert await report(each, provider_id="SM1")
+    shown = await world.look(view)
+    with pytest.raises(ForgedCallbackError):
+        await report(status, provider_id="SM2")
+    assert await world.look(view) == shown
+
+
+@pytest.mark.parametrize("told", [{}, {"provider_id": None}, {"provider_id": "SM1"}])
+async def test_a_report_that_names_no_message_or_its_own_is_taken_in(world, told):
+    await world.start()
+    report = await send(world)
+    assert await report("undelivered", **told)
 
 
 async def test_sent_settles_an_attempt_whose_answer_was_lost_and_it_is_not_repeated(world, clock):
