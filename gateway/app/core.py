@@ -218,6 +218,7 @@ def _verifications(
     *,
     sandbox: bool,
 ) -> Verifications:
+    outlook = dispatcher.outlook
     return Verifications(
         database=store.database,
         queue=queue,
@@ -235,7 +236,7 @@ def _verifications(
         is_theirs=is_theirs,
         invite=subscribers.invite,
         reverse=reverse,
-        admission=Admission(dispatcher.expected_wait, dispatcher.usable, store.clock),
+        admission=Admission(outlook.wait, outlook.usable, store.clock, rest=outlook.rest),
         allowances=allowances,
         sandbox=sandbox,
     )

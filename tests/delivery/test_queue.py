@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from channels.base import AmbiguousError, PermanentError, Reason, Receipt, Report, ReportedStatus
+from channels.callback import ForgedCallbackError
 from gateway.config import SealingKey
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.payload import Owner, open_route, seal_route
@@ -129,8 +130,10 @@ async def test_a_report_of_something_else_leaves_a_known_attempt_alone(world):
     view = await world.start()
     await world.attempt()
     token = world.channels["sms"].sent[0].attempt_token
-    await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, provider_id="other"))
+    with pytest.raises(ForgedCallbackError):
+        await world.queue.report("sms", Report(token, ReportedStatus.DELIVERED, provider_id="other"))
     assert await attempts(world, view) == [("sent", "sms-1")]
+    assert await world.statuses(view) == [("sms", "sent")]
 
 
 async def test_reports_at_once_are_told_once(world):

@@ -19,6 +19,8 @@ class Waits:
     def __init__(self, waits: Mapping[str, float], unusable: tuple[str, ...] = ()) -> None:
         self.waits = dict(waits)
         self.unusable = unusable
+        #: How long channels are known to send nothing.
+        self.rests: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
 
     def expected(self, channel: str, service: str) -> float:
@@ -30,7 +32,7 @@ class Waits:
 
     @property
     def admission(self) -> Admission:
-        return Admission(self.expected, self.usable)
+        return Admission(self.expected, self.usable, rest=lambda channel: self.rests.get(channel, 0.0))
 
 
 @pytest.fixture
@@ -49,6 +51,20 @@ def test_a_code_may_wait_for_a_quarter_of_its_life_and_half_a_minute(lives, limi
     Waits({"sms": limit}).admission.check("shop", ["sms"], lives)
     with pytest.raises(Unavailable):
         Waits({"sms": limit + 0.1}).admission.check("shop", ["sms"], lives)
+
+
+@pytest.mark.parametrize(
+    ("route", "unusable", "told"),
+    # By the channel that would send; what is guessed beyond that is told up to a minute.
+    [(["sms"], (), "70"), (["sms", "email"], ("sms",), "370"), (["email", "sms"], ("email",), "70")],
+)
+def test_a_wait_that_a_provider_asked_for_is_told_whole(route: list[str], unusable: tuple[str, ...], told: str):
+    """Told of a minute, a caller who obeys is refused once more."""
+    waits = Waits({"sms": 130.0, "email": 500.0}, unusable)
+    waits.rests = {"sms": 100.0, "email": 400.0}
+    with pytest.raises(Unavailable) as refusal:
+        waits.admission.check("shop", route, 300.0)
+    assert refusal.value.headers == {"Retry-After": told}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gateway.delivery.dispatching.acceptances import Acceptances
 from gateway.delivery.dispatching.backlog import Backlog, Uncounted
 from gateway.delivery.dispatching.breaker import Entry
 from gateway.delivery.dispatching.calling import VERDICT_TIME, Caller, Lost
-from gateway.delivery.dispatching.expecting import expected_wait
+from gateway.delivery.dispatching.expecting import Outlook
 from gateway.delivery.dispatching.lane import Lane, woken
 from gateway.delivery.dispatching.outages import Outages, Write, unwritten
 from gateway.delivery.dispatching.outcome import Accepted, Failed, where
@@ -31,7 +31,6 @@ from gateway.delivery.dispatching.triage import Triage, free
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import LEASE, Message
 from gateway.delivery.queue import Queue
-from gateway.delivery.retry import CHANNEL_SHARE
 from gateway.delivery.telling import Failure
 from gateway.delivery.writing.rendering import Render
 from gateway.rhythm import every
@@ -79,6 +78,8 @@ class Dispatcher:
         self._grace = grace
         paces = paces or pacers(channels, clock, sleep=sleep)
         self._lanes = {name: Lane(channel, clock, sleep, paces[name]) for name, channel in channels.items()}
+        #: What a fresh message may expect here.
+        self.outlook = Outlook(self._lanes, clock)
         self._caller = Caller(render, clock)
         self._outages = Outages(write, clock)
         self._triage = Triage(queue, clock, jitter, self._follow, self._leased)
@@ -176,18 +177,6 @@ class Dispatcher:
     def states(self) -> dict[str, str]:
         """Return how each channel is for this node: ``ok open probing ramping stopped paused``."""
         return {name: lane.state.value for name, lane in self._lanes.items()}
-
-    def usable(self, channel: str) -> bool:
-        """Whether a message with another channel to go to would be sent by this one, and not passed on at once."""
-        lane = self._lanes[channel]
-        return not lane.breaker.refuses(self._clock.monotonic()) and lane.pacer.paused_for <= CHANNEL_SHARE
-
-    def expected_wait(self, channel: str, service: str) -> float:
-        """Return the seconds after which a fresh message of the service may start; 0 while nothing waits."""
-        lane = self._lanes[channel]
-        if lane.idle:
-            return 0.0
-        return expected_wait(lane, service, self._clock.monotonic())
 
     def pause_told(self, channel: str) -> None:
         """Say that a provider asked a node to pause that channel."""

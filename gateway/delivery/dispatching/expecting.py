@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from gateway.clock import Clock
 from gateway.delivery.dispatching.lane import Lane
 from gateway.delivery.dispatching.pacing import REFRESH
+from gateway.delivery.retry import CHANNEL_SHARE
 
 #: How many times as long as it has lasted a standstill may go on, as far as is to be feared: of a channel that has sent
 #: until then, nobody knows whether it pauses or has become slow. With half a minute's patience codes are refused after
 #: three seconds, and those of a pause of one are not: their callers would be told to stay away for a minute.
 FEARED: Final = 10.0
+
+
+class Outlook:
+    """What a fresh message may expect of each channel, by its lane."""
+
+    def __init__(self, lanes: Mapping[str, Lane], clock: Clock) -> None:
+        self._lanes = lanes
+        self._clock = clock
+
+    def usable(self, channel: str) -> bool:
+        """Whether a message with another channel to go to would be sent by this one, and not passed on at once."""
+        lane = self._lanes[channel]
+        return not lane.breaker.refuses(self._clock.monotonic()) and lane.pacer.paused_for <= CHANNEL_SHARE
+
+    def wait(self, channel: str, service: str) -> float:
+        """Return the seconds after which a fresh message of the service may start; 0 while nothing waits."""
+        lane = self._lanes[channel]
+        return 0.0 if lane.idle else expected_wait(lane, service, self._clock.monotonic())
+
+    def rest(self, channel: str) -> float:
+        """Return the seconds for which a channel is known to send nothing: its provider has said so."""
+        return self._lanes[channel].pacer.paused_for
 
 
 def expected_wait(lane: Lane, service: str, now: float) -> float:

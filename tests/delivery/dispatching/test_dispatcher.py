@@ -350,7 +350,7 @@ async def test_a_late_report_settles_a_sent_message_and_delivered_wins(world, re
     await world.attempt()
     token = world.channels["sms"].sent[0].attempt_token
     for reported in reports:
-        await world.queue.report("sms", Report(token, reported, provider_id="SM1"))
+        await world.queue.report("sms", Report(token, reported, provider_id="sms-1"))
     assert await world.statuses(view) == [("sms", status)]
 
 
@@ -829,19 +829,19 @@ async def test_a_channel_is_usable_unless_it_passes_messages_on(world, clock):
     sms, email = (world.dispatcher._lanes[name] for name in ("sms", "email"))
     sms.pacer.pause_for(CHANNEL_SHARE)
     email.pacer.pause_for(CHANNEL_SHARE + 1)
-    assert [world.dispatcher.usable(name) for name in ("sms", "email")] == [True, False]
+    assert [world.dispatcher.outlook.usable(name) for name in ("sms", "email")] == [True, False]
     sms.breaker.record(Verdict.REFUSED, clock.monotonic())
-    assert world.dispatcher.usable("sms") is False
+    assert world.dispatcher.outlook.usable("sms") is False
     assert world.dispatcher.busy("sms") is True
 
 
 async def test_it_expects_no_wait_while_nothing_waits(world, clock):
-    assert world.dispatcher.expected_wait("sms", "shop") == 0.0
+    assert world.dispatcher.outlook.wait("sms", "shop") == 0.0
     lane = world.dispatcher._lanes["sms"]
     for number in range(lane.channel.settings.concurrency + 1):
         lane.put(message(str(number)))
     clock.advance(1.0)
-    assert world.dispatcher.expected_wait("sms", "shop") == pytest.approx(1.1)
+    assert world.dispatcher.outlook.wait("sms", "shop") == pytest.approx(1.1)
     assert world.dispatcher.urgent("sms") is True
     assert world.dispatcher.urgent("email") is False
 
