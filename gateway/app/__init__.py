@@ -14,6 +14,7 @@ from importlib.metadata import version
 from gateway.app.allowances import last_tally
 from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
 from gateway.app.core import Gateway, built
+from gateway.app.restored import end_restored
 from gateway.app.store import OnCommit, Store, opened_store, schema
 from gateway.app.upkeep import duties
 from gateway.config import Settings
@@ -57,10 +58,12 @@ async def running(
     on_commit: OnCommit = lambda _: None,
     lines_dropped: Callable[[], int] | None = None,
     sandbox: bool = False,
+    after_restore: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway: its channels open, its dispatcher at work, its bot listening.
 
-    ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first
+    what a backup had pending. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
     """
     channels, endpoints = open_channels(settings), endpoints_of(settings)
     templates = load_templates(settings, channels)
@@ -78,6 +81,8 @@ async def running(
         for channel in channels.values():
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)
+        if after_restore:
+            await end_restored(gateway.parts)
         gateway.dispatcher.start()
         beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped))
         tasks = [asyncio.create_task(duty) for duty in beside]

@@ -15,6 +15,8 @@ from gateway.app import running, schema
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
+from gateway.config.settings import own_url
+from gateway.errors import ConfigError
 from gateway.events.log import EventLog, configure
 from gateway.serving import bind, serving, until_stopped
 from gateway.storage import migrations
@@ -29,6 +31,13 @@ def serve(
     *,
     host: Annotated[str | None, typer.Option(help="The address to listen on; else the configured host.")] = None,
     port: Annotated[int | None, typer.Option(help="The TCP port to listen on; else the configured port.")] = None,
+    after_restore: Annotated[
+        bool,
+        typer.Option(
+            "--after-restore",
+            help="For the first start on a restored backup: end what is pending in it, for its codes may have been used since.",
+        ),
+    ] = False,
 ) -> None:
     """Bring the schema up to date, then serve the API, dispatch messages and listen to the bot."""
     environ = dict(os.environ)
@@ -38,7 +47,9 @@ def serve(
         environ[variable_name(("server", "port"))] = str(port)
     with told():
         settings = load_settings(config, environ)
-    run(_serve(settings))
+        if after_restore and settings.sandbox.enabled:
+            raise ConfigError(["--after-restore: not with [sandbox], whose codes are nobody's"])
+    run(_serve(settings, after_restore=after_restore))
 
 
 def migrate(config: ConfigOption = None) -> None:
@@ -48,7 +59,7 @@ def migrate(config: ConfigOption = None) -> None:
     run(_migrate(settings))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, after_restore: bool = False) -> None:
     listener = bind(settings.server)
     log = configure(settings.log.format, settings.log.level, secrets=configured_secrets(settings))
     try:
@@ -56,7 +67,9 @@ async def _serve(settings: Settings) -> None:
             await _serve_with_sandbox(settings, listener, log)
         else:
             async with (
-                running(settings, on_commit=log, lines_dropped=log.lines_dropped) as gateway,
+                running(
+                    settings, on_commit=log, lines_dropped=log.lines_dropped, after_restore=after_restore
+                ) as gateway,
                 serving(gateway, settings.server, listener),
             ):
                 await _until_stopped(listener)
@@ -90,7 +103,7 @@ async def _until_stopped(listener: socket.socket) -> None:
     stopped = asyncio.create_task(until_stopped())
     await asyncio.sleep(0)
     # Said once requests are answered: whoever starts us may wait for this line.
-    typer.echo(f"otp-gateway serves on http://{host}:{port}", err=True)
+    typer.echo(f"otp-gateway serves on {own_url(host, port)}", err=True)
     await stopped
 
 

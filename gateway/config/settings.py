@@ -48,7 +48,7 @@ class ServerSettings(Table):
     #: The TCP port; 0 takes any free one.
     port: int = Field(default=8080, ge=0, le=65535)
     #: The URL callers, providers and people use, without a slash at its end.
-    public_url: str = Field(default_factory=lambda data: _own_url(data["host"], data["port"]))
+    public_url: str = Field(default_factory=lambda data: own_url(data["host"], data["port"]))
     #: Networks (CIDR) of the reverse proxies whose ``X-Forwarded-*`` headers are believed.
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
 
@@ -68,7 +68,8 @@ class ServerSettings(Table):
         return is_loopback(urlsplit(self.public_url).hostname or "")
 
 
-def _own_url(host: str, port: int) -> str:
+def own_url(host: str, port: int) -> str:
+    """Return the URL of a host and port; an IPv6 address stands in brackets (RFC 3986, 3.2.2)."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

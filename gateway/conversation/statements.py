@@ -79,6 +79,10 @@ UNLINK_ONE = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, c
     display_name_sealed = NULL, linked_at = NULL
     WHERE id = :id AND chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id"""
 
+#: Links that a backup had open end: one that was used since would link somebody else.
+END_LINKS = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = :at
+    WHERE link_expires_at > :at RETURNING id"""
+
 #: A chat that was asked and has not answered.
 FORGET_ASKED = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
     WHERE asked_chat_hash = :chat_hash RETURNING id"""

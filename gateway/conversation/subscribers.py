@@ -147,6 +147,14 @@ class Subscribers:
 
         await self._database.run(work)
 
+    async def end_restored(self) -> int:
+        """End every link that a restored backup has open, before anything else is done; return how many there were.
+
+        Raises ``StorageError``.
+        """
+        now = self._clock.now()
+        return len(await self._database.run(lambda connection: connection.fetch(sql.END_LINKS, at=now)))
+
     async def resolve(self, service: str, address: Address) -> Reach:
         """Tell how the bot reaches the person of an address: by a service's reference, or by a proved phone."""
         hashed = self._hash(address)

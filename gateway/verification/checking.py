@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 from gateway.clock import Clock
 from gateway.config import ServiceSettings
@@ -31,6 +32,8 @@ from gateway.verification.view import status_at
 #: What an unbound verification's check brings.
 _NOTHING: Mapping[str, str] = {}
 _NOBODY: Mapping[str, ServiceSettings] = {}
+#: Why what a backup had pending is ended.
+RESTORED: Final = "restored"
 
 
 class Checking:
@@ -108,11 +111,22 @@ class Checking:
         overdue = await self._database.fetch(sql.OVERDUE, now=now)
         return sum(await asyncio.gather(*(self._expire(record, now) for record in overdue)))
 
-    async def _expire(self, record: Record, now: float) -> bool:
+    async def expire_restored(self) -> int:
+        """End whatever is pending in a backup that was restored, before anything else is done; return how many there were.
+
+        Its code may have been used since, and would approve once more. Raises ``StorageError``.
+        """
+        ended = 0
+        while pending := await self._database.fetch(sql.PENDING):
+            now = self._clock.now()
+            ended += sum(await asyncio.gather(*(self._expire(record, now, reason=RESTORED) for record in pending)))
+        return ended
+
+    async def _expire(self, record: Record, now: float, *, reason: str | None = None) -> bool:
         verification_id, service, status = record["id"], record["service"], VerificationStatus.EXPIRED
 
         async def work(connection: Connection) -> bool:
-            return await ending.end(connection, self._queue, verification_id, service, status, now)
+            return await ending.end(connection, self._queue, verification_id, service, status, now, reason=reason)
 
         return await self._database.run(work)
 

@@ -19,7 +19,8 @@ def refusal(wait: float, verification_id: str | None, *, base: float) -> Cooldow
     """Return the refusal for a cooldown with ``wait`` seconds left, started by ``verification_id``."""
     seconds = max(1, -int(-wait // 1))
     headers = {
-        "RateLimit-Policy": f'"cooldown";q=1;w={int(base)}',
+        # It grows with the sends: a window is never shorter than what is left of it.
+        "RateLimit-Policy": f'"cooldown";q=1;w={max(int(base), seconds)}',
         "RateLimit": f'"cooldown";r=0;t={seconds}',
     }
     extra: dict[str, Any] = {"limit": "cooldown"}

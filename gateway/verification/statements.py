@@ -116,6 +116,9 @@ SET_ROUTE = Statement(
 OVERDUE = """SELECT id, service FROM verification WHERE status = 'pending' AND expires_at <= :now
     ORDER BY expires_at LIMIT 200"""
 
+#: Whatever is pending, some at a time.
+PENDING = "SELECT id, service FROM verification WHERE status = 'pending' ORDER BY expires_at LIMIT 200"
+
 #: What ends with a session, some at a time.
 OF_SESSION = """SELECT id FROM verification WHERE session_hash = :hash AND status = 'pending' AND expires_at > :now
     ORDER BY id LIMIT CAST(:number AS bigint)"""

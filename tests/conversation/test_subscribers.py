@@ -49,6 +49,14 @@ async def test_a_known_person_gets_a_new_link_and_the_old_one_ends(talk):
     assert reply.buttons != ()
 
 
+async def test_every_link_that_a_restored_backup_has_open_is_ended(talk, clock):
+    """One that was used since would link somebody else."""
+    invited = await talk.invite()
+    assert await talk.subscribers.end_restored() == 1
+    assert (await talk.subscribers.one("shop", invited.id)).expires_at == clock.now()
+    assert await talk.subscribers.end_restored() == 0
+
+
 async def test_who_is_invited_again_without_a_phone_keeps_the_known_one(talk):
     await talk.invite(phone=PHONE)
     again = await talk.invite()

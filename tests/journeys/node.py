@@ -34,6 +34,8 @@ class Node:
         self._process: asyncio.subprocess.Process | None = None
         self._drain: asyncio.Task[bytes] | None = None
         self.url = ""
+        #: What ``serve`` is told beside its port.
+        self.options: tuple[str, ...] = ()
         #: What it said on standard error before it served.
         self.said: list[str] = []
         self.log = folder / f"node-{id(self)}.log"
@@ -42,7 +44,7 @@ class Node:
         """Start the process and wait until it serves."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "serve", "--port", "0"),
+                *(sys.executable, "-m", "gateway", "serve", "--port", "0", *self.options),
                 env=self._environ,
                 cwd=self._folder,
                 stdout=log,

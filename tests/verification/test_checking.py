@@ -131,6 +131,26 @@ async def test_the_code_and_parameters_are_wiped_at_every_end(world, database, c
     assert record["ended_at"] == clock.now()
 
 
+async def test_what_a_restored_backup_has_pending_is_ended_and_nothing_of_it_is_sent(world, database, clock):
+    """Its codes may have been used since, and would approve once more."""
+    views = [await world.start({"phone": f"+491511234{n:04d}"}) for n in range(3)]
+    await world.attempt()
+    await world.checking.cancel("shop", views[2].id)
+    assert await world.checking.expire_restored() == 2
+    found = await database.fetch("SELECT status, code_sealed, ended_at FROM verification ORDER BY id")
+    assert [(item["status"], item["code_sealed"]) for item in found] == [("expired", None)] * 2 + [("canceled", None)]
+    assert [await world.statuses(view) for view in views] == [
+        [("sms", "sent")],
+        [("sms", "expired")],
+        [("sms", "canceled")],
+    ]
+    with pytest.raises(Gone):
+        await world.checking.check("shop", views[0].id, world.code)
+    told = await database.fetch("SELECT reason FROM event WHERE name = 'verification.expired'")
+    assert [item["reason"] for item in told] == ["restored"] * 2
+    assert await world.checking.expire_restored() == 0
+
+
 async def test_an_approval_cancels_what_is_still_queued(world, clock):
     view = await world.start()
     await world.attempt()

@@ -216,6 +216,13 @@ async def test_the_cooldown_grows_with_each_send_up_to_four_times(make_world, cl
         await world.verifications.resend("shop", view.id, None)
         waits.append(round((await world.look(view)).resend_at - clock.now()))
     assert waits == [20, 30, 40, 40, 40]
+    with pytest.raises(Cooldown) as caught:
+        await world.verifications.resend("shop", view.id, None)
+    # A caller who plans by the base alone would be refused three times more.
+    assert (caught.value.headers["RateLimit-Policy"], caught.value.headers["RateLimit"]) == (
+        '"cooldown";q=1;w=40',
+        '"cooldown";r=0;t=40',
+    )
 
 
 async def test_a_resend_before_its_time_is_refused_and_obeying_it_works(world, clock):

@@ -17,7 +17,7 @@ from gateway.config import ServiceSettings
 from gateway.delivery.message import Message
 from gateway.delivery.payload import Stop
 from gateway.errors import RateLimited
-from gateway.verification.limits.account import LOOK, ROUNDING, Account
+from gateway.verification.limits.account import ROUNDING, Account
 from gateway.verification.limits.tallies import FRESH, Own, Tallies
 
 _log = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Allowances:
         if most := limits.queue_depth:
             queued.asked = True
             if queued.depth >= most:
-                return refusal(QUEUE_DEPTH, most, LOOK, queued.wait(most))
+                return refusal(QUEUE_DEPTH, most, None, queued.wait(most))
         if (overspent := self._overspent(account, price)) is not None:
             return overspent
         if account.bucket is not None:
@@ -227,14 +227,14 @@ class Allowances:
         return refusal(SPEND, most, DAY, account.day + DAY - now)
 
 
-def refusal(key: str, limit: float, window: float, wait: float) -> RateLimited:
-    """Return the refusal by an allowance of ``limit`` in ``window`` seconds, open again after ``wait`` seconds."""
-    if limit < 1:
+def refusal(key: str, limit: float, window: float | None, wait: float) -> RateLimited:
+    """Return the refusal by an allowance of ``limit`` in ``window`` seconds (``None``: at any time), open again after ``wait`` seconds."""
+    if limit < 1 and window is not None:
         # The headers know whole numbers only: half a request a second is one in two seconds.
         limit, window = 1, window / limit
     seconds = max(1, math.ceil(wait))
     headers = {
-        "RateLimit-Policy": f'"{key}";q={int(limit)};w={math.ceil(window)}',
+        "RateLimit-Policy": f'"{key}";q={int(limit)}' + ("" if window is None else f";w={math.ceil(window)}"),
         "RateLimit": f'"{key}";r=0;t={seconds}',
     }
     return RateLimited(

@@ -299,7 +299,7 @@ async def test_a_full_queue_takes_nothing_more_until_messages_left(make, databas
     await allowances.tally()
     found = refusal(allowances, 0.0)
     assert (found.extra, found.headers["Retry-After"]) == ({"limit": "queue_depth"}, str(int(LONGEST_WAIT)))
-    assert found.headers["RateLimit-Policy"] == '"queue_depth";q=3;w=1'
+    assert found.headers["RateLimit-Policy"] == '"queue_depth";q=3'
     allowances.sent(message(1))
     assert allowances.check("shop", 0.0) is None
     allowances.made(message(2))
