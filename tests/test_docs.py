@@ -40,8 +40,12 @@ from gateway.delivery.writing.template_language import FILTERS
 from gateway.delivery.writing.templating import CODE_VALUES
 from gateway.events.event import Event, EventName
 from gateway.events.line import line_of
+from gateway.sandbox import Sandbox
+from gateway.sandbox.feed import Feed
+from gateway.sandbox.scenes import Scenes
 from gateway.verification.authenticators.view import AuthenticatorStatus
 from gateway.verification.codes import ALPHABETS, CLASSES
+from tests.sandbox.recorder import ABOUT, Recorder
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -253,6 +257,23 @@ def test_every_request_example_is_accepted(texts):
     found = [json.loads(block) for block in blocks(texts["docs/api.md"], "json")]
     creates = [body for body in found if "to" in body and "id" not in body]
     assert [msgspec.convert(body, shapes.CreateVerification).purpose for body in creates] == ["login"]
+
+
+# --- The sandbox --------------------------------------------------------------------------------------------------
+
+
+def test_every_act_of_a_person_is_described_and_every_one_shown_is_taken(texts):
+    page = texts["docs/operations.md"]
+    known = {name: kind for name, (kind, _) in Scenes(Sandbox(), Feed(), Recorder(), ABOUT)._acts.items()}
+    rows = dict(re.findall(r"^\| `([a-z]+)` \| (`(?:person|server)`.*?) \|", page, re.MULTILINE))
+    assert rows.keys() == known.keys() - {"sign-in", "check", "resend", "cancel", "look", "subscribe"}
+    for name, fields in rows.items():
+        # The page alone hands over what a link carries.
+        assert missing(set(known[name].__struct_fields__) - {"payload"}, fields) == set()
+    shown = re.findall(r"/act/([a-z]+) .*?-d '(.*?)'", page, re.DOTALL)
+    assert [name for name, _ in shown] == ["start", "press", "contact"]
+    for name, body in shown:
+        assert msgspec.structs.asdict(msgspec.json.decode(body, type=known[name]))["person"] == 77001
 
 
 # --- Events, logs, settings, templates, channels -------------------------------------------------------------------

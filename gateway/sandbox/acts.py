@@ -1,4 +1,4 @@
-"""What the page may ask for: the body of each act, read strictly."""
+"""What the page, and a program that tests, may ask for: the body of each act, read strictly."""
 
 from __future__ import annotations
 
@@ -54,9 +54,10 @@ class Subscribe(Act):
 
 
 class Start(Act):
-    """Open the bot by a link with ``payload``. Name and language count when the bot meets the person."""
+    """Open the bot by a whole ``link``, or by one with ``payload``. Name and language count when the bot meets the person."""
 
     person: Number
+    link: str | None = None
     payload: str = ""
     name: str = NAME
     language: str = LANGUAGE
@@ -70,10 +71,10 @@ class Write(Act):
 
 
 class Press(Act):
-    """Press a button under a message."""
+    """Press a button under a message, which is named by its number or, in digits, by its letter's id."""
 
     person: Number
-    message: int
+    message: int | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,15}$")]
     data: str
 
 

@@ -191,15 +191,23 @@ class Scenes:
         return self._telegram.person(number, acts.NAME, acts.LANGUAGE)
 
     async def _start(self, wish: acts.Start) -> Json:
+        payload = wish.payload if wish.link is None else self._payload(wish)
         person = self._telegram.person(wish.person, wish.name, wish.language)
-        return {"message": person.press_start(wish.payload)}
+        return {"message": person.press_start(payload)}
+
+    def _payload(self, wish: acts.Start) -> str:
+        """Return what a link hands to the bot. Raises ``ActError`` for one that opens another, or none."""
+        front = f"https://t.me/{self._telegram.bot_username}?start="
+        if wish.payload or wish.link is None or not wish.link.startswith(front):
+            raise ActError(422, f"link is {front}…, and then there is no payload.")
+        return wish.link.removeprefix(front)
 
     async def _write(self, wish: acts.Write) -> Json:
         return {"message": self._free(wish.person).write(wish.text)}
 
     async def _press(self, wish: acts.Press) -> Json:
         try:
-            self._free(wish.person).press(wish.message, wish.data)
+            self._free(wish.person).press(int(wish.message), wish.data)
         except LookupError as error:
             raise ActError(404, str(error)) from None
         except ValueError as error:

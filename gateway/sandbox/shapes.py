@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from email.parser import HeaderParser
@@ -12,6 +11,8 @@ from typing import Any
 from gateway.events.event import Event
 from gateway.sandbox.inbox import Letter
 from gateway.sandbox.mail_text import decoded, html_text
+from gateway.sandbox.telegram_content import keyboard as inline_keyboard
+from gateway.sandbox.telegram_content import reply_keyboard
 from gateway.sandbox.telegram_people import Person
 from gateway.sandbox.twilio import segments
 
@@ -46,7 +47,8 @@ def letter_item(letter: Letter) -> Json:
 
 
 def whole_letter(letter: Letter) -> Json:
-    """Return a letter as a program that tests with it reads it."""
+    """Return a letter as a program that tests with it reads it, with the buttons its person may press."""
+    keyboard = reply_keyboard(letter.fields, private=True) if letter.protocol == "telegram" else None
     return {
         "id": letter.id,
         "protocol": letter.protocol,
@@ -55,6 +57,8 @@ def whole_letter(letter: Letter) -> Json:
         "text": letter.text,
         "html": html_of(letter) or None,
         "code": code_of(letter),
+        "buttons": [[_button(button) for button in row] for row in _rows(letter)],
+        "keyboard": _keyboard(keyboard if keyboard and "keyboard" in keyboard else None),
         "received_at": letter.received_at,
     }
 
@@ -85,14 +89,14 @@ def html_of(letter: Letter) -> str:
 def code_of(letter: Letter) -> str | None:
     """Return the code a letter carries: what a button in a chat copies, elsewhere the first word that looks like one."""
     if letter.protocol == "telegram":
-        return _copied(letter.fields.get("reply_markup", ""))
+        buttons = (button for row in _rows(letter) for button in row)
+        return next((button["copy_text"]["text"] for button in buttons if "copy_text" in button), None)
     return _written(letter.text)
 
 
-def _copied(markup: str) -> str | None:
-    # "null" is a way to say that there is none.
-    rows = (json.loads(markup or "null") or {}).get("inline_keyboard", [])
-    return next((button["copy_text"]["text"] for row in rows for button in row if "copy_text" in button), None)
+def _rows(letter: Letter) -> list[list[Json]]:
+    """Return the buttons under a letter, as the bot gave them; only its messages can have any."""
+    return _inline(inline_keyboard(letter.fields)) if letter.protocol == "telegram" else []
 
 
 def _written(text: str) -> str | None:

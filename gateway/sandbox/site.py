@@ -1,8 +1,8 @@
 """The sandbox's page and the API behind it: what arrived, what people do with it, and letters for a program that waits.
 
 It shows every code, so it answers this machine's own browser only: the name asked for must be this machine's (a name
-of somebody else's could be pointed here by its owner, DNS rebinding), acts must come from the page itself, and no
-other site may embed or read anything.
+of somebody else's could be pointed here by its owner, DNS rebinding), acts must come from the page itself or from a
+program, which has no origin, and no other site may embed or read anything.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Site(HttpSandbox):
             raise ActError(415, "A body is application/json here.")
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
         if (origin is not None and origin != f"http://{host}") or site not in {None, "same-origin"}:
-            raise ActError(403, "Only the page itself may act.")
+            raise ActError(403, "No other site may act.")
 
     def _is_ours(self, host: str) -> bool:
         try:

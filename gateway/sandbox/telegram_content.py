@@ -92,7 +92,7 @@ def flat(parameters: Json) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
 
 
-def nested(parameters: Json, name: str) -> Any:
+def nested(parameters: Mapping[str, Any], name: str) -> Any:
     """Return a parameter that is an object or a list, ``None`` if absent; forms carry it as JSON. Raises ``ApiError``."""
     value = parameters.get(name)
     if not isinstance(value, str):
@@ -173,7 +173,7 @@ def _trimmed(text: str, entities: list[Json]) -> tuple[str, list[Json]]:
     return trimmed, moved
 
 
-def keyboard(parameters: Json) -> Json:
+def keyboard(parameters: Mapping[str, Any]) -> Json:
     """Return ``{"reply_markup": …}`` with the inline keyboard, ``{}`` without one. Raises ``ApiError``."""
     markup = nested(parameters, "reply_markup")
     if markup is None or (isinstance(markup, dict) and "inline_keyboard" not in markup):
@@ -186,7 +186,7 @@ def keyboard(parameters: Json) -> Json:
     return {"reply_markup": {"inline_keyboard": rows}} if any(rows) else {}
 
 
-def reply_keyboard(parameters: Json, *, private: bool) -> Json | None:
+def reply_keyboard(parameters: Mapping[str, Any], *, private: bool) -> Json | None:
     """Return the ReplyKeyboardMarkup or ReplyKeyboardRemove of a message, ``None`` without one. Raises ``ApiError``."""
     markup = nested(parameters, "reply_markup")
     if not isinstance(markup, dict):

@@ -8,12 +8,15 @@ import os
 import re
 import signal
 import sys
+from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway.sandbox.loopback import listen
-from tests.journeys.node import PATIENCE, ROOT, by_email
+from tests.journeys.node import PATIENCE, ROOT, Caller, by_email
+
+PERSON = 4242
 
 
 @pytest.fixture
@@ -39,6 +42,44 @@ async def test_a_gateway_sends_to_the_sandbox_beside_it_and_its_page_shows_it(ma
             assert (await answer.json())["status"] == 201
         async with http.get("/sandbox/inbox/ann@example.org?wait=10") as answer:
             assert (await answer.json())["protocol"] == "smtp"
+    assert await node.end() == 0
+
+
+async def test_a_program_links_a_chat_proves_a_number_and_reads_a_code_there_by_http_alone(make_node, tmp_path, port):
+    bot = {"CHANNELS__TELEGRAM__ADAPTER": "telegram", "CHANNELS__TELEGRAM__TOKEN": "123456:sandbox"}
+    environ = by_email("127.0.0.1", port + 1, DATABASE__URL=f"sqlite:///{tmp_path}/gateway.db") | bot
+    environ |= {"CHANNELS__TELEGRAM__BASE_URL": f"http://127.0.0.1:{port + 3}"}
+    node = make_node(environ | {"SANDBOX__ENABLED": "true", "SANDBOX__PORT": str(port)})
+    await node.start()
+    key = (await node.run("keys", "create", "--service", "default")).strip()
+    page = aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=aiohttp.ClientTimeout(total=15))
+    async with Caller(key) as app, page as http:
+
+        async def act(name: str, **body: object) -> None:
+            async with http.post(f"/act/{name}", json={"person": PERSON, **body}) as answer:
+                assert answer.status == 200, await answer.text()
+
+        async def letter(after: str = "") -> dict[str, Any]:
+            async with http.get(f"/sandbox/inbox/{PERSON}?wait=10{after and f'&after={after}'}") as answer:
+                found: dict[str, Any] = await answer.json()
+                assert answer.status == 200, found
+                return found
+
+        _, person = await app.post(node, "/v1/subscribers", {"reference": "user-42", "phone": "+4915112345678"})
+        await act("start", link=person["link"])
+        question = await letter()
+        await act("press", message=question["id"], data=question["buttons"][0][0]["data"])
+        wants_number = await letter(after=question["id"])
+        assert wants_number["keyboard"]["contact"] is True
+        assert (await app.get(node, f"/v1/subscribers/{person['id']}"))["status"] == "linked"
+        await act("contact", phone="+4915112345678")
+        thanks = await letter(after=wants_number["id"])
+        asked = {"to": {"phone": "+4915112345678"}, "channels": ["telegram"]}
+        status, started = await app.post(node, "/v1/verifications", asked)
+        assert status == 201, started
+        code = (await letter(after=thanks["id"]))["code"]
+        status, approved = await app.post(node, f"/v1/verifications/{started['id']}/check", {"code": code})
+        assert (status, approved["status"]) == (200, "approved")
     assert await node.end() == 0
 
 

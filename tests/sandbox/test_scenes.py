@@ -93,6 +93,25 @@ async def test_a_person_opens_the_bot_writes_and_shares(scenes, sandbox):
     assert ["forward_origin" in message for message in (own, other, forwarded)] == [False, False, True]
 
 
+async def test_a_bot_is_opened_by_the_whole_link_it_was_given_out_by(scenes, sandbox):
+    await act(scenes, "start", person=ANN, link="https://t.me/sandbox_bot?start=abc")
+    assert [message["text"] for message in sandbox.telegram.chat(ANN)] == ["/start abc"]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"link": "https://t.me/another_bot?start=abc"},
+        {"link": "abc"},
+        {"link": "https://t.me/sandbox_bot?start=abc", "payload": "abc"},
+    ],
+)
+async def test_a_link_that_does_not_open_this_bot_is_refused(scenes, sandbox, wish):
+    told = (422, "link is https://t.me/sandbox_bot?start=…, and then there is no payload.")
+    assert await refused(scenes, "start", person=ANN, **wish) == told
+    assert sandbox.telegram.people == []
+
+
 async def test_a_person_who_blocked_the_bot_cannot_write_until_they_unblock_it(scenes, sandbox):
     await act(scenes, "block", person=ANN, blocked=True)
     assert await refused(scenes, "write", person=ANN, text="x") == (409, "This person has blocked the bot.")
@@ -103,7 +122,10 @@ async def test_a_person_who_blocked_the_bot_cannot_write_until_they_unblock_it(s
 
 async def test_a_button_is_pressed_where_there_is_a_message(scenes, sandbox):
     message = (await act(scenes, "write", person=ANN, text="x"))["message"]
-    assert await act(scenes, "press", person=ANN, message=message, data="yes:1") == {}
+    # A letter's id is the same number in digits.
+    for named in (message, str(message)):
+        assert await act(scenes, "press", person=ANN, message=named, data="yes:1") == {}
+    assert (await refused(scenes, "press", person=ANN, message="one", data="yes:1"))[0] == 422
     assert (await refused(scenes, "press", person=ANN, message=999, data="yes:1"))[0] == 404
     assert (await refused(scenes, "press", person=ANN, message=message, data=""))[0] == 422
 

@@ -104,9 +104,29 @@ def test_a_program_reads_the_whole_letter():
         "text": "Your code: 123456\n",
         "html": "<p>123456</p>\n",
         "code": "123456",
+        "buttons": [],
+        "keyboard": None,
         "received_at": 1.5,
     }
     assert whole_letter(sms("hello"))["html"] is None
+
+
+def test_a_program_reads_what_a_persons_chat_lets_them_press():
+    rows = [[{"text": "Yes", "callback_data": "yes:sub_1"}], [{"text": "Copy", "copy_text": {"text": "492039"}}]]
+    asked = whole_letter(bots("Was it you?", {"inline_keyboard": rows}))
+    assert asked["buttons"] == [[{"label": "Yes", "data": "yes:sub_1"}], [{"label": "Copy", "copy": "492039"}]]
+    assert (asked["code"], asked["keyboard"]) == ("492039", None)
+    shares = whole_letter(bots("Your number?", {"keyboard": [[{"text": "Share", "request_contact": True}]]}))
+    assert (shares["buttons"], shares["keyboard"]) == ([], {"label": "Share", "contact": True})
+    assert whole_letter(bots("Hi", {"keyboard": [["Plain"]]}))["keyboard"] == {"label": "Plain", "contact": False}
+    for markup in (None, {"remove_keyboard": True}):
+        assert whole_letter(bots("Thanks", markup))["keyboard"] is None
+
+
+def test_only_what_a_bot_wrote_has_buttons():
+    fields = {"From": "+15005550006", "reply_markup": "not of ours"}
+    letter = whole_letter(Letter("twilio", "+4915112345678", "hello", b"", fields, 1.0, "SM1"))
+    assert (letter["buttons"], letter["keyboard"]) == ([], None)
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,8 @@ async def test_the_newest_letter_is_read_by_its_address(http, sandbox):
             "text": "Code 123456\n",
             "html": "<p>1</p>\n",
             "code": "123456",
+            "buttons": [],
+            "keyboard": None,
             "received_at": 1.0,
         }
 
