@@ -17,9 +17,18 @@ from typer.core import TyperGroup
 
 def tell(text: str) -> None:
     """Tell a fault, or several, one on each line of ``text``; in red on a terminal."""
+    _tell(text, Text("error: ", "bold red"))
+
+
+def warn(text: str) -> None:
+    """Tell of what is likely a mistake and no fault; in yellow on a terminal."""
+    _tell(text, Text("warning: ", "bold yellow"))
+
+
+def _tell(text: str, front: Text) -> None:
     console = Console(stderr=True)
     with console.capture() as capture:
-        console.print(Text("error: ", "bold red"), end="")
+        console.print(front, end="")
     # Rich's part of it is done once: it takes 0.3 ms a line, and a list of people may have many that cannot be used.
     prefix = capture.get()
     for line in text.splitlines():

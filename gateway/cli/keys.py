@@ -17,6 +17,7 @@ from gateway.api import networks, scopes
 from gateway.api.keys import PREFIX, Keys, KeyView, Wanted
 from gateway.api.scopes import Scope
 from gateway.app import opened_store
+from gateway.cli import filters
 from gateway.cli.age import seconds_of
 from gateway.cli.faults import tell
 from gateway.cli.rotating import rotate_secrets
@@ -91,7 +92,8 @@ def list_keys(
 ) -> None:
     """Show the keys by the ids they are revoked by; never the keys themselves."""
     with told():
-        found = _with_keys(load_settings(config), lambda keys: keys.list(service))
+        settings = load_settings(config)
+        found = _with_keys(settings, lambda keys: _listed(keys, settings, service))
     if as_json:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2, ensure_ascii=False))
     else:
@@ -129,6 +131,11 @@ def revoke(key_id: IdArgument, config: ConfigOption = None) -> None:
 
 
 app.command("rotate-secrets")(rotate_secrets)
+
+
+async def _listed(keys: Keys, settings: Settings, service: str | None) -> list[KeyView]:
+    await filters.check_service(settings, service, keys.list)
+    return await keys.list(service)
 
 
 def _no_such_key() -> None:

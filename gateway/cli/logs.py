@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.app import Store, look_up, opened_store
+from gateway.cli import filters
 from gateway.cli.age import seconds_of
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
@@ -76,6 +77,8 @@ def logs(
 
     On a terminal times and the ids of verifications are shortened; in a pipe and with --json they are whole.
     """
+    filters.check_event(event)
+    filters.check_verification(verification)
     wanted = _Wanted(
         verification, to, service, event, None if since is None else seconds_of(since, "--since"), limit, follow
     )
@@ -96,19 +99,26 @@ async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequen
 
 
 async def _batches(settings: Settings, store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event], None]:
-    timeline, filters = Timeline(store.database), _filters(settings, store, wanted)
+    timeline, chosen = Timeline(store.database), _filters(settings, store, wanted)
+    await filters.check_service(
+        settings, wanted.service, lambda name: timeline.latest(filters=Filters(service=name), limit=1)
+    )
     if not wanted.follow:
-        yield await timeline.latest(filters=filters, limit=wanted.limit)
+        yield await timeline.latest(filters=chosen, limit=wanted.limit)
         return
-    async with aclosing(timeline.follow(filters=filters, limit=wanted.limit)) as batches:
+    async with aclosing(timeline.follow(filters=chosen, limit=wanted.limit)) as batches:
         async for batch in batches:
             yield batch
 
 
 def _filters(settings: Settings, store: Store, wanted: _Wanted) -> Filters:
+    """Return what is asked for. Raises ``ConfigError`` for what is no address."""
+    addresses = None if wanted.to is None else look_up(settings, store.hasher, wanted.to)
+    if addresses is not None:
+        filters.check_address(addresses)
     return Filters(
         verification=wanted.verification,
-        addresses=None if wanted.to is None else look_up(settings, store.hasher, wanted.to),
+        addresses=addresses,
         service=wanted.service,
         prefix=wanted.prefix,
         since=0.0 if wanted.age is None else store.clock.now() - wanted.age,

@@ -16,6 +16,7 @@ from rich.progress import track
 from rich.text import Text
 
 from gateway.app import Store, opened_store
+from gateway.cli import filters
 from gateway.cli.age import seconds_of
 from gateway.cli.faults import tell
 from gateway.cli.numbers import counted
@@ -117,7 +118,9 @@ async def _list(
 ) -> None:
     endpoints = endpoints_of(settings)
     async with opened_store(settings) as store:
-        found = await _webhooks(store).latest(service=service, status=status and status.value, limit=limit)
+        webhooks = _webhooks(store)
+        found = await webhooks.latest(service=service, status=status and status.value, limit=limit)
+        await filters.check_service(settings, service, lambda name: webhooks.latest(service=name, limit=1))
         disabled = await Endpoints(store.database, endpoints).disabled()
     if as_json:
         typer.echo(json.dumps([_shown(webhook) for webhook in found], indent=2))

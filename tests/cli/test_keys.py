@@ -75,6 +75,16 @@ def test_list_of_nothing_is_its_heading(run):
     assert headings == re.split(r"  +", run("list").stdout.strip())
 
 
+def test_list_warns_of_a_service_that_is_not_configured_and_has_no_keys(run, config):
+    run("create", "--service", "shop")
+    assert run("list", "--service", "default").stderr == ""
+    assert run("list", "--service", "desk").stderr == (
+        "warning: no service 'desk', and nothing is kept of one; configured are default, shop\n"
+    )
+    config.write_text(CONFIG.replace("[services.shop]", "[services.desk]"), encoding="utf-8")
+    assert run("list", "--service", "shop").stderr == ""
+
+
 def test_list_as_json_can_be_narrowed_to_a_service(run):
     key = run("create", "--service", "shop", "--name", "till").stdout
     run("create", "--service", "default")

@@ -19,11 +19,14 @@ from typing import Any, ClassVar
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
 from channels.base import Address, Channel, Envelope, Normalize, Receipt
 from gateway.app import opened_store
+from gateway.cli.filters import check_event
 from gateway.cli.logs import Columns, logs
 from gateway.config import load_settings
 from gateway.events.event import Event, EventName, recorded
@@ -49,12 +52,12 @@ def item(at: float, name: EventName = EventName.MESSAGE_SENT, **fields: Any) -> 
 
 
 EVENTS = [
-    item(AT, EventName.VERIFICATION_CREATED, verification_id="ver_0123456789abcdef"),
+    item(AT, EventName.VERIFICATION_CREATED, verification_id="ver_01a2008b4c5600006f7010e78b3b89abcdef"),
     item(
         AT + 1,
         EventName.MESSAGE_RETRIED,
         service="other",
-        verification_id="ver_fedcba9876543210",
+        verification_id="ver_01a2008b4c5700006f7010e78b3bfedcba98",
         message_id="msg_1",
         channel="sms",
         attempt=1,
@@ -119,11 +122,15 @@ def test_in_a_pipe_it_prints_plain_aligned_columns(config):
     assert re.split(r"\s{2,}", heading) == [
         *("time (UTC)", "event", "verification", "channel", "#", "outcome", "recipient", "ms")
     ]
-    assert re.split(r"\s{2,}", lines[0]) == ["2026-05-04T10:40:00.000Z", "verification.created", "ver_0123456789abcdef"]
+    assert re.split(r"\s{2,}", lines[0]) == [
+        "2026-05-04T10:40:00.000Z",
+        "verification.created",
+        "ver_01a2008b4c5600006f7010e78b3b89abcdef",
+    ]
     assert re.split(r"\s{2,}", lines[1]) == [
         "2026-05-04T10:40:01.000Z",
         "message.retried",
-        "ver_fedcba9876543210",
+        "ver_01a2008b4c5700006f7010e78b3bfedcba98",
         "sms",
         "1",
         "transient unavailable 30003\\x1b[2J",
@@ -143,7 +150,7 @@ def test_json_has_the_keys_of_the_log(config):
         "level": "info",
         "event": "message.retried",
         "service": "other",
-        "verification": "ver_fedcba9876543210",
+        "verification": "ver_01a2008b4c5700006f7010e78b3bfedcba98",
         "message": "msg_1",
         "channel": "sms",
         "attempt": 1,
@@ -159,7 +166,7 @@ def test_json_has_the_keys_of_the_log(config):
     ("arguments", "found"),
     [
         ((), ["verification.created", "message.retried", "message.delivered"]),
-        (("--verification", "ver_fedcba9876543210"), ["message.retried"]),
+        (("--verification", "ver_01a2008b4c5700006f7010e78b3bfedcba98"), ["message.retried"]),
         (("--to", "Ann+tag@Example.org"), ["verification.created"]),
         (("--to", "bob@example.org"), []),
         (("--service", "other"), ["message.retried"]),
@@ -173,6 +180,40 @@ def test_each_option_chooses_events(config, arguments, found):
     result = run(config, "--json", *arguments)
     assert result.exit_code == 0, result.output
     assert names(result.stdout) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--event", "message.faild"), "--event: no event's name begins so; did you mean message.failed?"),
+        (("--event", "Message."), "--event: no event's name begins so"),
+        (("--event", "zzz"), "--event: no event's name begins so"),
+        (("--verification", "ver_foo"), "--verification: the whole id: ver_ and 36 hexadecimal digits"),
+        (("--verification", f"…{EVENTS[0].verification_id}"), "--verification: the whole id"),
+        (("--to", "\n"), "--to: no kind of address is written like this"),
+    ],
+)
+def test_a_filter_that_nothing_can_match_is_refused(config, arguments, fault):
+    result = run(config, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert fault in " ".join(result.stderr.replace("│", "").split())
+
+
+@given(st.sampled_from(EventName), st.data())
+def test_whatever_an_event_begins_with_is_a_filter(name, data):
+    check_event(str(name)[: data.draw(st.integers(0, len(name)))])
+
+
+def test_a_service_that_nobody_knows_is_warned_of(config):
+    result = run(config, "--service", "shpo", "--json")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "warning: no service 'shpo', and nothing is kept of one; configured are default\n"
+
+
+def test_a_service_that_is_gone_or_has_nothing_yet_is_not_warned_of(config):
+    for service in ("other", "default"):
+        result = run(config, "--service", service, "--since", "0s")
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 class Buzzer(Channel):

@@ -119,6 +119,20 @@ def shown(config: Path, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_service_that_nobody_knows_is_warned_of(old):
+    result = run(old, "list", "--service", "shpo")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "warning: no service 'shpo', and nothing is kept of one; configured are bank, default, mute, shop\n"
+    )
+    assert run(old, "list", "--service", "mute").stderr == ""
+
+
+def test_a_service_that_is_gone_and_had_webhooks_is_not_warned_of(config):
+    add(config, webhook(AT, "gone"))
+    assert run(config, "list", "--service", "gone", "--status", "delivered").stderr == ""
+
+
 def pending(config: Path) -> set[str]:
     return {item["id"] for item in shown(config, "--status", "pending", "--limit", "100000")}
 
