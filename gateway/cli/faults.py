@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from gateway.cli.standard_output import outlive_the_reader
+
 
 def tell(text: str) -> None:
     """Tell a fault, or several, one on each line of ``text``; in red on a terminal."""
@@ -51,6 +53,7 @@ class Program(TyperGroup):
         given = (args, prog_name, complete_var)
         if not standalone_mode:
             return super().main(*given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
+        outlive_the_reader()
         try:
             code = super().main(*given, standalone_mode=False, windows_expand_args=windows_expand_args, **extra)
         except typer.TyperException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -19,6 +18,7 @@ from gateway.app import Store, look_up, opened_store
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
 from gateway.cli.running import run, told
+from gateway.cli.standard_output import reader_left
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
 from gateway.events.console import printable
@@ -84,11 +84,7 @@ def logs(
     )
     with told():
         settings = load_settings(config)
-    try:
-        run(_print_all(settings, wanted, _printer(as_json=as_json)))
-    except BrokenPipeError:
-        # Whoever read has seen enough (| head). What Python would still flush at its exit goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    run(_print_all(settings, wanted, _printer(as_json=as_json)))
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
@@ -96,6 +92,8 @@ async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequen
         async for batch in batches:
             sys.stdout.write(show(batch))
             sys.stdout.flush()
+            if reader_left():
+                return
 
 
 async def _batches(settings: Settings, store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event], None]:

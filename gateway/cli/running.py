@@ -38,7 +38,7 @@ def told() -> Iterator[None]:
     except GatewayError as error:
         tell(str(error))
         raise typer.Exit(FAILED) from None
-    except (typer.Exit, typer.Abort, BrokenPipeError):
+    except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 - the interpreter would print its text, which may hold a code or a key
         tell(f"a fault of ours, please report it: {trace.told(error)}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +73,7 @@ def list_webhooks(
     """
     with told():
         settings = load_settings(config)
-    try:
-        run(_list(settings, service, status, limit, as_json=as_json))
-    except BrokenPipeError:
-        # Whoever read has seen enough (| head). What Python would still flush at its exit goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    run(_list(settings, service, status, limit, as_json=as_json))
 
 
 @app.command()

@@ -98,7 +98,7 @@ def start():
     with ExitStack() as started:
 
         def call(config: Path, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-            program = [sys.executable, "-c", "from tests.cli.test_logs import app; app()", *arguments]
+            program = [sys.executable, "-m", "gateway", "logs", *arguments]
             environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "60"}
             process = started.enter_context(
                 subprocess.Popen(
