@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -35,6 +36,11 @@ def test_help_shows_every_word_of_every_text(words):
     texts = [inspect.cleandoc(ALL[words].help), *(option.help for option in ALL[words].params)]
     assert result.exit_code == 0
     assert [text for text in texts if plain(text) not in plain(result.stdout)] == []
+
+
+def test_the_version_is_told_as_it_is_installed():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"otp-gateway {version('otp-gateway')}\n")
 
 
 def test_paragraphs_are_broken_by_the_terminal_and_not_where_the_source_breaks_them():
