@@ -2,7 +2,7 @@
 
 In reading order:
 
-- ``config`` ``errors`` ``clock`` ``durable`` ``randomness`` ``rhythm`` ``signals`` ``value``: settings in, problems out, time and chance passed in
+- ``config`` ``errors`` ``phrases`` ``clock`` ``durable`` ``randomness`` ``rhythm`` ``signals`` ``value``: settings in, problems out, time and chance passed in
 - ``storage``: tables, group commit on SQLite and PostgreSQL, sealing, what nodes share, wakes, migrations
 - ``events``: the timeline, the log and its redaction, metrics
 - ``delivery``: statuses and moves, the queue, routes, retries, templates, lanes and the dispatcher

@@ -37,6 +37,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     (
         "gateway.config",
         "gateway.errors",
+        "gateway.phrases",
         "gateway.clock",
         "gateway.durable",
         "gateway.randomness",

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from gateway import phrases
 from gateway.api.shapes import MAX_PARAM, ClientTold, CodeWish, CreateVerification, Request
 from gateway.errors import FieldError, InvalidRequest
 from gateway.verification.request import Asked, Mode
@@ -33,7 +34,6 @@ _INNER: Final[Mapping[str, type[Request]]] = {"code": CodeWish, "client": Client
 #: Maps whose members may be null.
 _NULLABLE: Final = frozenset({"to", "params"})
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
-_PLACE: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
 
 _NO_CLIENT: Final = ClientTold()
 _NO_WISH: Final = CodeWish()
@@ -200,22 +200,17 @@ def _misshapen(value: object, shape: type[Request]) -> Iterator[FieldError]:
 
 
 def _fault(told: str, value: Any) -> FieldError:
-    """Return the fault that msgspec tells as ``Expected `str`, got `int` - at `$.to[...]```."""
-    if missing := _MISSING.match(told):
-        return FieldError(f"/{missing[1]}", "required")
-    match = _PLACE.fullmatch(told)
-    assert match is not None, "every text matches"
-    what = match[1].replace("`", "")
-    place = match[2] or ""
-    pointer = re.sub(r"\[(\d+)\]", r"/\1", place.removesuffix("[...]")).replace(".", "/")
-    if place.endswith("[...]"):
-        pointer += f"/{_escaped(_culprit(value[pointer[1:]], what))}"
-    return FieldError(pointer, what[:1].lower() + what[1:])
+    """Return the fault that msgspec tells of ``value``, or of what it holds."""
+    pointer, what = phrases.of_msgspec(told)
+    if pointer.endswith("[...]"):
+        above = pointer.removesuffix("[...]")
+        pointer = f"{above}/{_escaped(_culprit(value[above[1:]], what))}"
+    return FieldError(pointer, what)
 
 
 def _culprit(values: Mapping[str, object], what: str) -> str:
-    """Return the name of the value that msgspec means by ``[...]``: it does not say which of a map's it was."""
-    long = "length" in what
+    """Return the name of the value of a map that does not fit: msgspec does not say which of them it was."""
+    long = "characters" in what
     return next(
         name for name, inner in values.items() if not isinstance(inner, str) or (long and len(inner) > MAX_PARAM)
     )

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from gateway import phrases
 from gateway.cli.standard_output import outlive_the_reader
 
 
@@ -67,6 +69,9 @@ class Program(TyperGroup):
 
 
 def _tell_misuse(error: typer.TyperException) -> None:
+    if isinstance(error.__cause__, ValidationError):
+        # Typer repeats what pydantic says to programmers.
+        error.message = phrases.of_pydantic(error.__cause__.errors(include_url=False)[0])
     told = error.format_message()
     # A group called by its name alone has shown its help by now, and has no more to say.
     context: typer.Context | None = getattr(error, "ctx", None)

@@ -31,7 +31,7 @@ from gateway.cli.running import FAILED, MISUSED, run, told
 from gateway.cli.trial import Trial, tried
 from gateway.clock import SystemClock
 from gateway.config import Settings, load_settings
-from gateway.errors import ConfigError, InvalidRequest
+from gateway.errors import ConfigError, FieldError, InvalidRequest
 from gateway.events.console import printable
 from gateway.signals import end_by
 from gateway.value import Value
@@ -57,6 +57,17 @@ class Order(Value, frozen=True):
     skip_faulty: bool = False
     #: Rows per second; 0 is as fast as it goes.
     rate: float = 0.0
+
+
+#: The option that sets a field of a request.
+_OPTIONS: Final = {
+    "to": "--to",
+    "purpose": "--purpose",
+    "channels": "--channel",
+    "locale": "--locale",
+    "ttl": "--ttl",
+    "params": "--param",
+}
 
 
 def send(
@@ -140,7 +151,7 @@ async def _one(settings: Settings, order: Order, to: Sequence[str], wait: float)
             asked = asked_for(_addresses(to, takes.kinds), order.wishes)
             view = await takes.one(order.service, asked)
         except InvalidRequest as problem:
-            raise ConfigError([problem.detail]) from None
+            raise ConfigError(_of_options(problem)) from None
         if not order.as_json:
             typer.echo(view.id)
         if view.link:
@@ -153,6 +164,19 @@ async def _one(settings: Settings, order: Order, to: Sequence[str], wait: float)
             typer.echo(encode(telling.verification(view)))
     if not sent:
         raise typer.Exit(FAILED)
+
+
+def _of_options(problem: InvalidRequest) -> list[str]:
+    """Return what is wrong by the options it came by: who typed them knows nothing of the request they become."""
+    return [_of_option(fault) for fault in problem.errors] or [problem.detail]
+
+
+def _of_option(fault: FieldError) -> str:
+    _, field, *inner = [*fault.pointer.split("/"), ""]
+    if field not in _OPTIONS:
+        return f"{fault.pointer}: {fault.detail}"
+    named = f" {inner[0]}" if field == "params" and inner[0] else ""
+    return f"{_OPTIONS[field]}{named}: {fault.detail}"
 
 
 def _addresses(to: Sequence[str], kinds: Sequence[str]) -> str | dict[str, str]:

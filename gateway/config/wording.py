@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway import phrases
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.given import Given, KeyPath, label, section
 from gateway.config.schema import Sort, Spot, locate
 
-#: What pydantic calls a fault and what we do; the rest of its sentences are turned around by ``_sentence``.
+#: What the file's own words say better than ``phrases``.
 _WORDS = {
-    "missing": "is missing",
     "extra_forbidden": "unknown key",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
     "string_type": "must be text in quotes",
-    "ip_any_network": 'must be a network, like "10.0.0.0/8"',
 }
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
-#: What pydantic says of a secret's length.
-_CHARACTERS = re.compile(r"Value (should have at (?:least|most) \d+) items? after validation, not \d+")
 #: Raised for a default that depends on a key with a fault of its own.
 _FOLLOWS = "default_factory_not_called"
 
@@ -74,7 +63,7 @@ def describe(
     error: ValidationError, given: Mapping[KeyPath, Given], model: type[BaseModel], above: KeyPath = ()
 ) -> Iterator[tuple[KeyPath, str]]:
     """Yield each fault of a model's input with its path; the text names the place and never a value."""
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
+    for item in error.errors(include_url=False, include_input=False):
         if item["type"] == _FOLLOWS:
             continue
         loc = (*above, *(part for part in item["loc"] if part != "[key]"))
@@ -102,15 +91,10 @@ def _place(path: KeyPath, given: Mapping[KeyPath, Given]) -> str:
 
 
 def _sentence(item: ErrorDetails, path: KeyPath, above: KeyPath, entry: Given | None, model: type[BaseModel]) -> str:
-    if item["type"] in _LISTS:
-        return 'must be a list in JSON, like ["a", "b"]' if entry and entry.variable else "must be a list"
+    if item["type"] in _LISTS and entry and entry.variable:
+        return 'must be a list in JSON, like ["a", "b"]'
     if item["type"] == "missing":
         spot = locate(path, model)
-        secret = spot.sort is Sort.KEY and spot.secret
-        return f"is missing; set {variable_name((*above, *path))}" if secret else _WORDS["missing"]
-    if item["type"] in _WORDS:
-        return _WORDS[item["type"]]
-    text = _CHARACTERS.sub(r"Value \1 characters", item["msg"].removeprefix("Value error, "))
-    for subject in ("Input should ", "String should ", "Tuple should ", "List should ", "Value should "):
-        text = text.replace(subject, "must ")
-    return text
+        if spot.sort is Sort.KEY and spot.secret:
+            return f"is missing; set {variable_name((*above, *path))}"
+    return _WORDS.get(item["type"]) or phrases.of_pydantic(item)

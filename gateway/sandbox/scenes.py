@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from gateway import phrases
 from gateway.sandbox import acts
 from gateway.sandbox.fault import Fault, Faults
 from gateway.sandbox.feed import Feed
@@ -125,9 +126,7 @@ class Scenes:
         try:
             wish = msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            # Of a body that is no text only that is told; the other errors name the field at fault.
-            detail = "The body is not UTF-8." if isinstance(error, UnicodeDecodeError) else str(error)
-            raise ActError(422, detail) from None
+            raise ActError(422, _fault(error)) from None
         return await act(wish)
 
     def snapshot(self) -> Json:
@@ -247,6 +246,14 @@ class Scenes:
         self._faults[wish.server] = wish.fault
         self.feed.publish(lambda: {"kind": "faults", "faults": self._faults})
         return {"faults": self._faults}
+
+
+def _fault(error: msgspec.MsgspecError | UnicodeDecodeError) -> str:
+    """Return what is wrong with a body, by the field at fault; of one that is no text only that is told."""
+    if isinstance(error, UnicodeDecodeError):
+        return "The body is not UTF-8."
+    pointer, what = phrases.of_msgspec(str(error))
+    return f"{pointer[1:] or 'The body'}: {what}."
 
 
 def _is_listed(letter: Letter) -> bool:

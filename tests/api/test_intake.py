@@ -64,9 +64,9 @@ def test_every_field_that_is_missing_or_wrong_is_named_at_once():
     _, faults = tried(lambda: shaped({"ttl": "x", "code": {"length": 0}, "params": {"a": 1}}, CreateVerification))
     assert [(fault.pointer, fault.detail) for fault in faults] == [
         ("/to", "required"),
-        ("/params/a", "expected str, got int"),
-        ("/code/length", "expected int >= 1"),
-        ("/ttl", "expected int | null, got str"),
+        ("/params/a", "a text, not a whole number"),
+        ("/code/length", "a whole number, 1 or more"),
+        ("/ttl", "a whole number or null, not a text"),
     ]
 
 

@@ -82,7 +82,7 @@ def test_a_line_is_numbered_by_where_its_row_begins():
             "an address in the column to and another in a column of its kind; leave one empty",
         ),
         ('"a"b,,x', "a cell's quotes do not close as they should"),
-        (f"a@x.org,,{'x' * 201}", "/params/name: expected str of length <= 200"),
+        (f"a@x.org,,{'x' * 201}", "/params/name: a text of at most 200 characters"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named_and_the_others_can(row, text):

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from gateway.app.foreseeing import Foreseen, Foresight
 from gateway.cli import app
 from gateway.cli import bulk as bulk_module
-from gateway.cli.send import Order, Stopping, _addresses, _print_trial
+from gateway.cli.send import Order, Stopping, _addresses, _of_options, _print_trial
 from gateway.cli.trial import Trial
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, FieldError, InvalidRequest
 
 CONFIG = """
 [channels.console]
@@ -100,7 +100,10 @@ def test_one_is_followed_until_its_time_is_over_and_refused_while_its_cooldown_r
         (("--to", "a@x.org", "--from", "people.csv"), "give one of --to and --from"),
         (("--to", "a@x.org", "--dry-run"), "--dry-run, --skip-faulty, --results and --rate are for --from"),
         (("--from", "people.csv", "--wait", "3"), "--wait is for --to"),
-        (("--to", "nobody"), "/to/phone: a phone number starts with + and its country code"),
+        (("--to", "nobody"), "--to: a phone number starts with + and its country code"),
+        (("--to", "a@x.org", "--ttl", "5000"), "--ttl: a whole number, 600 or less"),
+        (("--to", "a@x.org", "--channel", "fax"), "--channel: no such channel; configured are console"),
+        (("--to", "a@x.org", "--param", f"a={'x' * 201}"), "--param a: a text of at most 200 characters"),
         (("--to", "a@x.org", "--param", "name"), "--param takes name=value"),
         (("--to", "a@x.org", "--service", "desk"), "no service 'desk'; configured are default"),
         (("--from", "none.csv"), "none.csv: No such file or directory"),
@@ -110,6 +113,17 @@ def test_a_command_line_that_cannot_be_used_is_exit_code_2(send, words, told):
     result = send(*words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
+
+
+def test_a_fault_is_told_by_the_option_it_came_by():
+    wrong = [
+        FieldError("/ttl", "1"),
+        FieldError("/params/a", "2"),
+        FieldError("/params", "3"),
+        FieldError("/code", "4"),
+    ]
+    assert _of_options(InvalidRequest("x", errors=wrong)) == ["--ttl: 1", "--param a: 2", "--param: 3", "/code: 4"]
+    assert _of_options(InvalidRequest("no bot")) == ["no bot"]
 
 
 def test_several_addresses_are_named_by_their_kinds():
