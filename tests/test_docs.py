@@ -346,6 +346,12 @@ def test_what_a_template_may_use_is_listed(texts):
     assert missing({*CODE_VALUES, *FILTERS, *REPLIES}, texts["docs/templates.md"]) == set()
 
 
+def test_every_option_of_a_preview_is_named(texts):
+    preview = below(below(typer.main.get_command(app))["templates"])["preview"]
+    options = {option.opts[0] for option in preview.params if option.param_type_name == "option"}
+    assert {option for option in options - {"--config", "--help"} if option not in texts["docs/templates.md"]} == set()
+
+
 def test_every_resend_policy_is_named(texts):
     assert missing(get_args(CodeSettings.model_fields["resend"].annotation), texts["docs/api.md"]) == set()
 
