@@ -191,6 +191,19 @@ async def test_every_unknown_field_is_named_at_once(client):
 
 
 @pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"to": 7, "ttl": 1, "purpose": "X", "code": {"length": 99}}, ["/to", "/code/length", "/ttl"]),
+        ({"to": "x", "purpose": "X", "mode": "x", "code": {"length": 5}}, ["/purpose", "/mode"]),
+        ({"to": "x", "code": {"length": 5}, "channels": ["fax"]}, ["/code/length"]),
+    ],
+)
+async def test_the_faults_that_are_found_first_are_named_and_others_once_those_are_mended(client, body, pointers):
+    response = await client.post(URL, json=body)
+    assert sorted(fault["pointer"] for fault in response.json()["errors"]) == sorted(pointers)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {"to": {"phone": "secret"}},
