@@ -48,7 +48,7 @@ def shaped(value: object, shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as error:
-        if (given := _without_nulls(value)) != value:
+        if (given := _without_nulls(value, shape)) != value:
             return shaped(given, shape)
         faults = list(_unknown(value, shape, "")) or list(_misshapen(value, shape)) or [_fault(str(error), value)]
     raise _invalid(faults)
@@ -76,11 +76,11 @@ def asked(body: CreateVerification) -> Asked:
     )
 
 
-def _without_nulls(value: object) -> object:
-    """Return a body without what is null: some libraries write every field. What a code is bound to is taken as it stands."""
+def _without_nulls(value: object, shape: type[Request]) -> object:
+    """Return a body without its fields that are null: some libraries write each. What a code is bound to is taken as it stands."""
     if not isinstance(value, dict):
         return value
-    given = {name: inner for name, inner in value.items() if inner is not None}
+    given = {name: inner for name, inner in value.items() if inner is not None or name not in shape.__struct_fields__}
     for name in _NULLABLE & given.keys():
         if isinstance(inner := given[name], dict):
             given[name] = {key: text for key, text in inner.items() if text is not None}

@@ -161,6 +161,7 @@ async def test_null_is_the_same_as_absent(client):
         ({"to": PHONE, "purpose": "Log in"}, "/purpose", None),
         ({"to": PHONE, "purpose": "login\n"}, "/purpose", None),
         ({"to": None, "purpose": "login"}, "/to", "required"),
+        ({"to": PHONE, "account": None}, "/account", "no such field"),
         ({"to": {"phone": None}}, "/to", "at least one address"),
         ({"to": PHONE, "bind": {"amount": None}}, "/bind/amount", "a text, not null"),
         ({"to": PHONE, "locale": "de_AT"}, "/locale", "a language tag, like de or de-AT"),

@@ -221,7 +221,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
             "[channels.console2] timeout: must be more than 0",
         ),
         ("[channels.console2]\nadapter = 'console'\nrate = '1'", "[channels.console2] rate: must be a number"),
-        ("[channels.console2]\nadapter = 'console'\nrate = inf", "[channels.console2] rate: must be a finite number"),
+        (
+            "[channels.console2]\nadapter = 'console'\nrate = inf",
+            "[channels.console2] rate: must be a number that is not infinite",
+        ),
         (
             "countries = ['UK']",
             "[services.default] countries: UK is no country's code (ISO 3166-1); did you mean GB?",
