@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -39,6 +40,8 @@ _NO_CLIENT: Final = ClientTold()
 _NO_WISH: Final = CodeWish()
 _NOTHING: Final = (None,) * 6
 
+#: Faults of a body that are named: of 90,000 unknown names, 1 MiB, the answer would have 4.
+MOST_FAULTS: Final = 20
 #: Characters of an unknown name that are repeated, so that its sender finds it.
 _MAX_SHOWN: Final = 40
 
@@ -50,7 +53,8 @@ def shaped(value: object, shape: type[T]) -> T:
     except msgspec.ValidationError as error:
         if (given := _without_nulls(value, shape)) != value:
             return shaped(given, shape)
-        faults = list(_unknown(value, shape, "")) or list(_misshapen(value, shape)) or [_fault(str(error), value)]
+        found = (islice(_unknown(value, shape, ""), MOST_FAULTS), islice(_misshapen(value, shape), MOST_FAULTS))
+        faults = list(found[0]) or list(found[1]) or [_fault(str(error), value)]
     raise _invalid(faults)
 
 

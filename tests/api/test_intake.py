@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.api.authenticator_shapes import CheckAuthenticator, CreateAuthenticator
-from gateway.api.intake import asked, bound, parameters, shaped
+from gateway.api.intake import MOST_FAULTS, asked, bound, parameters, shaped
 from gateway.api.recipient_shapes import EraseRecipient
 from gateway.api.shapes import (
     CheckCode,
@@ -139,3 +139,11 @@ def test_a_long_name_is_not_repeated_whole(name):
     with pytest.raises(InvalidRequest) as refused:
         parameters(urlencode({name: "1"}).encode())
     assert refused.value.errors[0].pointer == f"?{'x' * 40}…"
+
+
+@pytest.mark.parametrize("shape", [CreateVerification, CreateBatch])
+def test_of_any_number_of_unknown_names_a_few_are_told(shape):
+    """Told of all, who sends 1 MiB of them is answered with 4, and everybody waits a second."""
+    with pytest.raises(InvalidRequest) as caught:
+        shaped({f"n{number}": 1 for number in range(50_000)}, shape)
+    assert [fault.detail for fault in caught.value.errors] == ["no such field"] * MOST_FAULTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from channels.base import Report, ReportedStatus
+from channels.base import Receipt, Report, ReportedStatus
 from tests.verification.test_erasing import make_erasing, rows, world
 from tests.world import PHONE
 
@@ -13,6 +13,7 @@ async def test_a_report_that_was_read_before_an_erasure_and_is_written_after_it_
     world, database, make_erasing
 ):
     await world.start()
+    world.channels["sms"].script = [Receipt("SM-of-ann")]
     await world.attempt()
     token, fetch = world.channels["sms"].sent[0].attempt_token, database.fetch
 

@@ -13,6 +13,7 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from channels import kinds
 from channels.base import Address, InvalidAddressError, Normalize
 from channels.kinds import KINDS, email, email_utf8, phone, reference
 from tests.channels.contract import told
@@ -284,6 +285,21 @@ def test_whatever_is_taken_is_one_recipient_to_other_parsers_as_well(local: str,
         [mailbox] = message_from_string(f"To: {taken}\r\n\r\n", policy=policy.default)["To"].addresses
         assert (mailbox.display_name, mailbox.addr_spec) == ("", taken)
         assert not set(taken) & set('\r\n\0 ,;:<>()"\\[]')
+
+
+@pytest.mark.parametrize(
+    "host",
+    [chr(0x4E00) * 64 + ".com", "example." + chr(0x661) * 200, chr(0x4E00) * 40 + "\u3002" + chr(0x4E01) * 64 + ".com"],
+)
+def test_a_label_that_can_be_none_is_refused_before_idna_goes_through_it(monkeypatch, host):
+    """240 characters beyond ASCII take IDNA 19 ms, and a form passes on what anybody types."""
+    monkeypatch.setattr(kinds, "validate_email", pytest.fail)
+    with pytest.raises(InvalidAddressError, match="this is not an e-mail address"):
+        email(f"a@{host}")
+
+
+def test_a_host_of_long_labels_beyond_ascii_is_read():
+    assert email("ann@" + "\u00fc" * 40 + "." + "\u00fc" * 40 + ".example").value.count("xn--") == 2
 
 
 def test_other_alphabets_need_smtputf8():
