@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -119,9 +120,9 @@ class Replies:
             return True
         return await self._database.write(Move((_HOLD, (waiting.id, self._node, now + LEASE))))
 
-    async def done(self, waiting: Waiting) -> None:
-        """Delete an answer that was sent, or never will be."""
-        await self._database.write(Move((_DONE, (waiting.id, self._node))))
+    async def done(self, *waiting: Waiting) -> None:
+        """Delete answers that were sent, or never will be."""
+        await asyncio.gather(*(self._database.write(Move((_DONE, (item.id, self._node)))) for item in waiting))
 
     async def again(self, waiting: Waiting, due_at: float) -> None:
         """Let go of an answer after a try that failed; anybody may take it at ``due_at``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -28,6 +28,9 @@ POLL: Final = 1.0
 CLAIM: Final = 100
 #: Chats of one channel with answers in this node's memory; further answers wait in the database.
 BUFFER: Final = 1000
+#: Answers to one chat in this node's memory, twenty seconds' worth in Telegram. Who makes the bot say more than that reads
+#: none of it: what comes on top is dropped, or they would have it work for nobody else.
+LINE: Final = 20
 #: Tries at an answer, and the seconds it is worth sending: nobody waits for it any longer.
 MAX_TRIES: Final = 6
 MAX_AGE: Final = 600.0
@@ -43,9 +46,11 @@ class _Lane:
         self.pacer = pacer
         self._buffer = buffer
         self._clock = clock
-        self.chats: dict[str, deque[Waiting]] = {}
+        self.chats: dict[str, OrderedDict[str, Waiting]] = {}
         #: Chats with answers that nobody is sending.
         self.ready: deque[str] = deque()
+        #: Answers to chats that have too many already.
+        self.surplus: list[Waiting] = []
         #: Answers that were begun and are not settled.
         self.under_way: set[str] = set()
         self.closing = False
@@ -61,14 +66,17 @@ class _Lane:
         return max(0, self._buffer - len(self.chats))
 
     def put(self, waiting: Waiting) -> None:
-        """Add an answer behind those of its chat; one that is held already stays where it is."""
+        """Add an answer behind those of its chat, or to the surplus; one that is held already stays where it is."""
         queue = self.chats.get(waiting.chat)
         if queue is None:
-            self.chats[waiting.chat] = deque((waiting,))
+            self.chats[waiting.chat] = OrderedDict({waiting.id: waiting})
             self.ready.append(waiting.chat)
             self._filled.set()
-        elif all(item.id != waiting.id for item in queue):
-            queue.append(waiting)
+        elif waiting.id not in queue:
+            if len(queue) < LINE:
+                queue[waiting.id] = waiting
+            else:
+                self.surplus.append(waiting)
 
     async def take(self) -> str | None:
         """Wait for a chat to serve; ``None`` once the lane is closing."""
@@ -82,7 +90,7 @@ class _Lane:
     def drain(self, chat: str) -> list[Waiting]:
         """Give up a chat; return what is left of it, in order."""
         self._turns.pop(chat, None)
-        return list(self.chats.pop(chat, ()))
+        return list(self.chats.pop(chat, {}).values())
 
     def pause(self, chat: str, until: float) -> None:
         """Write nothing to a chat before a time in seconds since the Unix epoch."""
@@ -193,13 +201,20 @@ class Replying:
 
     async def _look(self, channel: str, lane: _Lane) -> None:
         lane.forget_pauses(self._clock.now())
-        if not lane.room:
-            return
         try:
+            await self._drop_surplus(channel, lane)
+            if not lane.room:
+                return
             for waiting in await self._replies.claim(channel, min(CLAIM, lane.room)):
                 lane.put(waiting)
         except Exception as error:  # noqa: BLE001 - the next look may succeed, and without it nothing is answered
             _log.warning("the answers of %s could not be looked for: %s", channel, _told(error))
+
+    async def _drop_surplus(self, channel: str, lane: _Lane) -> None:
+        if surplus := lane.surplus[:CLAIM]:
+            await self._replies.done(*surplus)
+            del lane.surplus[: len(surplus)]
+            _log.warning("%d answers on %s to chats with many already are dropped", len(surplus), channel)
 
     async def _work(self, lane: _Lane) -> None:
         while (chat := await lane.take()) is not None:
@@ -210,19 +225,26 @@ class Replying:
         queue = lane.chats[chat]
         try:
             while queue and not lane.closing:
+                waiting = next(iter(queue.values()))
+                if self._clock.now() - waiting.created_at > MAX_AGE:
+                    # Without a turn, which it would keep from those behind it.
+                    if await self._replies.hold(waiting):
+                        await self._drop(waiting, "nobody waits for it any longer")
+                    del queue[waiting.id]
+                    continue
                 until = lane.paused_until(chat, self._clock.now())
                 if until is not None:
                     await self._replies.release(lane.drain(chat), until)
                     return
                 if not lane.pacer.limited or await self._starts(lane, chat):
-                    await self._send(lane, queue[0])
-                    queue.popleft()
+                    await self._send(lane, waiting)
+                    del queue[waiting.id]
                 elif lane.steps_aside(chat):
                     return
         except Exception as error:  # noqa: BLE001 - whatever fails, the worker goes on with other chats
             # They lapse in the database, and are claimed from there.
             _log.warning("an answer could not be settled: %s", _told(error))
-            lane.under_way.discard(queue[0].id)
+            lane.under_way.difference_update(queue)
             queue.clear()
         # Once given up, the chat may have new answers, which are for whoever takes it next.
         if not queue and lane.chats.get(chat) is queue:
@@ -237,9 +259,6 @@ class Replying:
 
     async def _send(self, lane: _Lane, waiting: Waiting) -> None:
         if not await self._replies.hold(waiting):
-            return
-        if self._clock.now() - waiting.created_at > MAX_AGE:
-            await self._drop(waiting, "nobody waits for it any longer")
             return
         lane.under_way.add(waiting.id)
         error = await self._said(lane.channel, waiting)

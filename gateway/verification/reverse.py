@@ -49,6 +49,8 @@ MAX_SHOWN = 1000
 #: that is pending: of 10,000, a chat opens one in 29 years, and has then only kept somebody from it, who asks for another.
 #: It counts nobody else's, and a link is opened all the same: 128 bits are not guessed.
 MAX_MISSES = 10
+#: Verifications that a chat is asked about anew, once it has proved its number: one message each, whoever began them.
+MOST_OPENED = 5
 #: The address kind a chat proves by sharing its person's contact.
 PHONE = "phone"
 
@@ -162,15 +164,15 @@ class Reverse:
         taken = await connection.fetch(sql.OPEN_CHALLENGE, hash=hashed, chat_hash=chat_hash, now=now)
         if not taken:
             return None
-        opened = await self.opened(connection, chat_hash, phone_hash, now)
-        return next((item for item in opened if item.verification_id == taken[0]["verification_id"]), None)
+        found = await connection.fetch(sql.PENDING_ONE, id=taken[0]["verification_id"], now=now)
+        return self._question(found[0], phone_hash) if found else None
 
     async def opened(
         self, connection: Connection, chat_hash: bytes, phone_hash: bytes | None, now: float
     ) -> list[Question]:
-        """Return the pending verifications that a chat has opened, the oldest first."""
-        records = await connection.fetch(sql.OPENED, chat_hash=chat_hash, now=now)
-        questions = (self._question(record, phone_hash) for record in records)
+        """Return the pending verifications that a chat has opened, the latest ``MOST_OPENED`` of them, the oldest first."""
+        records = await connection.fetch(sql.OPENED, chat_hash=chat_hash, now=now, number=MOST_OPENED)
+        questions = (self._question(record, phone_hash) for record in reversed(records))
         return [question for question in questions if question is not None]
 
     async def answer(

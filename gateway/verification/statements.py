@@ -149,8 +149,10 @@ OPEN_CHALLENGE = """UPDATE challenge SET asked_chat_hash = :chat_hash
 #: What a chat has opened and may answer; one of it with its row locked.
 _OPENED = "SELECT c.verification_id FROM challenge c WHERE c.asked_chat_hash = :chat_hash"
 OPENED = f"""SELECT * FROM verification WHERE id IN ({_OPENED}) AND status = 'pending' AND expires_at > :now
-    ORDER BY id"""  # noqa: S608 - only names of our own are put in, values are bound
+    ORDER BY id DESC LIMIT CAST(:number AS bigint)"""  # noqa: S608 - only names of our own are put in, values are bound
 OPENED_ONE = f"""UPDATE verification SET checks = checks WHERE id = :id AND id IN ({_OPENED}) RETURNING *"""  # noqa: S608 - the same
+
+PENDING_ONE = "SELECT * FROM verification WHERE id = :id AND status = 'pending' AND expires_at > :now"
 
 #: Whether a person's reference is linked to another chat than this one.
 LINKED_ELSEWHERE = """SELECT 1 FROM subscriber WHERE service = :service AND reference_hash = :hash

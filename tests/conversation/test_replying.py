@@ -11,7 +11,7 @@ import pytest
 from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import Reply
 from gateway.conversation.replies import LEASE, Replies
-from gateway.conversation.replying import MAX_AGE, MAX_TRIES, POLL, WORKERS, Replying
+from gateway.conversation.replying import LINE, MAX_AGE, MAX_TRIES, POLL, WORKERS, Replying
 from gateway.delivery.dispatching.pacing import COURTESY, Pacer
 from gateway.events.event import recorded
 from gateway.storage.unit import StorageUnavailableError
@@ -51,9 +51,9 @@ class Away(Replies):
         self._check("claim")
         return await super().claim(channel, number)
 
-    async def done(self, waiting):
+    async def done(self, *waiting):
         self._check("done")
-        await super().done(waiting)
+        await super().done(*waiting)
 
     async def release(self, waiting, due_at):
         self._check("release")
@@ -239,6 +239,38 @@ async def test_an_old_answer_is_worth_nothing(node, clock, caplog):
     assert await node.send() == []
     assert await node.left() == []
     assert "nobody waits" in caplog.text
+
+
+async def test_old_answers_take_no_turn_from_those_behind_them(make_node, clock):
+    pace = Pace(clock, pause=1.0)
+    node = make_node(paces={"bot": pace.pacer}, sleep=pace.sleep)
+    await node.answer(*(f"old {number}" for number in range(LINE - 1)))
+    clock.advance(MAX_AGE + 1)
+    await node.answer("new")
+    before = clock.now()
+    assert await node.send() == ["new"]
+    assert (clock.now() - before, await node.left()) == (0.0, [])
+
+
+async def test_of_answers_to_one_chat_beyond_its_line_the_latest_are_dropped_and_other_chats_wait_for_none(
+    node, caplog
+):
+    """One person who makes the bot say hundreds of things at once would else have it work for nobody else, for hours."""
+    texts = [f"answer {number}" for number in range(LINE + 30)]
+    await node.answer(*texts)
+    await node.answer("other", chat=OTHER_CHAT)
+    assert await node.send() == [*texts[:LINE], "other"]
+    assert await node.left() == []
+    assert "30 answers on bot to chats with many already are dropped" in caplog.text
+
+
+async def test_a_surplus_that_cannot_be_dropped_now_is_dropped_later(node, caplog):
+    await node.answer(*(str(number) for number in range(LINE + 1)))
+    node.replies.away = frozenset({"done"})
+    await node.send()
+    node.replies.away = frozenset()
+    await node.send()
+    assert "1 answers on bot to chats with many already are dropped" in caplog.text
 
 
 async def test_an_answer_that_another_node_has_taken_is_left_to_it(make_node, clock):

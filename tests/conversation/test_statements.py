@@ -32,8 +32,9 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "codes": (codes._LAST, {"chat_hash": HASH, "before": 1.0}),
     "services of a phone": (choosing._BY_PHONE, {"phone_hash": HASH, "since": 1.0}),
     "challenge": (verification.OPEN_CHALLENGE, {"hash": HASH, "chat_hash": HASH, "now": 1.0}),
-    "questions": (verification.OPENED, {"chat_hash": HASH, "now": 1.0}),
+    "questions": (verification.OPENED, {"chat_hash": HASH, "now": 1.0, "number": 5}),
     "question": (verification.OPENED_ONE, {"id": "ver_1", "chat_hash": HASH}),
+    "an opened question": (verification.PENDING_ONE, {"id": "ver_1", "now": 1.0}),
     "linked elsewhere": (verification.LINKED_ELSEWHERE, {"service": "s", "hash": HASH, "chat_hash": HASH}),
 }
 

@@ -18,7 +18,7 @@ from gateway.storage.database import Database
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move
 from gateway.verification.request import Asked
-from gateway.verification.reverse import MAX_MISSES, Reverse
+from gateway.verification.reverse import MAX_MISSES, MOST_OPENED, Reverse
 from tests.world import EMAIL, PHONE, Scripted, Talker, World
 
 CHAT, OTHER = b"c" * 32, b"o" * 32
@@ -290,6 +290,18 @@ async def test_a_chat_is_asked_for_its_phone_where_a_phone_is_to_be_proved(world
     assert question == Question(view.id, "shop", KINDS["phone"](PHONE).masked, needs_phone=True)
     for proved in (phone_hash, hasher.hash("phone", "+4915112345679")):
         assert not (await opened(world, token(view), phone=proved)).needs_phone
+
+
+async def test_a_chat_is_asked_anew_about_the_latest_it_has_opened_and_opens_any(world, clock, phone_hash):
+    """Each is a message: whoever begins hundreds, and opens them, would have hundreds sent by sharing a contact."""
+    views = []
+    for _ in range(MOST_OPENED + 2):
+        views.append(await asked(world, {"phone": PHONE}))
+        clock.advance(1)
+    for view in views[::-1]:
+        assert (await opened(world, view.challenge)).verification_id == view.id
+    listed = await of(world, "opened", CHAT, phone_hash)
+    assert [question.verification_id for question in listed] == [view.id for view in views[-MOST_OPENED:]]
 
 
 async def test_what_a_chat_has_opened_and_not_answered_is_listed_oldest_first(world, clock, phone_hash):
