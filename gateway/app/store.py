@@ -16,7 +16,7 @@ from gateway.storage.database import Database
 from gateway.storage.engine import Engine
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
-from gateway.storage.secret import index_key
+from gateway.storage.secret import found_key, index_key
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import several_cores
 from gateway.storage.unit import Write
@@ -50,11 +50,12 @@ async def opened_store(
     on_commit: OnCommit = lambda _: None,
     alongside: Alongside | None = None,
     node: bool = False,
+    reads: bool = False,
 ) -> AsyncIterator[Store]:
     """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``.
 
     ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
-    take over.
+    take over. ``reads``: for a command that only reads; an empty database does not become its keys'.
     """
     ring = ensure_secrets(settings)
     sealer = Sealer(ring)
@@ -73,8 +74,11 @@ async def opened_store(
             await clocks.tell(database, clock)
         else:
             await clocks.take_over(database, clock)
-        hasher = Hasher(await index_key(database, sealer, clock.now(), reseal=node))
-        yield Store(database, sealer, hasher, clock)
+        if reads:
+            key = await found_key(database, sealer)
+        else:
+            key = await index_key(database, sealer, clock.now(), reseal=node)
+        yield Store(database, sealer, Hasher(key), clock)
 
 
 def several_nodes(settings: Settings) -> bool:
