@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,14 @@ from typing import Any
 
 class GatewayError(Exception):
     """Anything this project raises on purpose for a caller or an operator."""
+
+    #: Whether the log has its cause already, from the one who knows: what follows from it is told for debugging only.
+    told: bool = False
+
+
+def loudness(error: BaseException, otherwise: int = logging.WARNING) -> int:
+    """Return the ``logging`` level of a line about ``error``: ``DEBUG`` where the log has its cause already."""
+    return logging.DEBUG if isinstance(error, GatewayError) and error.told else otherwise
 
 
 class ConfigError(GatewayError):

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from gateway.errors import loudness
+
 _log = logging.getLogger(__name__)
 
 
@@ -21,5 +23,6 @@ async def every(
             await work()
         except Exception as error:  # noqa: BLE001 - what must happen again and again outlives any fault
             # By its type alone: the text of an error may hold a value.
-            _log.warning("%s failed: %s", getattr(work, "__qualname__", "a regular duty"), type(error).__name__)
+            name = getattr(work, "__qualname__", "a regular duty")
+            _log.log(loudness(error), "%s failed: %s", name, type(error).__name__)
         await sleep(seconds)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
+from gateway.errors import GatewayError
 from gateway.rhythm import every
 
 
@@ -45,6 +47,22 @@ async def test_a_failure_is_told_without_its_text_and_ends_nothing(caplog):
     assert len(caplog.messages) == 2
     assert "work failed: ValueError" in caplog.messages[0]
     assert "a value" not in caplog.text
+
+
+async def test_a_failure_whose_cause_the_log_has_is_told_for_debugging_only(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    async def work() -> None:
+        error = GatewayError("the database is away")
+        error.told = True
+        raise error
+
+    async def sleep(_: float) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        await every(1.0, work, sleep=sleep)
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
 
 
 async def test_a_cancel_ends_it():

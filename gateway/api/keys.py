@@ -23,7 +23,7 @@ from gateway.api.networks import Network
 from gateway.api.refusals import KeyRefusal, Reason, Refusals
 from gateway.api.scopes import Scope
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, loudness
 from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.sealing import token_hash
@@ -303,7 +303,7 @@ class Keys:
         self._refreshing = None
         if not task.cancelled() and (error := task.exception()) is not None:
             # Nobody is let in by what is too old: requests then wait for a reading and fail with it.
-            _log.warning("the keys could not be read again: %s", type(error).__name__)
+            _log.log(loudness(error), "the keys could not be read again: %s", type(error).__name__)
 
     async def _look_up(self, key_id: str) -> KnownKey | None:
         """Look for a key made since the last reading, so that it works at once, or one that is over."""

@@ -10,7 +10,7 @@ import orjson
 
 from channels.base import DeliveryError, TransientError
 from gateway.api.responses import PROBLEM, Answer
-from gateway.errors import Problem, TooLarge, Unavailable
+from gateway.errors import Problem, TooLarge, Unavailable, loudness
 from gateway.storage.unit import StorageUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def as_problem(error: Exception, told: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, StorageUnavailableError):
-        _log.warning("%s: %s", told, error)
+        _log.log(loudness(error), "%s: %s", told, error)
         return Unavailable("the database cannot take this now", retry_after=_STORAGE_WAIT)
     if isinstance(error, DeliveryError):
         _log.warning("%s: the provider failed: %s", told, error)

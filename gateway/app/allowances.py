@@ -10,6 +10,7 @@ from typing import Final
 from channels.base import Channel
 from gateway.app.store import Store, several_nodes
 from gateway.config import Settings
+from gateway.errors import loudness
 from gateway.storage.unit import StorageError
 from gateway.verification.limits.allowances import Allowances
 from gateway.verification.limits.prices import Prices
@@ -36,4 +37,4 @@ async def last_tally(allowances: Allowances) -> None:
         async with asyncio.timeout(FAREWELL):
             await allowances.tally()
     except (StorageError, TimeoutError) as error:
-        _log.warning("what is about to be spent could not be told to others (%s)", type(error).__name__)
+        _log.log(loudness(error), "what is about to be spent could not be told to others (%s)", type(error).__name__)

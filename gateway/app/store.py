@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 from gateway.app import clocks
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.config import DatabaseSettings, Settings, ensure_secrets
 from gateway.storage import migrations
+from gateway.storage.absence import Absence
 from gateway.storage.database import Database
 from gateway.storage.engine import Engine
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.sealing import Hasher, Sealer
-from gateway.storage.secret import index_key
+from gateway.storage.secret import found_key, index_key
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import several_cores
 from gateway.storage.unit import Write
@@ -48,18 +50,23 @@ async def opened_store(
     on_commit: OnCommit = lambda _: None,
     alongside: Alongside | None = None,
     node: bool = False,
+    reads: bool = False,
 ) -> AsyncIterator[Store]:
     """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``.
 
     ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
-    take over.
+    take over. ``reads``: for a command that only reads; an empty database does not become its keys'.
     """
     ring = ensure_secrets(settings)
     sealer = Sealer(ring)
     await schema(settings.database).upgrade()
-    engine = _engine(settings.database)
-    async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
-        clock = SystemClock()
+    clock = SystemClock()
+    # A command says itself that it failed.
+    absence = absence_of(settings.database, clock) if node else None
+    engine = _engine(settings.database, absence)
+    async with Database(
+        engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,), absence=absence
+    ) as database:
         if several_nodes(settings):
             await clocks.begin_with(database, clock)
         elif node:
@@ -67,8 +74,11 @@ async def opened_store(
             await clocks.tell(database, clock)
         else:
             await clocks.take_over(database, clock)
-        hasher = Hasher(await index_key(database, sealer, clock.now(), reseal=node))
-        yield Store(database, sealer, hasher, clock)
+        if reads:
+            key = await found_key(database, sealer)
+        else:
+            key = await index_key(database, sealer, clock.now(), reseal=node)
+        yield Store(database, sealer, Hasher(key), clock)
 
 
 def several_nodes(settings: Settings) -> bool:
@@ -76,5 +86,22 @@ def several_nodes(settings: Settings) -> bool:
     return settings.database.engine == "postgresql"
 
 
-def _engine(settings: DatabaseSettings) -> Engine:
-    return SqliteEngine(settings.path, beside=several_cores()) if settings.path else PostgresqlEngine(settings.url)
+def _engine(settings: DatabaseSettings, absence: Absence | None) -> Engine:
+    if settings.path:
+        return SqliteEngine(settings.path, beside=several_cores(), absence=absence)
+    return PostgresqlEngine(settings.url, absence=absence)
+
+
+def absence_of(settings: DatabaseSettings, clock: Clock) -> Absence:
+    """Return what knows whether a database is away, which it names without a password."""
+    if settings.path:
+        remedy = "see to its disk's space and mount, the file's owner and mode, and other programs that write to it"
+        return Absence(f"the SQLite file {settings.path}", remedy, clock.monotonic)
+    remedy = "see that the server runs, takes writes and connections, and can be reached from here"
+    return Absence(f"PostgreSQL at {_hosts(settings.url)}", remedy, clock.monotonic)
+
+
+def _hosts(url: str) -> str:
+    """Return where a PostgreSQL server is: hosts with their ports, or a socket's folder. No user: that looks like an address."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ["its socket"]))

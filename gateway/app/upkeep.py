@@ -92,7 +92,7 @@ def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:
         Duty("tallies", gateway.allowances.forget, HOUR),
         *retention.duties(),
         Duty("webhooks", lambda: webhooks.forget(store.clock.now(), kept.webhooks), HOUR),
-        *_of_sqlite(settings),
+        *_of_sqlite(settings, store),
     ]
     leases, dispatcher = Leases(store.database, gateway.node), gateway.dispatcher
     return House(leases, store.clock, found, busy=lambda: any(map(dispatcher.urgent, settings.channels)))
@@ -113,9 +113,9 @@ def _of_turns(gateway: Gateway) -> Iterator[Duty]:
         yield Duty("turns", lambda: turns.forget(gateway.store.clock.now()), FORGETTING)
 
 
-def _of_sqlite(settings: Settings) -> Iterator[Duty]:
+def _of_sqlite(settings: Settings, store: Store) -> Iterator[Duty]:
     if settings.database.path is not None:
-        yield Checkpoint(settings.database.path).duty()
+        yield Checkpoint(settings.database.path, away=lambda: store.database.away).duty()
 
 
 def _webhooks(

@@ -93,7 +93,7 @@ def list_keys(
     """Show the keys by the ids they are revoked by; never the keys themselves."""
     with told():
         settings = load_settings(config)
-        found = _with_keys(settings, lambda keys: _listed(keys, settings, service))
+        found = _with_keys(settings, lambda keys: _listed(keys, settings, service), reads=True)
     if as_json:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2, ensure_ascii=False))
     else:
@@ -156,9 +156,9 @@ def _networks(texts: Sequence[str]) -> tuple[networks.Network, ...]:
         raise ConfigError([f"--allow-ip: {error}"]) from None
 
 
-def _with_keys(settings: Settings, ask: Callable[[Keys], Awaitable[T]]) -> T:
+def _with_keys(settings: Settings, ask: Callable[[Keys], Awaitable[T]], *, reads: bool = False) -> T:
     async def run() -> T:
-        async with opened_store(settings) as store:
+        async with opened_store(settings, reads=reads) as store:
             return await ask(Keys(store.database, store.clock))
 
     return asyncio.run(run())

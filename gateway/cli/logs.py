@@ -88,7 +88,7 @@ def logs(
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
-    async with opened_store(settings) as store, aclosing(_batches(settings, store, wanted)) as batches:
+    async with opened_store(settings, reads=True) as store, aclosing(_batches(settings, store, wanted)) as batches:
         async for batch in batches:
             sys.stdout.write(show(batch))
             sys.stdout.flush()

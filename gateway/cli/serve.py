@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import running, schema
+from gateway.app import opened_store, running, schema
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
@@ -53,7 +53,7 @@ def serve(
 
 
 def migrate(config: ConfigOption = None) -> None:
-    """Bring the database's schema up to date and say which revision it has."""
+    """Bring the database's schema up to date, and say which revision it has; an empty one becomes these keys'."""
     with told():
         settings = load_settings(config)
     run(_migrate(settings))
@@ -113,6 +113,11 @@ async def _migrate(settings: Settings) -> None:
         ensure_secrets(settings)
     await schema(settings.database).upgrade()
     typer.echo(f"the schema is at revision {migrations.head()}")
+    if settings.database.path or settings.secrets.keys:
+        # Whoever opens it first makes it theirs, and that should be whoever made it.
+        async with opened_store(settings):
+            return
+    typer.echo("no [secrets] keys were given: the first node's keys will seal this database", err=True)
 
 
 def configured_secrets(settings: Settings) -> list[str]:

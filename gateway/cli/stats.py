@@ -59,7 +59,7 @@ def stats(
 
 
 async def _print(settings: Settings, *, as_json: bool) -> None:
-    async with opened_store(settings) as store:
+    async with opened_store(settings, reads=True) as store:
         census = Census(store.database, store.clock, channels=settings.channels, services=settings.services)
         found = Stats(await census.count(), {name: await census.outcomes(age) for name, age in WINDOWS.items()})
     if as_json:

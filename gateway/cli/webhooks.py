@@ -111,7 +111,7 @@ async def _list(
     settings: Settings, service: str | None, status: WebhookStatus | None, limit: int, *, as_json: bool
 ) -> None:
     endpoints = endpoints_of(settings)
-    async with opened_store(settings) as store:
+    async with opened_store(settings, reads=True) as store:
         webhooks = _webhooks(store)
         found = await webhooks.latest(service=service, status=status and status.value, limit=limit)
         await filters.check_service(settings, service, lambda name: webhooks.latest(service=name, limit=1))

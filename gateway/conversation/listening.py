@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from channels.base import Channel
 from channels.chat import Conversing, HandleInbound, Menu
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.storage.leases import Leases
 from gateway.storage.unit import StorageError
 
@@ -94,7 +95,7 @@ async def _take(leases: Leases, name: str, clock: Clock) -> bool:
     try:
         return await leases.take(name, clock.now(), LEASE)
     except StorageError as error:
-        _log.warning("the lease %s could not be renewed: %s", name, error)
+        _log.log(loudness(error), "the lease %s could not be renewed: %s", name, error)
         return False
 
 
@@ -102,7 +103,7 @@ async def _give(leases: Leases, name: str) -> None:
     try:
         await leases.give(name)
     except StorageError as error:
-        _log.warning("the lease %s could not be given back: %s; it ends by itself", name, error)
+        _log.log(loudness(error), "the lease %s could not be given back: %s; it ends by itself", name, error)
 
 
 def _say_why(task: asyncio.Task[None] | None, what: str) -> None:
@@ -111,4 +112,4 @@ def _say_why(task: asyncio.Task[None] | None, what: str) -> None:
         return
     error = task.exception()
     if error is not None:
-        _log.error("%s %s; it starts again", what, type(error).__name__)
+        _log.log(loudness(error, logging.ERROR), "%s %s; it starts again", what, type(error).__name__)

@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.conversation.replies import LEASE, Replies, Waiting
 from gateway.delivery.dispatching.aside import Aside
 from gateway.delivery.dispatching.pacing import Pacer, Sleep
+from gateway.errors import loudness
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Replying:
             for waiting in await self._replies.claim(channel, min(CLAIM, lane.room)):
                 lane.put(waiting)
         except Exception as error:  # noqa: BLE001 - the next look may succeed, and without it nothing is answered
-            _log.warning("the answers of %s could not be looked for: %s", channel, _told(error))
+            _log.log(loudness(error), "the answers of %s could not be looked for: %s", channel, _told(error))
 
     async def _drop_surplus(self, channel: str, lane: _Lane) -> None:
         if surplus := lane.surplus[:CLAIM]:
@@ -243,7 +244,7 @@ class Replying:
                     return
         except Exception as error:  # noqa: BLE001 - whatever fails, the worker goes on with other chats
             # They lapse in the database, and are claimed from there.
-            _log.warning("an answer could not be settled: %s", _told(error))
+            _log.log(loudness(error), "an answer could not be settled: %s", _told(error))
             lane.under_way.difference_update(queue)
             queue.clear()
         # Once given up, the chat may have new answers, which are for whoever takes it next.
@@ -318,7 +319,9 @@ class Replying:
                         await self._drop(waiting, "whether it was written is not known")
                 await self._replies.release([item for item in left if item.id not in lane.under_way], now)
         except StorageError as error:
-            _log.warning("the answers of %s could not be let go: %s; they lapse by themselves", channel, error)
+            _log.log(
+                loudness(error), "the answers of %s could not be let go: %s; they lapse by themselves", channel, error
+            )
 
 
 def _told(error: Exception) -> str:

@@ -63,5 +63,5 @@ def of_keys(ring: Sequence[SealingKey], sealed: bytes) -> Finding:
     """Return whether a ring opens the database that ``sealed`` is of."""
     subject, why = "sealing ring and database", secret.unopened(Sealer(ring), sealed)
     if why is not None:
-        return fault(subject, f"these keys do not open this database ({why}); give it the keys it was made with")
+        return fault(subject, why)
     return ok(subject, "the keys open this database")

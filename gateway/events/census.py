@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.storage.database import Database
 from gateway.storage.unit import StorageError
 from gateway.value import Value
@@ -101,7 +102,7 @@ class Census:
             self._latest = await self.count()
         except StorageError as error:
             if self._reached:
-                _log.warning("the queue cannot be counted: %s", error)
+                _log.log(loudness(error), "the queue cannot be counted: %s", error)
             self._reached = False
         else:
             self._reached = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -32,10 +33,14 @@ LARGE: Final = 256 * 1024 * 1024
 
 
 class Checkpoint:
-    """Empties the log of the database at ``path``, on a connection of its own and in a thread."""
+    """Empties the log of the database at ``path``, on a connection of its own and in a thread.
 
-    def __init__(self, path: Path) -> None:
+    ``away`` says whether the database is known to be away: then a failure has its cause in the log already.
+    """
+
+    def __init__(self, path: Path, *, away: Callable[[], bool] = lambda: False) -> None:
         self._path = path
+        self._away = away
         self._log = log_of(path)
 
     def duty(self) -> Duty:
@@ -74,7 +79,9 @@ class Checkpoint:
                 [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             # SQLite's texts hold no values.
-            raise StorageError(f"SQLite: {error}") from None
+            failed = StorageError(f"SQLite: {error}")
+            failed.told = self._away()
+            raise failed from None
         return not busy
 
     def _size(self) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.storage.leases import Leases
 from gateway.storage.unit import StorageError
 
@@ -117,7 +118,7 @@ class House:
         try:
             taken = await self._leases.take(NAME, self._clock.now(), LEASE)
         except StorageError as error:
-            _log.warning("the lease %s could not be taken: %s", NAME, error)
+            _log.log(loudness(error), "the lease %s could not be taken: %s", NAME, error)
             # The row still names this node until then; what is tried meanwhile fails or is right.
             self._renew_at = min(now + TAKEOVER, self._until)
             return self.keeps
@@ -154,7 +155,7 @@ class House:
             found = await duty.bite()
         except Exception as error:  # noqa: BLE001 - what must happen again and again outlives any fault
             # By its type alone: the text of an error may hold a value.
-            _log.warning("house-keeping: %s failed: %s", duty.name, type(error).__name__)
+            _log.log(loudness(error), "house-keeping: %s failed: %s", duty.name, type(error).__name__)
         self._rows[duty.name] += found
         now = self._clock.monotonic()
         # Where the disk is slow bites are long, and what waits for it needs longer rests.
@@ -166,4 +167,4 @@ class House:
         try:
             await self._leases.give(NAME)
         except StorageError as error:
-            _log.warning("the lease %s could not be given back: %s; it ends by itself", NAME, error)
+            _log.log(loudness(error), "the lease %s could not be given back: %s; it ends by itself", NAME, error)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from gateway.storage.absence import Absence
 from gateway.storage.engine import Done, Engine
 from gateway.storage.unit import (
     Connection,
@@ -70,7 +71,8 @@ class Database:
 
     ``on_commit`` is given the notes of each batch, in order, after it is durable. ``alongside`` is given the notes of
     a move before it is tried, and what it returns is written in the same transaction if the guard held (then
-    ``alongside_wakes`` are woken as well); it must change nothing, and what it raises undoes the move.
+    ``alongside_wakes`` are woken as well); it must change nothing, and what it raises undoes the move. ``absence`` is told
+    how each use of the database went; without one nobody logs that it is away.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class Database:
         on_commit: Callable[[Sequence[object]], None] = lambda _: None,
         alongside: Alongside | None = None,
         alongside_wakes: Sequence[str] = (),
+        absence: Absence | None = None,
     ) -> None:
         self._engine = engine
         self._on_commit = on_commit
         self._alongside = alongside
         self._alongside_wakes = tuple(alongside_wakes)
+        self._absence = absence
         self._waiting: deque[_Waiting] = deque()
         #: How many of them are works.
         self._works = 0
@@ -118,6 +122,11 @@ class Database:
     def waiting(self) -> int:
         """How many units wait for the next batch."""
         return len(self._waiting)
+
+    @property
+    def away(self) -> bool:
+        """Whether it is known to be away; without an ``absence`` nobody knows."""
+        return self._absence is not None and self._absence.away
 
     async def write(self, move: Move) -> bool:
         """Write a move durably and return whether its guards held. Raises ``StorageError``."""
@@ -154,11 +163,13 @@ class Database:
 
     async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
         """Read committed rows with ``:name`` values, beside the writer. Raises ``StorageError``."""
-        return await self._engine.fetch(sql, values)
+        reading = self._engine.fetch(sql, values)
+        return await (reading if self._absence is None else self._absence.watched("read", reading))
 
     async def look(self, sql: str, /, **values: Any) -> list[Record]:
         """Read a few committed rows that are found by their keys, the cheapest way there is. Raises ``StorageError``."""
-        return await self._engine.look(sql, values)
+        reading = self._engine.look(sql, values)
+        return await (reading if self._absence is None else self._absence.watched("read", reading))
 
     def _accompanied(self, move: Move) -> Move:
         assert self._alongside is not None
@@ -302,7 +313,7 @@ class Database:
     async def _commit(self, batch: list[_Waiting], writing: Coroutine[Any, Any, list[Done]]) -> StorageError | None:
         """Wait until a batch is written and settle it; where that fails, settle nothing and return why."""
         try:
-            outcomes = await writing
+            outcomes = await (writing if self._absence is None else self._absence.watched("written", writing))
         except StorageError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a fault of ours must leave nobody waiting, nor end the writer

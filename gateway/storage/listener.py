@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
+from gateway.storage.absence import Absence
 from gateway.storage.connecting import FAILURES, Connected
 from gateway.storage.wakes import Wakes
 
@@ -66,14 +67,21 @@ class Owed:
 class Listener:
     """Tells other nodes what became due here, and this node's ``wakes`` what became due there.
 
-    While there is no connection nothing is heard; once there is one again, everything is woken once.
+    While there is no connection nothing is heard; once there is one again, everything is woken once. That none can be
+    made is logged, unless ``absence`` knows why: then the server is away for everybody.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connected]], wakes: Wakes, *, heartbeat: float = HEARTBEAT
+        self,
+        connect: Callable[[], Awaitable[Connected]],
+        wakes: Wakes,
+        *,
+        heartbeat: float = HEARTBEAT,
+        absence: Absence | None = None,
     ) -> None:
         self._connect = connect
         self._wakes = wakes
+        self._absence = absence
         self._heartbeat = heartbeat
         self._owed = Owed()
         self._stirred = asyncio.Event()
@@ -99,19 +107,22 @@ class Listener:
     async def run(self) -> None:
         """Listen and tell until canceled, connecting anew where needed; then tell what is still owed."""
         shortest, longest = BACKOFF
-        pause = shortest
+        pause, deaf = shortest, False
         while True:
             try:
                 if self._connection is None:
                     await self.open()
                     self._wakes.wake_all()
-                pause = shortest
+                pause, deaf = shortest, False
                 await self._serve()
             except asyncio.CancelledError:
                 await self._say_farewell()
                 raise
             except Exception as error:  # noqa: BLE001 - without it every wake would be missed until a restart
-                if pause == shortest:
+                # Not at once: a connection that was ended is made anew in a moment, and where the server is away, whoever
+                # asks it something finds out meanwhile.
+                if pause == longest and not deaf and not self._away():
+                    deaf = True
                     _log.warning("not told of other nodes' work for now (%s)", type(error).__name__)
             finally:
                 self._hang_up()
@@ -157,7 +168,11 @@ class Listener:
         try:
             await self._tell(self._connection, self._owed.clear(), FAREWELL)
         except FAILURES as error:
-            _log.warning("left without telling the other nodes (%s); they look by themselves", type(error).__name__)
+            level = logging.DEBUG if self._away() else logging.WARNING
+            _log.log(level, "left without telling the other nodes (%s); they look by themselves", type(error).__name__)
+
+    def _away(self) -> bool:
+        return self._absence is not None and self._absence.away
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import asyncpg
 
+from gateway.storage.absence import Absence
 from gateway.storage.connecting import FAILURES, Connected, Connector, is_sound, translated
 from gateway.storage.engine import Done
 from gateway.storage.listener import Listener
@@ -54,12 +55,23 @@ _PASSING = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncp
 
 
 class PostgresqlEngine:
-    """The engine for several nodes on one database. ``pause`` is in seconds; ``jitter`` returns from 0 to 1."""
+    """The engine for several nodes on one database. ``pause`` is in seconds; ``jitter`` returns from 0 to 1.
 
-    def __init__(self, url: str, *, pause: float = CONNECT_PAUSE, jitter: Callable[[], float] = random.random) -> None:
+    ``absence``: whether the server is away.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pause: float = CONNECT_PAUSE,
+        jitter: Callable[[], float] = random.random,
+        absence: Absence | None = None,
+    ) -> None:
         self._connector = Connector(url)
         self._pause = pause
         self._jitter = jitter
+        self._absence = absence
         self._writer: Connected | None = None
         self._shapes = Shapes()
         self._readers = Readers(self._connector.connect)
@@ -77,7 +89,8 @@ class PostgresqlEngine:
     async def open(self, wakes: Wakes) -> None:
         """Connect. Raises ``StorageUnavailableError``."""
         # Its commits carry nothing but a wake: they wait for no disk.
-        self._listener = Listener(partial(self._connector.connect, synchronous_commit="off"), wakes)
+        connect = partial(self._connector.connect, synchronous_commit="off")
+        self._listener = Listener(connect, wakes, absence=self._absence)
         try:
             await self._readers.open()
             self._writer = await self._connect()

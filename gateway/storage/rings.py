@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.rhythm import every
 from gateway.storage.database import Database
 from gateway.storage.statement import Statement
@@ -75,7 +76,7 @@ class Rings:
             try:
                 await self.leave(node)
             except StorageError as error:
-                _log.warning("the keys of this node are still told of: %s; that ends by itself", error)
+                _log.log(loudness(error), "the keys of this node are still told of: %s; that ends by itself", error)
 
     async def leave(self, node: str) -> None:
         """Take back what a node has told: it stops. Raises ``StorageError``."""

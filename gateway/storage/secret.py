@@ -1,4 +1,4 @@
-"""The key behind look-up hashes: made once for a database, kept in it, sealed by the ring.
+"""The key behind look-up hashes: made once for a database, kept in it, sealed by the ring. So a database is that ring's.
 
 It must never rotate with the ring, or every limit and look-up would forget everybody; and every node must have the
 same one. Who holds the database alone cannot open it.
@@ -12,12 +12,13 @@ from typing import Final
 from gateway.errors import ConfigError
 from gateway.storage import models
 from gateway.storage.database import Database
-from gateway.storage.sealing import Sealer, UnsealError
+from gateway.storage.sealing import Sealer, UnsealError, key_id
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Move
 
 _NAME = "index"
 _PLACE = "secret.index"
+_BYTES = 32
 _FIND = "SELECT sealed FROM secret WHERE name = :name"
 #: Finds the sealed index key for ``unopened``, where there is one.
 FIND: Final = "SELECT sealed FROM secret WHERE name = 'index'"
@@ -40,29 +41,41 @@ async def index_key(database: Database, sealer: Sealer, now: float, *, reseal: b
 
     async def work(connection: Connection) -> bytes:
         if not await connection.fetch(_FIND, name=_NAME):
-            sealed = sealer.seal(secrets.token_bytes(32), _PLACE)
+            sealed = sealer.seal(secrets.token_bytes(_BYTES), _PLACE)
             await connection.apply(Move(None, [(_INSERT, (_NAME, sealed, now))]))
         found = await connection.fetch(_FIND, name=_NAME)
         blob: bytes = found[0]["sealed"]
         return blob
 
     blob = await database.run(work)
-    try:
-        key = sealer.open(blob, _PLACE)
-    except UnsealError as error:
-        raise ConfigError(
-            [f"[secrets] keys: these keys do not open this database ({error}); give it the keys it was made with"]
-        ) from None
+    key = _opened(sealer, blob)
     if reseal and not sealer.is_current(blob):
         # A key that is to leave the ring must not be the only one that opens this.
         await database.write(Move(None, [(_RESEAL, (_NAME, sealer.seal(key, _PLACE)))]))
     return key
 
 
+async def found_key(database: Database, sealer: Sealer) -> bytes:
+    """Return the database's index key; where there is none yet, another that is kept nowhere: there is nothing to look up.
+
+    For who only reads: a look with the wrong keys would make the database theirs. Raises ``ConfigError`` as ``index_key``.
+    """
+    found = await database.fetch(_FIND, name=_NAME)
+    return _opened(sealer, found[0]["sealed"]) if found else secrets.token_bytes(_BYTES)
+
+
 def unopened(sealer: Sealer, sealed: bytes) -> str | None:
-    """Say why a ring does not open the database whose index key is ``sealed``; ``None`` where it does."""
+    """Say why a ring does not open the database whose index key is ``sealed``, and what to do; ``None`` where it does."""
     try:
         sealer.open(sealed, _PLACE)
-    except UnsealError as error:
-        return str(error)
+    except UnsealError:
+        name, ours = key_id(sealed), ", ".join(sealer.ids)
+        why = f"its {name} is another key than yours" if name in sealer.ids else f"its key is {name}, yours {ours}"
+        return f"another ring sealed this database: {why}; give it the keys it was made with"
     return None
+
+
+def _opened(sealer: Sealer, sealed: bytes) -> bytes:
+    if (fault := unopened(sealer, sealed)) is not None:
+        raise ConfigError([f"[secrets] keys: {fault}"])
+    return sealer.open(sealed, _PLACE)

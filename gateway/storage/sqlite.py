@@ -24,6 +24,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from gateway.storage.absence import Absence
 from gateway.storage.engine import Done
 from gateway.storage.sqlite_beside import Beside, Flight
 from gateway.storage.sqlite_checkpoints import Checkpoints
@@ -48,14 +49,21 @@ _FAILURES = (sqlite3.Error, OSError, MemoryError)
 class SqliteEngine:
     """The engine for one machine. ``busy_timeout`` is in seconds.
 
-    ``beside``: long batches are written by a process of its own.
+    ``beside``: long batches are written by a process of its own. ``absence``: whether the file is away.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = BUSY_TIMEOUT, beside: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout: float = BUSY_TIMEOUT,
+        beside: bool = False,
+        absence: Absence | None = None,
+    ) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
         #: Who writes long batches, if anybody does.
-        self.beside = Beside(path, busy_timeout) if beside else None
+        self.beside = Beside(path, busy_timeout, absence=absence) if beside else None
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         self._checkpoints = Checkpoints(partial(connect, path, busy_timeout))

@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from gateway.storage.absence import Absence
 from gateway.storage.sqlite_child import UNSYNCED, Answer, Fault
 from gateway.storage.sqlite_file import SETTINGS, translated
 from gateway.storage.sqlite_pipe import Pipe
 from gateway.storage.statement import Statement
-from gateway.storage.unit import Move, StorageError, StorageUnavailableError
+from gateway.storage.unit import Move, StorageError, StorageInterruptedError
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +77,18 @@ class Flight(NamedTuple):
 
 
 class Beside:
-    """Hands long batches to a process that is started at the first of them. ``busy_timeout`` is in seconds."""
+    """Hands long batches to a process that is started at the first of them. ``busy_timeout`` is in seconds.
 
-    def __init__(self, path: Path, busy_timeout: float, *, timeout: float = TIMEOUT) -> None:
+    While ``absence`` says that the database is away, nothing is told of processes that cannot open it.
+    """
+
+    def __init__(
+        self, path: Path, busy_timeout: float, *, timeout: float = TIMEOUT, absence: Absence | None = None
+    ) -> None:
         # Its log lies beside the file that is meant.
         self._path = path.resolve()
         self._busy_timeout = busy_timeout
+        self._absence = absence
         #: Whether a sync failed there: what it committed last stands in the log and may not be on the disk. Whatever is
         #: written behind it would be lost with it, however well that is synced; so nothing is before the log is copied.
         self.unsynced = False
@@ -176,7 +183,8 @@ class Beside:
             _raise_fault(await self._answered(Flight(pipe, opening)))
         except (OSError, sqlite3.Error, StorageError) as error:
             # Nothing is lost by it but speed.
-            _log.warning("no process to write beside this one could be started: %s", error)
+            level = logging.DEBUG if self._absence is not None and self._absence.away else logging.WARNING
+            _log.log(level, "no process to write beside this one could be started: %s", error)
             self.patient_until = asyncio.get_running_loop().time() + LONG_PAUSE
             if pipe is not None:
                 await pipe.kill()
@@ -224,12 +232,12 @@ class Beside:
             # Stopped, or stuck: with the process its transaction ends.
             await self._end(pipe)
             if isinstance(error, TimeoutError):
-                raise StorageUnavailableError(ENDED) from None
+                raise StorageInterruptedError(ENDED) from None
             raise
         if (found := answer.result()) is not None:
             return found
         await self._end(pipe)
-        raise StorageUnavailableError(ENDED)
+        raise StorageInterruptedError(ENDED)
 
     async def _end(self, pipe: Pipe) -> None:
         self._forget(pipe)

@@ -130,5 +130,9 @@ class StorageContendedError(StorageUnavailableError):
     """Another transaction was in the way of one of the units; the database itself is well."""
 
 
+class StorageInterruptedError(StorageUnavailableError):
+    """Who wrote the unit ended amid it; the database itself may be well, and the next use of it shows."""
+
+
 class StorageDamagedError(StorageUnavailableError):
     """The database's own file is damaged: nothing can be read or written until an operator acts."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.events.event import Event, EventName, event
 from gateway.storage.unit import StorageError
 from gateway.webhooks.connecting import TOTAL, Answer, Client, Fault, SendError
@@ -118,7 +119,7 @@ class WebhookLane:
         try:
             return await self.look_once()
         except Exception as error:  # noqa: BLE001 - the lane outlives any fault: nothing would be told without it
-            _log.warning("webhooks could not be looked for: %s", _told(error))
+            _log.log(loudness(error), "webhooks could not be looked for: %s", _told(error))
             return POLL
 
     async def _rest(self, seconds: float) -> None:
@@ -156,7 +157,7 @@ class WebhookLane:
         try:
             await self._try(webhook, self._endpoints[webhook.service])
         except Exception as error:  # noqa: BLE001 - whatever fails, the others go on; this one lapses and is due again
-            _log.warning("a webhook was not settled: %s", _told(error), extra=_place(webhook))
+            _log.log(loudness(error), "a webhook was not settled: %s", _told(error), extra=_place(webhook))
 
     async def _try(self, webhook: Webhook, endpoint: Endpoint) -> None:
         now = self._clock.now()
@@ -236,7 +237,12 @@ class WebhookLane:
                 try:
                     await self._webhooks.release(webhook)
                 except StorageError as error:
-                    _log.warning("a webhook was not given back: %s; it lapses by itself", error, extra=_place(webhook))
+                    _log.log(
+                        loudness(error),
+                        "a webhook was not given back: %s; it lapses by itself",
+                        error,
+                        extra=_place(webhook),
+                    )
 
 
 def _fault(status: int) -> Fault | None:

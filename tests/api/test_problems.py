@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import ClassVar
 
 import httpx
@@ -56,6 +57,14 @@ async def test_a_database_that_cannot_be_reached_is_503_with_a_wait(rebuilt, cap
     ) == (503, "unavailable", "1")
     assert "locked" not in response.text
     assert caplog.messages == ["POST /v1/verifications: SQLite: database is locked"]
+
+
+def test_a_request_that_fails_because_the_database_is_away_is_503_and_no_line_of_its_own(caplog):
+    caplog.set_level(logging.INFO)
+    error = StorageUnavailableError("PostgreSQL: ConnectionRefusedError")
+    error.told = True
+    assert as_problem(error, "POST /x").status == 503
+    assert caplog.messages == []
 
 
 def test_a_refused_statement_is_a_fault_of_ours(caplog):

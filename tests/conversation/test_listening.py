@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ class Listener(Bot):
         self.ended = asyncio.Event()
         self.times = 0
         self.failing = False
+        self.fault: Exception = ConnectionError(CHAT)
         self.handle: HandleInbound | None = None
 
     async def listen(self, handle: HandleInbound) -> None:
@@ -37,7 +39,7 @@ class Listener(Bot):
         self.started.set()
         try:
             if self.failing:
-                raise ConnectionError(CHAT)
+                raise self.fault
             await asyncio.Event().wait()
         finally:
             self.ended.set()
@@ -214,6 +216,20 @@ async def test_a_listener_that_ended_by_a_fault_is_started_again(talk, clock, da
     assert node.bot.times >= 2
     assert "listening on bot ended by ConnectionError" in caplog.text
     assert CHAT not in caplog.text
+    await node.stop()
+
+
+async def test_a_listener_that_ended_because_the_database_is_away_has_no_loud_line_of_its_own(
+    talk, clock, database, caplog
+):
+    caplog.set_level(logging.INFO)
+    node = Node(talk, Leases(database, "node-0"), clock)
+    node.bot.failing, node.bot.fault = True, StorageUnavailableError("PostgreSQL: ConnectionRefusedError")
+    node.bot.fault.told = True
+    await node.bot.started.wait()
+    await node.rounds.next()
+    assert node.bot.times >= 2
+    assert "ended by" not in caplog.text
     await node.stop()
 
 

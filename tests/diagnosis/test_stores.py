@@ -34,7 +34,10 @@ async def test_a_database_is_opened_by_the_keys_it_was_made_with_alone(chosen, d
     assert found[Area.KEYS, "sealing ring and database"].verdict == "ok"
     # A look changes nothing: the same keys are asked again, and others.
     [wrong] = [item for item in await examine(chosen, OTHER, time.time) if item.area is Area.KEYS]
-    assert (wrong.verdict, "do not open this database" in wrong.told) == ("fault", True)
+    assert (wrong.verdict, "another ring sealed this database: its key is k1, yours k2" in wrong.told) == (
+        "fault",
+        True,
+    )
 
 
 async def test_a_database_without_a_key_says_nothing_of_the_ring(chosen, database, ring):

@@ -62,6 +62,7 @@ async def interrupted(
             "no acknowledged row missing": not await load.absent(),
             "503 always with Retry-After": load.unguided == 0,
             "nothing but 201 and 503": not load.odd and load.unanswered == 0,
+            "told in one line": all(item.told_once() for item in scene.nodes),
         },
     )
 

@@ -95,7 +95,8 @@ async def a_full_disk(scene: Scene) -> Figures:
         freed = time.monotonic()
         await asking
         await settled(scene, load)
-        found = await judged(scene, load, freed, held={"refused with 503 while full": refused > 0})
+        held = {"refused with 503 while full": refused > 0, "told in one line": node.told_once()}
+        found = await judged(scene, load, freed, held=held)
         await node.end()
         return replace(found, held={**found.held, "the file is intact": await intact(scene)})
 

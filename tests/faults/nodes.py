@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ def free_port() -> int:
 
 
 _SERVES = re.compile(rb"serves on (http://\S+)")
+#: What a line about a fault of the database names.
+_OF_STORAGE = re.compile("Storage|SQLite|PostgreSQL|database")
 
 
 class Node(node.Node):
@@ -143,3 +146,14 @@ class Node(node.Node):
     def said_in_log(self) -> str:
         """Return its standard output so far."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def told_once(self) -> bool:
+        """Whether its log has one error for a database that was away, and nothing else above ``info`` of what followed."""
+        lines = [json.loads(line) for line in self.said_in_log().splitlines()]
+        loud = [line for line in lines if line["level"] in {"warning", "error"}]
+        found = [
+            (line["level"], line["event"])
+            for line in loud
+            if _OF_STORAGE.search(f"{line['event']} {line.get('error')}")
+        ]
+        return len(found) == 1 and found[0][0] == "error" and found[0][1].startswith("the database is away: ")

@@ -93,8 +93,18 @@ async def test_a_file_that_is_no_database_is_a_storage_error(tmp_path):
     broken = tmp_path / "gateway.db"
     broken.write_bytes(b"no database " * 1000)
     log_of(broken).write_bytes(b"no log")
-    with pytest.raises(StorageError, match="SQLite: "):
+    with pytest.raises(StorageError, match="SQLite: ") as caught:
         await Checkpoint(broken).empty()
+    assert not caught.value.told
+
+
+async def test_while_the_database_is_away_a_failure_has_its_cause_in_the_log_already(tmp_path):
+    broken = tmp_path / "gateway.db"
+    broken.write_bytes(b"no database " * 1000)
+    log_of(broken).write_bytes(b"no log")
+    with pytest.raises(StorageError) as caught:
+        await Checkpoint(broken, away=lambda: True).empty()
+    assert caught.value.told
 
 
 async def test_it_waits_for_another_writer_no_longer_than_it_may(database, path):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import asyncpg
 import pytest
 
 from gateway.storage import connecting, models, postgresql, readers
+from gateway.storage.absence import Absence
 from gateway.storage.database import Database
 from gateway.storage.migrations import Store
 from gateway.storage.postgresql import PostgresqlEngine
@@ -109,16 +111,19 @@ async def on_server(url: str, *statements: str) -> None:
         await connection.close()
 
 
-async def test_what_is_acknowledged_outlives_a_restart_and_all_goes_on_by_itself(own_url, server):
+async def test_what_is_acknowledged_outlives_a_restart_and_all_goes_on_by_itself(own_url, server, caplog):
     woken = asyncio.Event()
-    async with Database(PostgresqlEngine(own_url)) as database:
+    absence = Absence("PostgreSQL at here", "see that it runs", time.monotonic)
+    async with Database(PostgresqlEngine(own_url, absence=absence), absence=absence) as database:
         database.wakes.subscribe("anything", woken.set)
         await database.write(add("before"))
         os.kill(server.get_pid(), signal.SIGQUIT)
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(StorageUnavailableError) as unwritten:
             await again_and_again(lambda: database.write(add(os.urandom(8).hex())))
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(StorageUnavailableError) as unread:
             await again_and_again(lambda: names(database))
+        assert unwritten.value.told
+        assert unread.value.told
         await asyncio.to_thread(server.get_postmaster_info().process.wait, 10)
         await asyncio.to_thread(server.ensure_postgres_running)
         await until_it_works(lambda: database.write(add("after")))
@@ -126,6 +131,9 @@ async def test_what_is_acknowledged_outlives_a_restart_and_all_goes_on_by_itself
         # What other nodes told meanwhile was missed: everything is looked at once.
         async with asyncio.timeout(20):
             await woken.wait()
+    # However many asked, and however often they did.
+    [line] = caplog.messages
+    assert line.startswith("the database is away: PostgreSQL at here cannot be written (")
 
 
 async def test_a_server_that_turned_read_only_is_left_for_whoever_takes_writes(own_url):

@@ -10,7 +10,7 @@ from gateway.config import SealingKey
 from gateway.errors import ConfigError
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer
-from gateway.storage.secret import index_key
+from gateway.storage.secret import found_key, index_key
 from tests.conftest import START
 
 NEW = SealingKey("k2", b"n" * 32)
@@ -32,6 +32,16 @@ async def test_the_wrong_ring_is_refused(database, sealer):
     await index_key(database, sealer, START, reseal=True)
     with pytest.raises(ConfigError, match=r"\[secrets\] keys"):
         await index_key(database, Sealer([NEW]), START, reseal=True)
+
+
+async def test_who_only_reads_has_the_key_and_makes_none(database, sealer):
+    # Nothing was sealed yet, and nothing is to be found: any key is as good.
+    assert len({await found_key(database, sealer), await found_key(database, Sealer([NEW]))}) == 2
+    assert await database.fetch("SELECT name FROM secret") == []
+    key = await index_key(database, sealer, START, reseal=True)
+    assert await found_key(database, sealer) == key
+    with pytest.raises(ConfigError, match="another ring sealed this database"):
+        await found_key(database, Sealer([NEW]))
 
 
 async def test_after_a_rotation_the_old_key_may_leave_the_ring(database, sealer, ring):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import shutil
 import signal
@@ -19,13 +20,22 @@ import msgspec
 import pytest
 
 from gateway.storage import models, sqlite_beside, sqlite_child, sqlite_pipe
+from gateway.storage.absence import Absence
 from gateway.storage.database import AT_ONCE, UNDER_WAY, Database
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import ENOUGH, Beside, several_cores
 from gateway.storage.sqlite_child import Answer, Fault
 from gateway.storage.sqlite_file import translated
 from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Connection, Guard, Move, StorageDamagedError, StorageError, StorageUnavailableError
+from gateway.storage.unit import (
+    Connection,
+    Guard,
+    Move,
+    StorageDamagedError,
+    StorageError,
+    StorageInterruptedError,
+    StorageUnavailableError,
+)
 
 ADD = insert_into(models.Lease)
 #: Takes one of what a name has left, and tells what remains.
@@ -182,7 +192,7 @@ async def test_with_the_process_its_batch_fails_and_the_next_is_written_again(pa
         assert beside.process is not None
         os.kill(beside.process, signal.SIGKILL)
         outcomes = await write_many(database, "lost")
-        assert {type(outcome) for outcome in outcomes} == {StorageUnavailableError}
+        assert {type(outcome) for outcome in outcomes} == {StorageInterruptedError}
         # A fault may last: for a second, no other process is started.
         assert await write_many(database, "meanwhile") == [True] * ENOUGH
         assert not await beside.started()
@@ -432,11 +442,22 @@ async def test_where_none_can_be_started_this_one_writes_and_says_so_once(path, 
     assert [item.levelname for item in caplog.records if "no process" in item.message] == ["WARNING"]
 
 
-async def test_a_file_it_cannot_open_is_told_and_no_process_stays(tmp_path, caplog):
-    beside = Beside(tmp_path / "no" / "such.db", 1.0)
+async def gone() -> None:
+    raise StorageUnavailableError("SQLite: disk I/O error")
+
+
+@pytest.mark.parametrize(("away", "level"), [(False, "WARNING"), (True, "DEBUG")], ids=["well", "away"])
+async def test_a_file_it_cannot_open_is_told_unless_it_is_away_and_no_process_stays(tmp_path, caplog, away, level):
+    caplog.set_level(logging.DEBUG)
+    absence = Absence("the SQLite file", "", lambda: 0.0)
+    if away:
+        with pytest.raises(StorageUnavailableError):
+            await absence.watched("written", gone())
+    beside = Beside(tmp_path / "no" / "such.db", 1.0, absence=absence)
     assert not beside.takes(ENOUGH)
     assert not await beside.started()
-    assert "unable to open database file" in caplog.text
+    [told] = [item for item in caplog.records if "unable to open database file" in item.message]
+    assert told.levelname == level
     await beside.close()
 
 

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from gateway.storage import connecting, listener, models
+from gateway.storage.absence import Absence
 from gateway.storage.database import Database
 from gateway.storage.postgresql import PostgresqlEngine
 from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Move
+from gateway.storage.unit import Move, StorageUnavailableError
 from gateway.storage.wakes import Wakes
 from tests.conftest import aside, empty
 from tests.storage.wire import wired
@@ -230,6 +231,33 @@ async def test_a_node_that_leaves_a_silent_server_leaves(url, monkeypatch, caplo
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert caplog.messages == ["left without telling the other nodes (TimeoutError); they look by themselves"]
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["reachable", "away"])
+async def test_a_listener_that_stays_deaf_is_told_once_unless_the_server_is_away(monkeypatch, caplog, away):
+    monkeypatch.setattr(listener, "BACKOFF", (0.001, 0.002))
+    absence = Absence("PostgreSQL", "", lambda: 0.0)
+    if away:
+        with pytest.raises(StorageUnavailableError):
+            await absence.watched("read", refused())
+    caplog.clear()
+    tries = []
+
+    async def connect():
+        tries.append(len(caplog.messages))
+        if len(tries) == 5:
+            raise asyncio.CancelledError
+        raise ConnectionRefusedError
+
+    with pytest.raises(asyncio.CancelledError):
+        await listener.Listener(connect, Wakes(), absence=absence).run()
+    # A connection that was merely ended is made anew by the second try, and nobody need know.
+    assert tries == ([0, 0, 0, 0, 0] if away else [0, 0, 1, 1, 1])
+    assert set(caplog.messages) <= {"not told of other nodes' work for now (ConnectionRefusedError)"}
+
+
+async def refused() -> None:
+    raise StorageUnavailableError("PostgreSQL: ConnectionRefusedError")
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(url):

@@ -18,6 +18,7 @@ from gateway.delivery.dispatching.pacing import Sleep
 from gateway.delivery.dispatching.patience import steadily
 from gateway.delivery.message import Message
 from gateway.delivery.queue import Queue
+from gateway.errors import loudness
 from gateway.storage.unit import StorageError, StorageUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Acceptances:
         del self.under_way[message.id]
         lane.done(message)
         if error is not None:
-            _told(message, error)
+            undone("settled", message, error)
         elif not written.cancelled() and written.result():
             self._queue.accepted(message, now)
         else:
@@ -86,7 +87,7 @@ class Acceptances:
                 lambda: self._accept(message, accepted), self._sleep, lambda: self._clock.now() < message.expires_at
             )
         except Exception as error:  # noqa: BLE001 - nobody waits for this: what goes wrong is told here
-            _told(message, error)
+            undone("settled", message, error)
             return False
         finally:
             del self.under_way[message.id]
@@ -104,8 +105,9 @@ class Acceptances:
         self._queue.paid(message)
 
 
-def _told(message: Message, error: BaseException) -> None:
-    # The lease lapses and the message is rescued, here or on another node. Of a fault of ours its place is told: its text
-    # may hold a value.
+def undone(what: str, message: Message, error: BaseException) -> None:
+    """Log that a message could not be ``settled`` or ``released``: its lease lapses, and it is rescued, here or elsewhere."""
+    # Of a fault of ours its place is told: its text may hold a value.
     text = str(error) if isinstance(error, StorageError) else where(error)
-    _log.warning("a message could not be settled", extra={"message_id": message.id, "error": text})
+    extra = {"message_id": message.id, "error": text}
+    _log.log(loudness(error), "a message could not be %s", what, extra=extra)

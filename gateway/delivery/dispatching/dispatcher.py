@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from channels.base import Channel, Reason
 from gateway.clock import Clock
 from gateway.delivery.births import Begun
-from gateway.delivery.dispatching.acceptances import Acceptances
+from gateway.delivery.dispatching.acceptances import Acceptances, undone
 from gateway.delivery.dispatching.backlog import Backlog, Uncounted
 from gateway.delivery.dispatching.breaker import Entry
 from gateway.delivery.dispatching.calling import VERDICT_TIME, Caller, Lost
@@ -33,6 +33,7 @@ from gateway.delivery.message import LEASE, Message
 from gateway.delivery.queue import Queue
 from gateway.delivery.telling import Failure
 from gateway.delivery.writing.rendering import Render
+from gateway.errors import loudness
 from gateway.rhythm import every
 from gateway.storage.unit import StorageError, StorageUnavailableError
 
@@ -207,7 +208,7 @@ class Dispatcher:
             ends = not await attempt
         except StorageError as error:
             # Nothing was settled: the lease lapses and the message is rescued, here or on another node.
-            _log.warning("a message could not be settled", extra={"message_id": message.id, "error": str(error)})
+            undone("settled", message, error)
         except Exception as error:  # noqa: BLE001 - a worker outlives any fault: its channel would stop without it
             _log.error("a message could not be settled: %s", where(error), extra={"message_id": message.id})
         finally:
@@ -251,7 +252,7 @@ class Dispatcher:
             try:
                 found = await self.look_once(lane.channel.name)
             except Exception as error:  # noqa: BLE001 - the same: without its claims a channel never retries
-                _log.warning("claiming failed: %s", where(error), extra={"channel": lane.channel.name})
+                _log.log(loudness(error), "claiming failed: %s", where(error), extra=lane.place)
             if not (found and lane.wants_more):
                 await woken(lane.wake, lane.until_next(POLL))
 
@@ -265,7 +266,7 @@ class Dispatcher:
                 if lane.pacer.share and not had:
                     lane.wake.set()
             except Exception as error:  # noqa: BLE001 - the same: without its share a channel sends nothing
-                _log.warning("a channel's pace is not known: %s", where(error), extra={"channel": lane.channel.name})
+                _log.log(loudness(error), "a channel's pace is not known: %s", where(error), extra=lane.place)
             await woken(lane.told, REFRESH)
 
     async def _attempt(self, lane: Lane, message: Message, *, probe: bool) -> bool:
@@ -372,14 +373,14 @@ class Dispatcher:
             await release(message)
         except StorageError as error:
             # Its lease lapses by itself within 20 s.
-            _log.warning("a message could not be released", extra={"message_id": message.id, "error": str(error)})
+            undone("released", message, error)
 
     async def _give_share(self, lane: Lane) -> None:
         try:
             await lane.pacer.give()
         except StorageError as error:
             # It lapses by itself within 6 s.
-            _log.warning("a share could not be given back: %s", error, extra={"channel": lane.channel.name})
+            _log.log(loudness(error), "a share could not be given back: %s", error, extra=lane.place)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

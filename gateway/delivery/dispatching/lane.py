@@ -92,6 +92,11 @@ class Lane:
         self.senders = 1
 
     @property
+    def place(self) -> dict[str, str]:
+        """What a line of the log about it names."""
+        return {"channel": self.channel.name}
+
+    @property
     def state(self) -> State:
         """How the channel is for this node."""
         self.breaker.part(self._clock.monotonic())

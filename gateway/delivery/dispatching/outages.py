@@ -10,6 +10,7 @@ from typing import Final
 from channels.base import Reason
 from gateway.clock import Clock
 from gateway.delivery.dispatching.breaker import Change
+from gateway.errors import loudness
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.unit import Move, StorageError
 
@@ -66,4 +67,4 @@ class Outages:
             await self._write(move)
         except StorageError as error:
             # The log has it.
-            _log.warning("a channel's change could not be written: %s", error)
+            _log.log(loudness(error), "a channel's change could not be written: %s", error)

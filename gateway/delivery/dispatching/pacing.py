@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from channels.base import Channel
 from gateway.clock import Clock
+from gateway.errors import loudness
 from gateway.storage.unit import StorageError
 
 _log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ class Pacer:
             await self._pauses.put(self.channel, now + min(seconds, LONGEST_PAUSE), now)
         except StorageError as error:
             # The others will be asked to wait by the provider themselves.
-            _log.warning("a pause could not be told: %s", error, extra={"channel": self.channel})
+            _log.log(loudness(error), "a pause could not be told: %s", error, extra={"channel": self.channel})
 
     def rests_for(self, address: str) -> float:
         """Return the seconds for which a recipient is not to be written to, as far as this node knows."""
@@ -302,7 +303,7 @@ class Pacer:
             at = await self._turns.take(self.channel, self._hashed(address), self.recipient_pause, earliest)
         except StorageError as error:
             # A message a little early may be refused, and then waits; one that is never sent is worse.
-            _log.warning("a recipient's turn is not known: %s", error, extra={"channel": self.channel})
+            _log.log(loudness(error), "a recipient's turn is not known: %s", error, extra={"channel": self.channel})
             return 0.0
         return max(0.0, at - self._clock.now())
 

@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.delivery.dispatching.outcome import where
 from gateway.delivery.dispatching.pacing import Pacer
 from gateway.delivery.revisions import HOLD, Revision, Revisions, Step, decide, outcome
+from gateway.errors import loudness
 from gateway.events.event import EventName
 from gateway.storage.unit import StorageError
 
@@ -81,7 +82,12 @@ class Reviser:
             try:
                 begun = await self.look_once(channel)
             except Exception as error:  # noqa: BLE001 - the loop outlives any fault: nothing would be put right without it
-                _log.warning("looking for what to put right failed: %s", where(error), extra={"channel": channel})
+                _log.log(
+                    loudness(error),
+                    "looking for what to put right failed: %s",
+                    where(error),
+                    extra={"channel": channel},
+                )
             if begun < CLAIM:
                 await self._sleep(LOOK)
 
@@ -115,7 +121,7 @@ class Reviser:
             return await self._tried(revision)
         except StorageError as error:
             # What was done is done again once the hold lapses, which changes nothing in the chat.
-            _log.warning("a message was not settled: %s", error, extra={"message_id": revision.message_id})
+            _log.log(loudness(error), "a message was not settled: %s", error, extra={"message_id": revision.message_id})
             return False
 
     async def _tried(self, revision: Revision) -> bool:
