@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import segno
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from gateway.api.authenticator_shapes import (
     RecoveryCodes,
 )
 from gateway.api.body import read_json
+from gateway.api.drawing import Images
 from gateway.api.idempotency import Once, created, key_of
 from gateway.api.parts import Parts
 from gateway.api.responses import Answer, encode, nothing
@@ -32,9 +32,6 @@ from gateway.storage.unit import Connection
 from gateway.verification.authenticators.view import ID, AuthenticatorView, Wanted
 
 PATH: Final = "/v1/authenticators"
-
-#: Pixels of a module in the images.
-_SCALE: Final = 4
 
 
 class AuthenticatorRoutes:
@@ -57,14 +54,16 @@ class AuthenticatorRoutes:
             once = Once(self._parts.answers, service, Source("POST", PATH, key), value)
             return await self._create_once(service, once, wanted)
         prepared = self._of.enrolling.prepare(service, wanted)
-        return created(*self._written(await self._of.enrolling.create(prepared)))
+        written = await self._written(prepared.view)
+        await self._of.enrolling.create(prepared)
+        return created(*written)
 
     async def _create_once(self, service: str, once: Once, wanted: Wanted) -> Response:
         if told := await once.told_before():
             return told
         prepared = self._of.enrolling.prepare(service, wanted)
         # Before the transaction: drawing the images takes longer than writing them.
-        written = self._written(prepared.view)
+        written = await self._written(prepared.view)
 
         async def create(connection: Connection) -> tuple[str, bytes]:
             await self._of.enrolling.create_within(connection, prepared)
@@ -130,13 +129,14 @@ class AuthenticatorRoutes:
         await self._of.enrolling.delete(service, _id(request))
         return nothing()
 
-    def _written(self, view: AuthenticatorView) -> tuple[str, bytes]:
-        return f"{self._base}{PATH}/{view.id}", encode(shown(view))
+    async def _written(self, view: AuthenticatorView) -> tuple[str, bytes]:
+        assert view.uri is not None, "it was made a moment ago"
+        images = await self._parts.drawing.images(view.uri)
+        return f"{self._base}{PATH}/{view.id}", encode(shown(view, images))
 
 
-def shown(view: AuthenticatorView) -> AuthenticatorShape:
-    """Return an authenticator as callers read it, its URI as images too where it has one."""
-    qr = None if view.uri is None else segno.make(view.uri, micro=False)
+def shown(view: AuthenticatorView, images: Images | None = None) -> AuthenticatorShape:
+    """Return an authenticator as callers read it, with the ``images`` of its URI where it is shown."""
     return AuthenticatorShape(
         id=view.id,
         type=view.kind,
@@ -153,9 +153,8 @@ def shown(view: AuthenticatorView) -> AuthenticatorShape:
         recovery_codes_left=view.recovery_codes_left,
         secret=view.secret or UNSET,
         uri=view.uri or UNSET,
-        # White behind it: on a dark page the code would be dark on dark.
-        qr=UNSET if qr is None else qr.svg_data_uri(scale=_SCALE, light="white"),
-        qr_png=UNSET if qr is None else qr.png_data_uri(scale=_SCALE),
+        qr=UNSET if images is None else images.svg,
+        qr_png=UNSET if images is None else images.png,
     )
 
 

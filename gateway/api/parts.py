@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from channels.base import Channel, Normalize
 from channels.chat import Inbound
+from gateway.api.drawing import Drawing
 from gateway.api.keys import Keys
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.queue import Queue
@@ -72,5 +73,7 @@ class Parts:
     hear: Callable[[str, Inbound], Awaitable[None]]
     #: What ``/metrics`` shows, and what refusals are counted by.
     metrics: Metrics = field(default_factory=Metrics)
+    #: Draws QR codes.
+    drawing: Drawing = field(default_factory=Drawing)
     #: What has to be shown for ``/metrics``; without one it is open.
     metrics_token: SecretStr | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import segno
 from msgspec import UNSET
 
+from gateway.api.drawing import link_image
 from gateway.api.shapes import AttemptShape, EventShape, MessageShape, SubscriberShape, VerificationShape
 from gateway.clock import rfc3339
 from gateway.conversation.subscribers import SubscriberView
@@ -51,7 +51,7 @@ def subscriber(view: SubscriberView) -> SubscriberShape:
         reference=view.reference,
         status=view.status,
         link=view.link,
-        qr=_qr(view.link),
+        qr=None if view.link is None else link_image(view.link),
         expires_at=_moment_or_none(view.expires_at),
         display_name=view.display_name,
         created_at=rfc3339(view.created_at),
@@ -82,10 +82,3 @@ def _event(view: EventView) -> EventShape:
 
 def _moment_or_none(seconds: float | None) -> str | None:
     return None if seconds is None else rfc3339(seconds)
-
-
-def _qr(link: str | None) -> str | None:
-    if link is None:
-        return None
-    image: str = segno.make(link, micro=False).svg_data_uri(scale=4)
-    return image

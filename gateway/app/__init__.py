@@ -81,6 +81,7 @@ async def running(
         for channel in channels.values():
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)
+        await stack.enter_async_context(gateway.parts.drawing)
         if after_restore:
             await end_restored(gateway.parts)
         gateway.dispatcher.start()
