@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from gateway.app.allowances import last_tally
-from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
+from gateway.app.channels import kinds_of, load_replies, load_templates, open_channels, read_addressee
 from gateway.app.core import Gateway, built
 from gateway.app.restored import end_restored
 from gateway.app.store import OnCommit, Store, opened_store, schema
@@ -29,10 +29,9 @@ __all__ = [
     "kinds_of",
     "load_replies",
     "load_templates",
-    "look_up",
     "open_channels",
     "opened_store",
-    "read_addresses",
+    "read_addressee",
     "running",
     "schema",
 ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from channels.base import Address, Channel, InvalidAddressError, Normalize
+from channels.base import Channel, Normalize
 from channels.chat import Conversing, Revising
 from channels.kinds import KINDS
 from gateway.config import Settings, check_channels, shipped
@@ -15,8 +14,8 @@ from gateway.config.given import section
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.delivery.writing.templating import FALLBACK, Templates
 from gateway.errors import ConfigError
-from gateway.storage.sealing import Hasher
-from gateway.verification.reading import address_hashes
+from gateway.verification.addressee import Addressee, named, read
+from gateway.verification.references import own_kinds
 
 
 def open_channels(settings: Settings) -> dict[str, Channel]:
@@ -67,24 +66,14 @@ def _templates(folders: tuple[Path, ...], loaded: Iterable[Templates]) -> Templa
     return Templates(folders) if same is None else same.again()
 
 
-def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
-    """Return the look-up hashes of what a person typed as an address, as every kind that takes it.
+def read_addressee(settings: Settings, text: str) -> Addressee:
+    """Return who is meant by what a person typed, an address as every kind that takes it or ``kind=address``.
 
-    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
+    Raises ``NobodyError``, and ``ConfigError``: the channels are loaded, for they may have kinds of their own.
     """
-    return address_hashes(hasher, kinds_of(open_channels(settings)), text)
-
-
-def read_addresses(settings: Settings, text: str) -> list[Address]:
-    """Return what a person typed as an address, as every kind that takes it; none takes nonsense.
-
-    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
-    """
-    found = []
-    for normalize in kinds_of(open_channels(settings)).values():
-        with suppress(InvalidAddressError):
-            found.append(normalize(text))
-    return found
+    channels = open_channels(settings)
+    kinds = kinds_of(channels)
+    return read(kinds, named(kinds, text), own_kinds(channels))
 
 
 def kinds_of(channels: Mapping[str, Channel]) -> dict[str, Normalize]:

@@ -10,7 +10,6 @@ import typer
 from gateway.cli.faults import warn
 from gateway.config import Settings
 from gateway.config.wording import suggest
-from gateway.errors import ConfigError
 from gateway.events.event import EventName
 from gateway.verification.view import ID
 
@@ -28,13 +27,6 @@ def check_verification(verification_id: str | None) -> None:
     if verification_id is not None and not ID.fullmatch(verification_id):
         why = "the whole id: ver_ and 36 hexadecimal digits, as a pipe and --json have it"
         raise typer.BadParameter(why, param_hint="--verification")
-
-
-def check_address(hashes: Sequence[bytes]) -> None:
-    """Look whether what was typed as an address was read as any. Raises ``ConfigError``."""
-    if not hashes:
-        # Without repeating it: it may be somebody's address, mistyped.
-        raise ConfigError(["--to: no kind of address is written like this"])
 
 
 async def check_service(

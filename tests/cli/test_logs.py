@@ -237,7 +237,25 @@ def test_to_is_of_a_kind_that_an_adapter_brings_too(tmp_path, monkeypatch):
     config.write_text(f'{CONFIG}[channels.pager]\nadapter = "buzzer"\n')
     asyncio.run(add(config, EVENTS, address="77", kind="buzzer"))
     assert names(run(config, "--json", "--to", "0077").stdout) == ["verification.created"]
-    assert names(run(config, "--json", "--to", "78").stdout) == []
+    nobody = run(config, "--json", "--to", "78")
+    assert (nobody.exit_code, nobody.stdout) == (0, "")
+    assert nobody.stderr == (
+        "Nothing of this address was found; it was taken for a reference (telegram) of any service, or an address of the "
+        "kind buzzer.\n"
+    )
+
+
+@pytest.mark.parametrize("to", ["ann@example", "+491512345600", ""])
+def test_what_is_no_address_is_misuse_instead_of_nothing_found(config, to):
+    result = run(config, "--to", to)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: --to: ")
+
+
+def test_a_reference_that_looks_like_an_address_is_looked_for_by_its_kind(config):
+    assert names(run(config, "--json", "--to", "email=ann@example.org").stdout) == ["verification.created"]
+    result = run(config, "--json", "--to", "telegram=ann@example.org")
+    assert (result.exit_code, result.stdout) == (0, "")
 
 
 def test_an_age_counts_back_from_now(tmp_path):
