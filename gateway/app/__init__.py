@@ -56,13 +56,15 @@ async def running(
     *,
     on_commit: OnCommit = lambda _: None,
     lines_dropped: Callable[[], int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
     sandbox: bool = False,
     after_restore: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway: its channels open, its dispatcher at work, its bot listening.
 
-    ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first
-    what a backup had pending. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    ``lines_dropped`` tells how many lines the log has lost; ``tell`` is given what the operator who started it must know, which is
+    logged too; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first what a backup had pending. Raises
+    ``ConfigError``, ``TemplateError`` or ``StorageError``.
     """
     channels, endpoints = open_channels(settings), endpoints_of(settings)
     templates = load_templates(settings, channels)
@@ -83,7 +85,7 @@ async def running(
         if after_restore:
             await end_restored(gateway.parts)
         gateway.dispatcher.start()
-        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped))
+        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped, tell))
         tasks = [asyncio.create_task(duty) for duty in beside]
         try:
             yield gateway

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.app import running, schema
+from gateway.cli.faults import warn
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
@@ -68,7 +69,7 @@ async def _serve(settings: Settings, *, after_restore: bool = False) -> None:
         else:
             async with (
                 running(
-                    settings, on_commit=log, lines_dropped=log.lines_dropped, after_restore=after_restore
+                    settings, on_commit=log, lines_dropped=log.lines_dropped, tell=warn, after_restore=after_restore
                 ) as gateway,
                 serving(gateway, settings.server, listener),
             ):
@@ -84,7 +85,7 @@ async def _serve_with_sandbox(settings: Settings, listener: socket.socket, log: 
 
     async with (
         opened_servers(settings.sandbox) as sandbox,
-        sandboxed(settings, sandbox, listener, on_commit=log) as page,
+        sandboxed(settings, sandbox, listener, on_commit=log, tell=warn) as page,
     ):
         typer.echo(
             f"the sandbox's page is at {page.url}, its mail server at {sandbox.smtp.host}:{sandbox.smtp.port}, "
