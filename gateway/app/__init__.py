@@ -15,7 +15,7 @@ from gateway.app.allowances import last_tally
 from gateway.app.channels import kinds_of, load_replies, load_templates, open_channels, read_addressee
 from gateway.app.core import Gateway, built
 from gateway.app.restored import end_restored
-from gateway.app.store import OnCommit, Store, opened_store, schema
+from gateway.app.store import OnCommit, Store, naming, opened_store, schema, told_where
 from gateway.app.upkeep import duties
 from gateway.config import Settings
 from gateway.events.metrics import Metrics
@@ -29,11 +29,13 @@ __all__ = [
     "kinds_of",
     "load_replies",
     "load_templates",
+    "naming",
     "open_channels",
     "opened_store",
     "read_addressee",
     "running",
     "schema",
+    "told_where",
 ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from gateway.app import clocks
@@ -17,7 +17,7 @@ from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.secret import index_key
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import several_cores
-from gateway.storage.unit import Write
+from gateway.storage.unit import StorageError, Write
 from gateway.webhooks.rows import TOPIC
 
 #: Hears of what was committed, in order.
@@ -54,21 +54,40 @@ async def opened_store(
     ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
     take over.
     """
-    ring = ensure_secrets(settings)
-    sealer = Sealer(ring)
-    await schema(settings.database).upgrade()
-    engine = _engine(settings.database)
-    async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
-        clock = SystemClock()
-        if several_nodes(settings):
-            await clocks.begin_with(database, clock)
-        elif node:
-            await clocks.cut_short(database, clock)
-            await clocks.tell(database, clock)
-        else:
-            await clocks.take_over(database, clock)
-        hasher = Hasher(await index_key(database, sealer, clock.now(), reseal=node))
-        yield Store(database, sealer, hasher, clock)
+    with naming(settings.database):
+        ring = ensure_secrets(settings)
+        sealer = Sealer(ring)
+        await schema(settings.database).upgrade()
+        engine = _engine(settings.database)
+        async with Database(engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,)) as database:
+            clock = SystemClock()
+            if several_nodes(settings):
+                await clocks.begin_with(database, clock)
+            elif node:
+                await clocks.cut_short(database, clock)
+                await clocks.tell(database, clock)
+            else:
+                await clocks.take_over(database, clock)
+            hasher = Hasher(await index_key(database, sealer, clock.now(), reseal=node))
+            yield Store(database, sealer, hasher, clock)
+
+
+@contextmanager
+def naming(settings: DatabaseSettings) -> Iterator[None]:
+    """Have errors of the database say which it is, and by what key it was chosen. Raises ``StorageError``."""
+    try:
+        yield
+    except StorageError as error:
+        raise type(error)(f"[database] url: {told_where(settings, error)}") from None
+
+
+def told_where(settings: DatabaseSettings, error: StorageError) -> str:
+    """Return the text of an error with the place of the database instead of its engine's name."""
+    where, told = settings.whereabouts, str(error)
+    for engine in (where, "PostgreSQL", "SQLite"):
+        if told.startswith(engine):
+            return f"{where}{told.removeprefix(engine)}"
+    return f"{where}: {told}"
 
 
 def several_nodes(settings: Settings) -> bool:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import Store, opened_store, read_addressee
+from gateway.app import Store, opened_store, read_addressee, told_where
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
 from gateway.cli.recipient import refused
@@ -26,6 +27,7 @@ from gateway.events.console import printable
 from gateway.events.event import Event, EventName
 from gateway.events.line import level_of, line_of
 from gateway.events.timeline import Filters, Timeline
+from gateway.storage.unit import StorageError
 from gateway.verification.addressee import Addressee
 
 #: Columns and their least width, so that what follows later stands in line with what came before.
@@ -110,9 +112,20 @@ async def _batches(settings: Settings, store: Store, wanted: _Wanted) -> AsyncGe
     if not wanted.follow:
         yield await timeline.latest(filters=chosen, limit=wanted.limit)
         return
-    async with aclosing(timeline.follow(filters=chosen, limit=wanted.limit)) as batches:
+    async with aclosing(
+        timeline.follow(filters=chosen, limit=wanted.limit, away=partial(_tell_away, settings))
+    ) as batches:
         async for batch in batches:
             yield batch
+
+
+def _tell_away(settings: Settings, error: StorageError | None) -> None:
+    told = (
+        "the database is back"
+        if error is None
+        else f"{told_where(settings.database, error)}; tried again until it is back"
+    )
+    typer.echo(told, err=True)
 
 
 def _filters(store: Store, wanted: _Wanted) -> Filters:

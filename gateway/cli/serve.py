@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import running, schema
+from gateway.app import naming, running, schema
 from gateway.cli.faults import warn
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
@@ -112,7 +112,8 @@ async def _migrate(settings: Settings) -> None:
     if settings.database.path:
         # Keys come before the database they seal: a database without its keys is taken for one that has lost them.
         ensure_secrets(settings)
-    await schema(settings.database).upgrade()
+    with naming(settings.database):
+        await schema(settings.database).upgrade()
     typer.echo(f"the schema is at revision {migrations.head()}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from channels.findings import Finding, clock_finding, fault, ok, warning
+from gateway.config.whereabouts import of_server
 from gateway.diagnosis.sqlite_store import Looked
 from gateway.storage.connecting import FAILURES, Connected, Connector, translated
 from gateway.storage.secret import FIND
@@ -39,7 +40,8 @@ async def look(url: str, now: Callable[[], float]) -> Looked:
             # Whoever was told to stop amid an answer waits for none.
             connection.terminate()
     except FAILURES as error:
-        told = f"{translated(error)}; check [database] url, its password, and that the server runs and lets this machine in"
+        told = f"{of_server(url)}{str(translated(error)).removeprefix('PostgreSQL')}"
+        told = f"{told}; check [database] url, its password, and that the server runs and lets this machine in"
         return Looked([fault("server", told)])
 
 

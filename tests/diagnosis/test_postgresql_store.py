@@ -54,3 +54,6 @@ async def test_a_server_that_is_not_there_is_a_fault_without_its_password():
     looked = await look(f"postgresql://u:{PASSWORD}@127.0.0.1:1/n", time.time)
     [finding] = looked.findings
     assert (finding.verdict, looked.opened, PASSWORD in repr(looked)) == ("fault", False, False)
+    assert finding.told.startswith(
+        "PostgreSQL at 127.0.0.1:1 (database n): ConnectionRefusedError; check [database] url"
+    )
