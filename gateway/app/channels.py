@@ -13,7 +13,7 @@ from gateway.config import Settings, check_channels, shipped
 from gateway.config.given import section
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.delivery.writing.templating import FALLBACK, Templates
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, TemplateError
 from gateway.verification.addressee import Addressee, named, read
 from gateway.verification.references import own_kinds
 
@@ -42,17 +42,20 @@ def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
 
 
 def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:
-    """Compile the templates of every service. Raises ``TemplateError`` or ``ConfigError``."""
+    """Compile the templates of every service. Raises ``ConfigError``: they are as much a part of the configuration."""
     loaded: dict[str, Templates] = {}
-    for name, service in settings.services.items():
-        own = [service.templates] if service.templates else []
-        if service.templates and not service.templates.is_dir():
-            raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
-        loaded[name] = _templates((*own, shipped("templates")), loaded.values())
-        routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
-        for route in dict.fromkeys(itertools.chain(*routes)):
-            channel = channels[route]
-            loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+    try:
+        for name, service in settings.services.items():
+            own = [service.templates] if service.templates else []
+            if service.templates and not service.templates.is_dir():
+                raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
+            loaded[name] = _templates((*own, shipped("templates")), loaded.values())
+            routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
+            for route in dict.fromkeys(itertools.chain(*routes)):
+                channel = channels[route]
+                loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+    except TemplateError as error:
+        raise ConfigError(str(error).splitlines()) from None
     return loaded
 
 

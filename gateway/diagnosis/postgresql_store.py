@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from channels.findings import Finding, clock_finding, fault, ok, warning
 from gateway.config.whereabouts import of_server
+from gateway.diagnosis.nodes import of_nodes, question
 from gateway.diagnosis.sqlite_store import Looked
 from gateway.storage.connecting import FAILURES, Connected, Connector, translated
 from gateway.storage.secret import FIND
@@ -52,6 +53,10 @@ async def _look(connection: Connected, now: Callable[[], float]) -> Looked:
     findings = [*of_facts(dict(facts)), clock_finding((before + now()) / 2 - facts["now"], "the database")]
     revision = await connection.fetchval("SELECT version_num FROM alembic_version") if facts["versioned"] else None
     sealed = await connection.fetchval(FIND) if facts["keyed"] else None
+    if facts["keyed"]:
+        nodes = await connection.fetchrow(question("CAST($1 AS double precision)"), facts["now"])
+        assert nodes is not None
+        findings.append(of_nodes(runs=nodes["runs"], waiting=nodes["waiting"]))
     return Looked(findings, revision, sealed, opened=True)
 
 

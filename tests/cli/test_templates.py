@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli.templates import _longest_code, app
+from gateway.cli.linted import _longest_code
+from gateway.cli.templates import app
 from gateway.config import CodeSettings, ServiceSettings, shipped
 from gateway.config.services import PurposeSettings
 from gateway.delivery.writing.linting import LONGEST_CODE
