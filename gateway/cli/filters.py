@@ -29,6 +29,14 @@ def check_verification(verification_id: str | None) -> None:
         raise typer.BadParameter(why, param_hint="--verification")
 
 
+def check_limit(limit: int, *, follow: bool) -> None:
+    """Look whether so many show anything. Raises ``typer.BadParameter``."""
+    if limit == 0 and not follow:
+        raise typer.BadParameter(
+            "0 shows nothing; it is for --follow, which then begins with what comes", param_hint="--limit"
+        )
+
+
 async def check_service(
     settings: Settings, service: str | None, kept: Callable[[str], Awaitable[Sequence[object]]]
 ) -> None:

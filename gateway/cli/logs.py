@@ -74,7 +74,9 @@ def logs(
     service: Annotated[str | None, typer.Option(help="Only this service's.")] = None,
     event: Annotated[str | None, typer.Option(help="Only events whose name begins so: message.failed.")] = None,
     since: Annotated[str | None, typer.Option(help="Not older than this: 30m, 1h, 2d.")] = None,
-    limit: Annotated[int, typer.Option(min=0, max=100_000, help="The last so many.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=0, max=100_000, help="The last so many; 0 with --follow alone: what comes.")
+    ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for a program to read.")] = False,
 ) -> None:
     """Print the timeline: every event, oldest first, with what became of it and why.
@@ -83,6 +85,7 @@ def logs(
     """
     filters.check_event(event)
     filters.check_verification(verification)
+    filters.check_limit(limit, follow=follow)
     age = None if since is None else seconds_of(since, "--since")
     with told(), refused():
         settings = load_settings(config)

@@ -19,7 +19,7 @@ from gateway.cli.numbers import counted
 from gateway.cli.running import told
 from gateway.config import ServiceSettings, Settings, load_settings
 from gateway.delivery.writing.linting import Severity
-from gateway.delivery.writing.locales import PLAIN, written
+from gateway.delivery.writing.locales import PLAIN, normalize, written
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
 from gateway.delivery.writing.templating import FALLBACK, TemplateFile, code_values
 from gateway.errors import ConfigError
@@ -76,6 +76,8 @@ def preview(
 ) -> None:
     """Render a template with sample values and print its parts."""
     with told():
+        if locale is not None and normalize(locale) == PLAIN:
+            raise ConfigError(["--locale: a language tag, like de or de-AT"])
         settings = load_settings(config)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)

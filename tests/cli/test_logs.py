@@ -312,6 +312,12 @@ def test_while_following_a_database_that_is_away_is_told_of_and_that_it_is_back(
     ]
 
 
+def test_a_limit_of_none_is_for_following_alone(config):
+    result = run(config, "--limit", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "it is for --follow" in " ".join(re.findall(r"[\w-]+", result.stderr))
+
+
 def test_on_a_terminal_it_prints_colours_and_short_ids(config, start):
     ours, theirs = pty.openpty()
     process = start(config, stdout=theirs)

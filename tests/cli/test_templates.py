@@ -135,6 +135,8 @@ def test_preview_shows_what_the_bot_answers(run):
         (["sms", "--service", "gone"], 2, "no service 'gone': config.toml has default, shop"),
         (["sms", "--param", "amount"], 2, "--param takes name=value"),
         (["sms", "--param", "=1"], 2, "--param takes name=value"),
+        (["sms", "--locale", "!!"], 2, "--locale: a language tag, like de or de-AT"),
+        (["sms", "--locale", ""], 2, "--locale: a language tag, like de or de-AT"),
         (["conversation"], 2, "the bot has no reply 'verification'; --template takes start, help"),
         (["sms", "--service", "shop", "--template", "pay"], 1, "body.txt:1: a value is not defined here"),
     ],
