@@ -88,6 +88,7 @@ OTHER_MEANINGS = {
     ("gateway.api.examples", "email"),
     ("gateway.api.shapes", "email"),  # the same, and an address kind
     ("gateway.api.intake", "email"),  # the address kind of a plain string with an @
+    ("gateway.verification.addressee", "email"),  # the address kind that a text with an @ is meant to be
     ("gateway.config.settings", "console"),  # a format of the log
     ("gateway.events.log", "console"),
     ("gateway.events.records", "telegram"),  # the logger of a library

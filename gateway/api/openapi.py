@@ -142,7 +142,7 @@ def _list() -> Json:
         "description": "The service's own, newest first.",
         "parameters": [
             queried("status", "Only these.", {"type": "string", "enum": statuses}),
-            queried("to", "Only those to this address, whatever its kind.", {"type": "string"}),
+            queried("to", "Only those to this address, whatever its kind; or `kind=address`.", {"type": "string"}),
             queried("cursor", "The `next_cursor` of the page before.", {"type": "string"}),
             queried("limit", "Items.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
         ],

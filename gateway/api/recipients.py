@@ -16,7 +16,7 @@ from gateway.api.parts import Parts
 from gateway.api.recipient_shapes import ErasedShape, EraseRecipient
 from gateway.api.responses import Answer, encode
 from gateway.errors import InvalidRequest
-from gateway.verification.erasing import NobodyError
+from gateway.verification.addressee import NobodyError
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class RecipientRoutes:
             # Another service may call somebody else by the same reference.
             person = erasing.whom(body.to, service)
         except NobodyError as error:
-            raise InvalidRequest.field("/to", str(error)) from None
+            raise _no_address(error) from None
         gone = await erasing.erase(person, by=service)
         if gone.still_readable:
             _log.warning(
@@ -48,6 +48,15 @@ class RecipientRoutes:
                 "cleared within a minute of its end"
             )
         return Answer(encode(ErasedShape(*(getattr(gone, name) for name in ErasedShape.__struct_fields__))))
+
+
+def _no_address(error: NobodyError) -> InvalidRequest:
+    if error.kind:
+        return InvalidRequest.field(f"/to/{error.kind}", str(error))
+    instead = (
+        error.reference and f'; a reference that is written like one is given by its kind: {{"{error.reference}": …}}'
+    )
+    return InvalidRequest.field("/to", f"{error}{instead}")
 
 
 def described() -> Json:

@@ -19,7 +19,7 @@ from gateway.delivery.lifecycle import VerificationStatus
 from gateway.errors import InvalidRequest, NotFound
 from gateway.storage.answers import Source
 from gateway.storage.unit import Connection
-from gateway.verification.reading import address_hashes
+from gateway.verification.addressee import NobodyError, named, read
 from gateway.verification.request import Asked
 from gateway.verification.verifications import Prepared
 from gateway.verification.view import ID
@@ -141,10 +141,12 @@ class VerificationRoutes:
     def _hashes(self, to: str) -> Sequence[bytes]:
         # "+49…" that was not percent-encoded arrives as " 49…": a form's plus is a space, with which no address begins.
         address = f"+{to[1:]}" if to.startswith(" ") else to
-        hashes = address_hashes(self._parts.hasher, self._parts.kinds, address)
-        if not hashes:
-            raise InvalidRequest.field("?to", "no kind of address is written like this")
-        return hashes
+        kinds = self._parts.kinds
+        try:
+            return read(kinds, named(kinds, address)).hashes(self._parts.hasher)
+        except NobodyError as error:
+            instead = error.reference and f"; a reference that is written like one is asked for as {error.reference}=…"
+            raise InvalidRequest.field("?to", f"{error}{instead}") from None
 
     def _location(self, verification_id: str) -> str:
         return f"{self._base}{PATH}/{verification_id}"

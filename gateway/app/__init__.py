@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from gateway.app.allowances import last_tally
-from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
+from gateway.app.channels import kinds_of, load_replies, load_templates, open_channels, read_addressee
 from gateway.app.core import Gateway, built
 from gateway.app.restored import end_restored
-from gateway.app.store import OnCommit, Store, opened_store, schema
+from gateway.app.store import OnCommit, Store, naming, opened_store, schema, told_where
 from gateway.app.upkeep import duties
 from gateway.config import Settings
 from gateway.events.metrics import Metrics
@@ -29,12 +29,13 @@ __all__ = [
     "kinds_of",
     "load_replies",
     "load_templates",
-    "look_up",
+    "naming",
     "open_channels",
     "opened_store",
-    "read_addresses",
+    "read_addressee",
     "running",
     "schema",
+    "told_where",
 ]
 
 
@@ -57,13 +58,15 @@ async def running(
     *,
     on_commit: OnCommit = lambda _: None,
     lines_dropped: Callable[[], int] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
     sandbox: bool = False,
     after_restore: bool = False,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway: its channels open, its dispatcher at work, its bot listening.
 
-    ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first
-    what a backup had pending. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    ``lines_dropped`` tells how many lines the log has lost; ``tell`` is given what the operator who started it must know, which is
+    logged too; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first what a backup had pending. Raises
+    ``ConfigError``, ``TemplateError`` or ``StorageError``.
     """
     channels, endpoints = open_channels(settings), endpoints_of(settings)
     templates = load_templates(settings, channels)
@@ -85,7 +88,7 @@ async def running(
         if after_restore:
             await end_restored(gateway.parts)
         gateway.dispatcher.start()
-        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped))
+        beside = (*gateway.bots.duties(), *duties(settings, gateway, metrics, endpoints, lines_dropped, tell))
         tasks = [asyncio.create_task(duty) for duty in beside]
         try:
             yield gateway

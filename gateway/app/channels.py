@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from channels.base import Address, Channel, InvalidAddressError, Normalize
+from channels.base import Channel, Normalize
 from channels.chat import Conversing, Revising
 from channels.kinds import KINDS
 from gateway.config import Settings, check_channels, shipped
 from gateway.config.given import section
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.delivery.writing.templating import FALLBACK, Templates
-from gateway.errors import ConfigError
-from gateway.storage.sealing import Hasher
-from gateway.verification.reading import address_hashes
+from gateway.errors import ConfigError, TemplateError
+from gateway.verification.addressee import Addressee, named, read
+from gateway.verification.references import own_kinds
 
 
 def open_channels(settings: Settings) -> dict[str, Channel]:
@@ -43,17 +42,20 @@ def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
 
 
 def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:
-    """Compile the templates of every service. Raises ``TemplateError`` or ``ConfigError``."""
+    """Compile the templates of every service. Raises ``ConfigError``: they are as much a part of the configuration."""
     loaded: dict[str, Templates] = {}
-    for name, service in settings.services.items():
-        own = [service.templates] if service.templates else []
-        if service.templates and not service.templates.is_dir():
-            raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
-        loaded[name] = _templates((*own, shipped("templates")), loaded.values())
-        routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
-        for route in dict.fromkeys(itertools.chain(*routes)):
-            channel = channels[route]
-            loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+    try:
+        for name, service in settings.services.items():
+            own = [service.templates] if service.templates else []
+            if service.templates and not service.templates.is_dir():
+                raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
+            loaded[name] = _templates((*own, shipped("templates")), loaded.values())
+            routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
+            for route in dict.fromkeys(itertools.chain(*routes)):
+                channel = channels[route]
+                loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+    except TemplateError as error:
+        raise ConfigError(str(error).splitlines()) from None
     return loaded
 
 
@@ -67,24 +69,14 @@ def _templates(folders: tuple[Path, ...], loaded: Iterable[Templates]) -> Templa
     return Templates(folders) if same is None else same.again()
 
 
-def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
-    """Return the look-up hashes of what a person typed as an address, as every kind that takes it.
+def read_addressee(settings: Settings, text: str) -> Addressee:
+    """Return who is meant by what a person typed, an address as every kind that takes it or ``kind=address``.
 
-    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
+    Raises ``NobodyError``, and ``ConfigError``: the channels are loaded, for they may have kinds of their own.
     """
-    return address_hashes(hasher, kinds_of(open_channels(settings)), text)
-
-
-def read_addresses(settings: Settings, text: str) -> list[Address]:
-    """Return what a person typed as an address, as every kind that takes it; none takes nonsense.
-
-    Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
-    """
-    found = []
-    for normalize in kinds_of(open_channels(settings)).values():
-        with suppress(InvalidAddressError):
-            found.append(normalize(text))
-    return found
+    channels = open_channels(settings)
+    kinds = kinds_of(channels)
+    return read(kinds, named(kinds, text), own_kinds(channels))
 
 
 def kinds_of(channels: Mapping[str, Channel]) -> dict[str, Normalize]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
 
 from gateway.app import clocks
 from gateway.clock import Clock, SystemClock
@@ -19,7 +18,7 @@ from gateway.storage.sealing import Hasher, Sealer
 from gateway.storage.secret import found_key, index_key
 from gateway.storage.sqlite import SqliteEngine
 from gateway.storage.sqlite_beside import several_cores
-from gateway.storage.unit import Write
+from gateway.storage.unit import StorageError, Write
 from gateway.webhooks.rows import TOPIC
 
 #: Hears of what was committed, in order.
@@ -57,28 +56,47 @@ async def opened_store(
     ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
     take over. ``reads``: for a command that only reads; an empty database does not become its keys'.
     """
-    ring = ensure_secrets(settings)
-    sealer = Sealer(ring)
-    await schema(settings.database).upgrade()
-    clock = SystemClock()
-    # A command says itself that it failed.
-    absence = absence_of(settings.database, clock) if node else None
-    engine = _engine(settings.database, absence)
-    async with Database(
-        engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,), absence=absence
-    ) as database:
-        if several_nodes(settings):
-            await clocks.begin_with(database, clock)
-        elif node:
-            await clocks.cut_short(database, clock)
-            await clocks.tell(database, clock)
-        else:
-            await clocks.take_over(database, clock)
-        if reads:
-            key = await found_key(database, sealer)
-        else:
-            key = await index_key(database, sealer, clock.now(), reseal=node)
-        yield Store(database, sealer, Hasher(key), clock)
+    with naming(settings.database):
+        ring = ensure_secrets(settings)
+        sealer = Sealer(ring)
+        await schema(settings.database).upgrade()
+        clock = SystemClock()
+        # A command says itself that it failed.
+        absence = absence_of(settings.database, clock) if node else None
+        engine = _engine(settings.database, absence)
+        async with Database(
+            engine, on_commit=on_commit, alongside=alongside, alongside_wakes=(TOPIC,), absence=absence
+        ) as database:
+            if several_nodes(settings):
+                await clocks.begin_with(database, clock)
+            elif node:
+                await clocks.cut_short(database, clock)
+                await clocks.tell(database, clock)
+            else:
+                await clocks.take_over(database, clock)
+            if reads:
+                key = await found_key(database, sealer)
+            else:
+                key = await index_key(database, sealer, clock.now(), reseal=node)
+            yield Store(database, sealer, Hasher(key), clock)
+
+
+@contextmanager
+def naming(settings: DatabaseSettings) -> Iterator[None]:
+    """Have errors of the database say which it is, and by what key it was chosen. Raises ``StorageError``."""
+    try:
+        yield
+    except StorageError as error:
+        raise type(error)(f"[database] url: {told_where(settings, error)}") from None
+
+
+def told_where(settings: DatabaseSettings, error: StorageError) -> str:
+    """Return the text of an error with the place of the database instead of its engine's name."""
+    where, told = settings.whereabouts, str(error)
+    for engine in (where, "PostgreSQL", "SQLite"):
+        if told.startswith(engine):
+            return f"{where}{told.removeprefix(engine)}"
+    return f"{where}: {told}"
 
 
 def several_nodes(settings: Settings) -> bool:
@@ -93,15 +111,9 @@ def _engine(settings: DatabaseSettings, absence: Absence | None) -> Engine:
 
 
 def absence_of(settings: DatabaseSettings, clock: Clock) -> Absence:
-    """Return what knows whether a database is away, which it names without a password."""
+    """Return what knows whether a database is away."""
     if settings.path:
         remedy = "see to its disk's space and mount, the file's owner and mode, and other programs that write to it"
-        return Absence(f"the SQLite file {settings.path}", remedy, clock.monotonic)
-    remedy = "see that the server runs, takes writes and connections, and can be reached from here"
-    return Absence(f"PostgreSQL at {_hosts(settings.url)}", remedy, clock.monotonic)
-
-
-def _hosts(url: str) -> str:
-    """Return where a PostgreSQL server is: hosts with their ports, or a socket's folder. No user: that looks like an address."""
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ["its socket"]))
+    else:
+        remedy = "see that the server runs, takes writes and connections, and can be reached from here"
+    return Absence(settings.whereabouts, remedy, clock.monotonic)

@@ -15,7 +15,7 @@ from gateway.conversation.erasing import forget_locks
 from gateway.events.census import LOOK, Census
 from gateway.events.gauges import Watched
 from gateway.events.metrics import Metrics
-from gateway.housekeeping import Checkpoint, Duty, House, Retention
+from gateway.housekeeping import Checkpoint, Duty, House, Retention, neighbours
 from gateway.housekeeping.retention import HOUR
 from gateway.rhythm import every
 from gateway.storage.leases import Leases
@@ -43,8 +43,12 @@ def duties(
     metrics: Metrics,
     endpoints: Mapping[str, Endpoint],
     lines_dropped: Callable[[], int] | None,
+    tell: Callable[[str], None],
 ) -> Iterator[Coroutine[None, None, None]]:
-    """Yield what goes on for as long as the gateway runs. ``lines_dropped`` tells how many lines the log has lost."""
+    """Yield what goes on for as long as the gateway runs.
+
+    ``lines_dropped`` tells how many lines the log has lost; ``tell`` is given what the operator who started it must know.
+    """
     store = gateway.store
     rows = Webhooks(store.database, store.clock, node=gateway.node, several_nodes=several_nodes(settings))
     house = _house(settings, gateway, rows)
@@ -71,6 +75,8 @@ def duties(
     yield every(TALLY, gateway.allowances.tally)
     if several_nodes(settings):
         yield every(CLOCK_SYNC, lambda: clocks.follow(store.database, store.clock))
+    else:
+        yield every(neighbours.LOOK, neighbours.Neighbours(store.database, gateway.node, tell).look)
 
 
 def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:

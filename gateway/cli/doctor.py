@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -16,12 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from channels.base import Channel
-from channels.findings import Verdict, ok
+from channels.findings import Finding, Verdict, fault, ok
 from gateway.app import load_templates, open_channels
+from gateway.cli.linted import linted
 from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
+from gateway.delivery.writing.linting import Finding as LintFinding
+from gateway.delivery.writing.linting import Severity
 from gateway.diagnosis import configuration, domains, keys, stores
 from gateway.diagnosis.rounds import Question, ask_all, channel_questions
 from gateway.diagnosis.seen import Area, Seen, seen, worst
@@ -30,6 +34,8 @@ from gateway.events.console import printable
 from gateway.webhooks.endpoints import endpoints_of
 
 _STYLES: Final[Mapping[Verdict, str]] = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
+#: Errors of templates that are told, at most; `templates lint` has all.
+_ERRORS: Final = 5
 
 
 def doctor(
@@ -105,7 +111,9 @@ def questions(settings: Settings, channels: Mapping[str, Channel], dns: str | No
 
     async def of_templates() -> Sequence[Seen]:
         load_templates(settings, channels)
-        return seen(Area.CONFIGURATION, [ok("templates", "every part of every service's routes is there")])
+        # Each is rendered at its longest values: a second of this machine's time, in which others answer.
+        findings, _ = await asyncio.to_thread(linted, settings)
+        return seen(Area.CONFIGURATION, of_lint(findings))
 
     async def of_keys() -> Sequence[Seen]:
         return seen(Area.KEYS, key_findings)
@@ -129,6 +137,17 @@ def questions(settings: Settings, channels: Mapping[str, Channel], dns: str | No
         Question(Area.DNS, none, "resolver", of_domains),
         *channel_questions(channels),
     ]
+
+
+def of_lint(findings: Sequence[LintFinding]) -> list[Finding]:
+    """Return what the findings of ``templates lint`` mean: each error is a fault, for people would get a wrong message, or none."""
+    errors = [item for item in findings if item.severity is Severity.ERROR]
+    if not errors:
+        return [ok("templates", "every part of every service's routes is there and renders")]
+    told = [f"{item.file}{f':{item.line}' if item.line else ''}: {item.text}" for item in errors[:_ERRORS]]
+    if len(errors) > _ERRORS:
+        told.append(f"{counted(len(errors) - _ERRORS, 'further error')}; `otp-gateway templates lint` shows all")
+    return [fault("templates", text) for text in told]
 
 
 def _public_name(settings: Settings) -> str | None:

@@ -10,16 +10,20 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gateway.app import beside
+from gateway.app import beside, read_addressee
 from gateway.cli.numbers import counted
+from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
 from gateway.config import Settings, load_settings
 from gateway.errors import ConfigError, GatewayError
-from gateway.verification.erasing import Erased, Erasing, NobodyError
+from gateway.verification.addressee import Addressee
+from gateway.verification.erasing import Erased, Held
 
 
 def erase(
-    to: Annotated[str, typer.Option(help="The address: a number, an e-mail address, a service's reference.")],
+    to: Annotated[
+        str, typer.Option(help="The address: a number, an e-mail address, a service's reference; or kind=address.")
+    ],
     config: Annotated[
         Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
     ] = None,
@@ -34,31 +38,49 @@ def erase(
 
     Nodes may go on running. What the person forbade in a chat (mutes, a lock) is kept, by keyed hashes alone.
     """
-    with told():
+    with told(), refused():
         settings = load_settings(config)
         if service is not None and service not in settings.services:
             raise ConfigError([f"no service {service!r}; configured are {', '.join(sorted(settings.services))}"])
-    run(_erase(settings, to, service, yes=yes, as_json=as_json))
+        addressee = read_addressee(settings, to)
+    run(_erase(settings, addressee, service, yes=yes, as_json=as_json))
 
 
-async def _erase(settings: Settings, to: str, service: str | None, *, yes: bool, as_json: bool) -> None:
+async def _erase(settings: Settings, addressee: Addressee, service: str | None, *, yes: bool, as_json: bool) -> None:
+    nobody = f"Nobody by this address was found; it was taken for {addressee.taken_for(service)}."
     async with beside(settings) as gateway:
-        gone = await _erased(gateway.parts.erasing, to, service, yes=yes)
+        erasing, person = gateway.parts.erasing, addressee.whom(gateway.store.hasher, service)
+        if not yes:
+            held = await erasing.held(person)
+            # On standard error: the answer to --json stands alone on standard output.
+            typer.confirm(
+                _question(held) or f"{nobody} Erase what is counted by it all the same?", abort=True, err=True
+            )
+        gone = await erasing.erase(person)
     _report(gone, as_json=as_json)
+    if yes and not _anybody(gone):
+        typer.echo(nobody, err=True)
     if faults := list(_unfinished(gone)):
         raise GatewayError("\n".join(faults))
 
 
-async def _erased(erasing: Erasing, to: str, service: str | None, *, yes: bool) -> Erased:
-    try:
-        person = erasing.whom(to, service)
-    except NobodyError as error:
-        raise ConfigError([f"--to: {error}"]) from None
-    if not yes:
-        number = await erasing.count(person)
-        # On standard error: the answer to --json stands alone on standard output.
-        typer.confirm(f"Erase this recipient, of {counted(number, 'verification')}, for good?", abort=True, err=True)
-    return await erasing.erase(person)
+def _question(held: Held) -> str:
+    """Return what is asked before somebody is erased: rows by sort, and whose; empty where there is nobody."""
+    told = _sorts(held)
+    if not told:
+        return ""
+    of = f" of {', '.join(held.services)}" if held.services else ""
+    return f"Erase this recipient, {', '.join(told)}{of}, for good?"
+
+
+def _sorts(held: Held) -> list[str]:
+    """Return what there is, a sort each."""
+    numbers = {name: getattr(held, name) for name in held.__struct_fields__ if name != "services"}
+    return [counted(number, name.removesuffix("s"), name) for name, number in numbers.items() if number]
+
+
+def _anybody(gone: Erased) -> bool:
+    return any(number for name, number in msgspec.structs.asdict(gone).items() if name != "still_readable")
 
 
 def _unfinished(gone: Erased) -> Iterator[str]:

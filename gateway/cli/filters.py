@@ -10,7 +10,6 @@ import typer
 from gateway.cli.faults import warn
 from gateway.config import Settings
 from gateway.config.wording import suggest
-from gateway.errors import ConfigError
 from gateway.events.event import EventName
 from gateway.verification.view import ID
 
@@ -30,11 +29,12 @@ def check_verification(verification_id: str | None) -> None:
         raise typer.BadParameter(why, param_hint="--verification")
 
 
-def check_address(hashes: Sequence[bytes]) -> None:
-    """Look whether what was typed as an address was read as any. Raises ``ConfigError``."""
-    if not hashes:
-        # Without repeating it: it may be somebody's address, mistyped.
-        raise ConfigError(["--to: no kind of address is written like this"])
+def check_limit(limit: int, *, follow: bool) -> None:
+    """Look whether so many show anything. Raises ``typer.BadParameter``."""
+    if limit == 0 and not follow:
+        raise typer.BadParameter(
+            "0 shows nothing; it is for --follow, which then begins with what comes", param_hint="--limit"
+        )
 
 
 async def check_service(

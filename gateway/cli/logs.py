@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,9 +15,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import Store, look_up, opened_store
+from gateway.app import Store, opened_store, read_addressee, told_where
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
+from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
 from gateway.cli.standard_output import reader_left
 from gateway.clock import rfc3339
@@ -25,6 +27,8 @@ from gateway.events.console import printable
 from gateway.events.event import Event, EventName
 from gateway.events.line import level_of, line_of
 from gateway.events.timeline import Filters, Timeline
+from gateway.storage.unit import StorageError
+from gateway.verification.addressee import Addressee
 
 #: Columns and their least width, so that what follows later stands in line with what came before.
 _COLUMNS: Final = {
@@ -51,7 +55,7 @@ class _Wanted:
     """What was asked for on the command line."""
 
     verification: str | None
-    to: str | None
+    to: Addressee | None
     service: str | None
     prefix: str | None
     #: Seconds back from now; ``None`` is from the beginning.
@@ -70,7 +74,9 @@ def logs(
     service: Annotated[str | None, typer.Option(help="Only this service's.")] = None,
     event: Annotated[str | None, typer.Option(help="Only events whose name begins so: message.failed.")] = None,
     since: Annotated[str | None, typer.Option(help="Not older than this: 30m, 1h, 2d.")] = None,
-    limit: Annotated[int, typer.Option(min=0, max=100_000, help="The last so many.")] = 200,
+    limit: Annotated[
+        int, typer.Option(min=0, max=100_000, help="The last so many; 0 with --follow alone: what comes.")
+    ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for a program to read.")] = False,
 ) -> None:
     """Print the timeline: every event, oldest first, with what became of it and why.
@@ -79,44 +85,56 @@ def logs(
     """
     filters.check_event(event)
     filters.check_verification(verification)
-    wanted = _Wanted(
-        verification, to, service, event, None if since is None else seconds_of(since, "--since"), limit, follow
-    )
-    with told():
+    filters.check_limit(limit, follow=follow)
+    age = None if since is None else seconds_of(since, "--since")
+    with told(), refused():
         settings = load_settings(config)
+        addressee = None if to is None else read_addressee(settings, to)
+    wanted = _Wanted(verification, addressee, service, event, age, limit, follow)
     run(_print_all(settings, wanted, _printer(as_json=as_json)))
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
     async with opened_store(settings, reads=True) as store, aclosing(_batches(settings, store, wanted)) as batches:
+        found = False
         async for batch in batches:
+            found = found or bool(batch)
             sys.stdout.write(show(batch))
             sys.stdout.flush()
             if reader_left():
                 return
+    if wanted.to is not None and not found:
+        typer.echo(f"Nothing of this address was found; it was taken for {wanted.to.taken_for()}.", err=True)
 
 
 async def _batches(settings: Settings, store: Store, wanted: _Wanted) -> AsyncGenerator[list[Event], None]:
-    timeline, chosen = Timeline(store.database), _filters(settings, store, wanted)
+    timeline, chosen = Timeline(store.database), _filters(store, wanted)
     await filters.check_service(
         settings, wanted.service, lambda name: timeline.latest(filters=Filters(service=name), limit=1)
     )
     if not wanted.follow:
         yield await timeline.latest(filters=chosen, limit=wanted.limit)
         return
-    async with aclosing(timeline.follow(filters=chosen, limit=wanted.limit)) as batches:
+    async with aclosing(
+        timeline.follow(filters=chosen, limit=wanted.limit, away=partial(_tell_away, settings))
+    ) as batches:
         async for batch in batches:
             yield batch
 
 
-def _filters(settings: Settings, store: Store, wanted: _Wanted) -> Filters:
-    """Return what is asked for. Raises ``ConfigError`` for what is no address."""
-    addresses = None if wanted.to is None else look_up(settings, store.hasher, wanted.to)
-    if addresses is not None:
-        filters.check_address(addresses)
+def _tell_away(settings: Settings, error: StorageError | None) -> None:
+    told = (
+        "the database is back"
+        if error is None
+        else f"{told_where(settings.database, error)}; tried again until it is back"
+    )
+    typer.echo(told, err=True)
+
+
+def _filters(store: Store, wanted: _Wanted) -> Filters:
     return Filters(
         verification=wanted.verification,
-        addresses=addresses,
+        addresses=None if wanted.to is None else wanted.to.hashes(store.hasher),
         service=wanted.service,
         prefix=wanted.prefix,
         since=0.0 if wanted.age is None else store.clock.now() - wanted.age,

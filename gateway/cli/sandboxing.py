@@ -120,8 +120,9 @@ async def sandboxed(
     listener: socket.socket,
     *,
     on_commit: Callable[[Sequence[object]], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Page]:
-    """Run and serve a gateway whose providers are ``sandbox``, and the page beside it.
+    """Run and serve a gateway whose providers are ``sandbox``, and the page beside it; ``tell`` is as ``running`` has it.
 
     Raises what ``running`` does, and ``ConfigError`` where the page's port is taken.
     """
@@ -133,7 +134,7 @@ async def sandboxed(
 
     sandbox.smtp.reports_to = _reports_to(settings, _url(listener))
     async with (
-        running(settings, on_commit=heard, sandbox=True) as gateway,
+        running(settings, on_commit=heard, tell=tell, sandbox=True) as gateway,
         serving(gateway, settings.server, listener),
         page(settings, gateway, sandbox, feed, url=_url(listener)) as opened,
     ):

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import opened_store, running, schema
+from gateway.app import naming, opened_store, running, schema
+from gateway.cli.faults import warn
 from gateway.cli.running import run, told
 from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
 from gateway.config.masking import url_password
@@ -68,7 +69,7 @@ async def _serve(settings: Settings, *, after_restore: bool = False) -> None:
         else:
             async with (
                 running(
-                    settings, on_commit=log, lines_dropped=log.lines_dropped, after_restore=after_restore
+                    settings, on_commit=log, lines_dropped=log.lines_dropped, tell=warn, after_restore=after_restore
                 ) as gateway,
                 serving(gateway, settings.server, listener),
             ):
@@ -84,7 +85,7 @@ async def _serve_with_sandbox(settings: Settings, listener: socket.socket, log: 
 
     async with (
         opened_servers(settings.sandbox) as sandbox,
-        sandboxed(settings, sandbox, listener, on_commit=log) as page,
+        sandboxed(settings, sandbox, listener, on_commit=log, tell=warn) as page,
     ):
         typer.echo(
             f"the sandbox's page is at {page.url}, its mail server at {sandbox.smtp.host}:{sandbox.smtp.port}, "
@@ -111,7 +112,8 @@ async def _migrate(settings: Settings) -> None:
     if settings.database.path:
         # Keys come before the database they seal: a database without its keys is taken for one that has lost them.
         ensure_secrets(settings)
-    await schema(settings.database).upgrade()
+    with naming(settings.database):
+        await schema(settings.database).upgrade()
     typer.echo(f"the schema is at revision {migrations.head()}")
     if settings.database.path or settings.secrets.keys:
         # Whoever opens it first makes it theirs, and that should be whoever made it.

@@ -14,21 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from channels.base import Channel, UnknownAdapterError, load
+from gateway.cli.linted import linted, set_key, templates_of
 from gateway.cli.numbers import counted
 from gateway.cli.running import told
-from gateway.config import ServiceSettings, Settings, load_settings, shipped
-from gateway.delivery.writing.linting import LONGEST_BRAND, LONGEST_CODE, Finding, Severity, lint
-from gateway.delivery.writing.locales import PLAIN, written
+from gateway.config import ServiceSettings, Settings, load_settings
+from gateway.delivery.writing.linting import Severity
+from gateway.delivery.writing.locales import PLAIN, normalize, written
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
-from gateway.delivery.writing.templating import (
-    FALLBACK,
-    BrokenTemplatesError,
-    TemplateFile,
-    Templates,
-    code_values,
-)
+from gateway.delivery.writing.templating import FALLBACK, TemplateFile, code_values
 from gateway.errors import ConfigError
-from gateway.verification.codes import DIGITS, example
+from gateway.verification.codes import example
 
 app = typer.Typer(name="templates", help="List, preview and lint the texts of messages.", no_args_is_help=True)
 
@@ -81,11 +76,13 @@ def preview(
 ) -> None:
     """Render a template with sample values and print its parts."""
     with told():
+        if locale is not None and normalize(locale) == PLAIN:
+            raise ConfigError(["--locale: a language tag, like de or de-AT"])
         settings = load_settings(config)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)
         spoken = locale or owner.for_purpose(template).locale
-        parts = _templates(owner).render(
+        parts = templates_of(owner).render(
             channel=channel,
             adapter=adapter,
             purpose=template,
@@ -117,7 +114,7 @@ def lint_templates(
     """Look for faults in all templates, shipped and own; exit with 1 if there are any."""
     with told():
         settings = load_settings(config)
-        findings, count = _linted(settings, brand)
+        findings, count = linted(settings, brand, skipped=lambda told: typer.echo(told, err=True))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     elif findings:
@@ -130,13 +127,9 @@ def lint_templates(
 
 
 def _listed(settings: Settings) -> list[dict[str, str | list[str]]]:
-    files = {file.path: file for owner in (None, *settings.services.values()) for file in _templates(owner).files}
-    ordered = sorted(files.values(), key=_set_key)
-    return [_row(*key, list(group)) for key, group in groupby(ordered, key=_set_key)]
-
-
-def _set_key(file: TemplateFile) -> tuple[str, str, str]:
-    return file.channel, file.template, str(file.folder)
+    files = {file.path: file for owner in (None, *settings.services.values()) for file in templates_of(owner).files}
+    ordered = sorted(files.values(), key=set_key)
+    return [_row(*key, list(group)) for key, group in groupby(ordered, key=set_key)]
 
 
 def _row(channel: str, template: str, folder: str, files: Sequence[TemplateFile]) -> dict[str, str | list[str]]:
@@ -147,50 +140,6 @@ def _row(channel: str, template: str, folder: str, files: Sequence[TemplateFile]
         "locales": [written(locale) for locale in sorted({file.locale for file in files})],
         "folder": folder,
     }
-
-
-def _linted(settings: Settings, brand: str | None) -> tuple[list[Finding], int]:
-    """Return the findings in the shipped templates and in every service's, and how many templates there are."""
-    found: dict[Finding, None] = {}
-    sets: set[tuple[str, str, str]] = set()
-    for owner in (None, *settings.services.values()):
-        name = brand or (owner.name if owner else LONGEST_BRAND)
-        try:
-            templates = _templates(owner)
-        except BrokenTemplatesError as error:
-            found |= dict.fromkeys(Finding(str(f.path), f.line, Severity.ERROR, f.text) for f in error.faults)
-            continue
-        sets |= {_set_key(file) for file in templates.files}
-        found |= dict.fromkeys(lint(templates, _channels(settings, templates), brand=name, code=_longest_code(owner)))
-    return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.text)), len(sets)
-
-
-def _longest_code(owner: ServiceSettings | None) -> str:
-    """Return the longest code that a service's policies make, as it is shown; of digits, what a request may ask for."""
-    policies = [owner.code, *(purpose.code for purpose in owner.purposes.values())] if owner else []
-    codes = [example(code.length, code.alphabet) for code in policies if code.alphabet != DIGITS]
-    return max([LONGEST_CODE, *codes], key=len)
-
-
-def _channels(settings: Settings, templates: Templates) -> dict[str, tuple[str, type[Channel]]]:
-    """Return the configured channels, and every adapter that templates are there for and that can be loaded."""
-    adapters = {name: name for name in sorted({file.channel for file in templates.files})}
-    adapters |= {name: channel.adapter for name, channel in settings.channels.items()}
-    found: dict[str, tuple[str, type[Channel]]] = {}
-    for name, adapter in adapters.items():
-        try:
-            found[name] = (adapter, load(adapter))
-        except UnknownAdapterError:
-            # The lint names folders that nothing knows; start-up refuses a section with such an adapter.
-            continue
-        except ImportError as error:
-            typer.echo(f"{name}: not looked at, {error.name} is not installed", err=True)
-    return found
-
-
-def _templates(owner: ServiceSettings | None) -> Templates:
-    own = [owner.templates] if owner and owner.templates else []
-    return Templates([*own, shipped("templates")])
 
 
 def _service(settings: Settings, name: str | None) -> ServiceSettings:

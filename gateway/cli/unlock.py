@@ -10,8 +10,9 @@ import orjson
 import typer
 
 from channels.base import Address
-from gateway.app import Store, open_channels, opened_store, read_addresses
+from gateway.app import Store, opened_store, read_addressee
 from gateway.cli.numbers import counted
+from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
 from gateway.config import Settings, load_settings
@@ -19,12 +20,11 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.events.console import printable
 from gateway.verification.authenticators import unlocking as authenticators
 from gateway.verification.limits.unlocking import Guesses, Lifted, unlock
-from gateway.verification.references import own_kinds
 
 
 def unlock_recipient(
     to: Annotated[
-        str | None, typer.Option("--to", help="Whom: a phone number, an e-mail address, a service's reference.")
+        str | None, typer.Option("--to", help="Whom: a phone number, an e-mail address, a reference; or kind=address.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="The config file; else OTP_GATEWAY_CONFIG, else ./config.toml.")
@@ -59,15 +59,17 @@ def unlock_recipient(
 
 
 async def _unlock(settings: Settings, to: str, service: str, *, as_json: bool) -> None:
-    addresses, own = read_addresses(settings, to), own_kinds(open_channels(settings))
-    if not addresses:
-        # Without repeating it: it may be somebody's address, mistyped.
-        raise ConfigError(["--to: no kind of address is written like this"])
+    with refused():
+        addressee = read_addressee(settings, to)
     async with opened_store(settings) as store:
-        owners = [(address, settings.services if address.kind in own else ()) for address in addresses]
+        read = addressee.addresses.items()
+        owners = [(address, settings.services if kind in addressee.own else ()) for kind, address in read]
         found = [await _lifted(store, address, service, theirs) for address, theirs in owners]
     lifted = [item for item in found if item.anything]
     _report([_shown(item) for item in lifted], [line for item in lifted for line in _lines(item)], as_json=as_json)
+    if not lifted:
+        # A lock that goes on may be somebody else's: of a reference, where a number was meant.
+        typer.echo(f"The address was taken for {addressee.taken_for(service or None)}.", err=True)
 
 
 async def _unlock_authenticator(settings: Settings, authenticator_id: str, *, as_json: bool) -> None:

@@ -64,7 +64,7 @@ def list_webhooks(
     *,
     service: Annotated[str | None, typer.Option(help="Only this service's.")] = None,
     status: Annotated[WebhookStatus | None, typer.Option(help="Only those of this status.")] = None,
-    limit: Annotated[int, typer.Option(min=0, max=100_000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """Show webhooks, newest first: when they are tried next, or how they ended. Never what is in them.

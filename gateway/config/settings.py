@@ -35,6 +35,7 @@ from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
 from gateway.config.services import ServiceSettings
 from gateway.config.table import Name, Table, split_url
+from gateway.config.whereabouts import of_server
 
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
@@ -111,6 +112,11 @@ class DatabaseSettings(Table):
     def path(self) -> Path | None:
         """The SQLite file, absolute; ``None`` for PostgreSQL."""
         return self._folder / self.url.removeprefix(_SQLITE) if self.engine == "sqlite" else None
+
+    @property
+    def whereabouts(self) -> str:
+        """Where it is, in words, without a user or a password."""
+        return of_server(self.url) if self.path is None else f"the SQLite file {self.path}"
 
     @property
     def masked_url(self) -> str:

@@ -68,10 +68,16 @@ class Forgetting:
         self._hasher = hasher
         self._replies = replies
 
-    async def known(self, whom: Whom) -> frozenset[str]:
-        """Return the ids of a recipient's subscribers, who are left as they are. Raises ``StorageError``."""
-        found = [*await self._told_the_phone_of(whom), *await self._subscribers(self._database.fetch, whom)]
-        return frozenset(record["id"] for record in found)
+    async def known(self, whom: Whom) -> Leaving:
+        """Return what the bots know of a recipient, which is left as it is. Raises ``StorageError``."""
+        fetch = self._database.fetch
+        found = [*await self._told_the_phone_of(whom), *await self._subscribers(fetch, whom)]
+        proved = [record["hash"] for hashed in whom.everywhere for record in await fetch(_BY_PHONE, hash=hashed)]
+        return Leaving(
+            frozenset(record["id"] for record in found),
+            _chats(found, proved),
+            frozenset(record["service"] for record in found),
+        )
 
     async def forget(self, whom: Whom, now: float) -> Leaving:
         """Erase what the bots know of a recipient, and return what that was. Raises ``StorageError``."""
@@ -121,8 +127,7 @@ class Forgetting:
                 for row in lock_of_phone(self._hasher, hashed, record["locked_until"], now)
             ),
         ]
-        chats = {bytes(record["hash"]) for record, _ in proved}
-        chats |= {bytes(record["chat_hash"]) for record in subscribers if record["chat_hash"] is not None}
+        chats = _chats(subscribers, (record["hash"] for record, _ in proved))
         # In this order: a number has one row, and a chat goes once nobody is known by it.
         await connection.apply(
             Move(
@@ -136,7 +141,13 @@ class Forgetting:
         gone = [(_FORGET_CHAT, (chat,)) for chat in sorted(chats)]
         told = [event(EventName.SUBSCRIBER_UNLINKED, now, record["service"]) for record in subscribers]
         await connection.apply(recorded(None, [*gone, *((_KEEP_LOCK, row) for row in locks)], told))
-        return Leaving(frozenset(record["id"] for record in subscribers), frozenset(chats))
+        return Leaving(frozenset(record["id"] for record in subscribers), chats)
+
+
+def _chats(subscribers: Iterable[Record], proved: Iterable[bytes]) -> frozenset[bytes]:
+    """Return the hashes of chats: those of subscribers, and those that proved a number."""
+    linked = (record["chat_hash"] for record in subscribers if record["chat_hash"] is not None)
+    return frozenset(bytes(chat) for chat in (*linked, *proved))
 
 
 def lock_of_phone(hasher: Hasher, phone_hash: bytes | None, until: float | None, now: float) -> list[Row]:

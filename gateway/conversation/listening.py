@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
-from channels.base import Channel
+from channels.base import AmbiguousError, Channel, DeliveryError, Reason, TransientError
 from channels.chat import Conversing, HandleInbound, Menu
 from gateway.clock import Clock
 from gateway.errors import loudness
@@ -21,6 +22,14 @@ _log = logging.getLogger(__name__)
 LEASE = 20.0
 #: Seconds between renewals, and between tries to take over.
 RENEWAL = 5.0
+
+#: Why a menu could not be set, in words.
+_WHY: Final = {
+    Reason.UNAVAILABLE: "its provider cannot be reached, or has a fault of its own",
+    Reason.TIMEOUT: "its provider did not answer in time",
+    Reason.RATE_LIMITED: "its provider asks for fewer requests",
+    Reason.MISCONFIGURED: "its provider refused the bot's token or settings",
+}
 
 
 async def listen(
@@ -72,7 +81,7 @@ class _Turn:
             )
         if isinstance(self._channel, Conversing) and self._menu and _to_do(self._introduction):
             # Beside the listener: a slow provider must hold up neither the lease nor what people write.
-            _say_why(self._introduction, f"showing the commands of {self._channel.name} failed by")
+            _say_unshown(self._introduction, self._channel.name)
             work = self._channel.introduce(self._menu)
             self._introduction = asyncio.create_task(work, name=f"introduce:{self._channel.name}")
 
@@ -104,6 +113,18 @@ async def _give(leases: Leases, name: str) -> None:
         await leases.give(name)
     except StorageError as error:
         _log.log(loudness(error), "the lease %s could not be given back: %s; it ends by itself", name, error)
+
+
+def _say_unshown(task: asyncio.Task[None] | None, name: str) -> None:
+    """Log why a bot's menu could not be set. A provider that is away is no error: it is asked again, and then it is set."""
+    error = None if task is None or task.cancelled() else task.exception()
+    if not isinstance(error, DeliveryError):
+        _say_why(task, f"setting the menu of the bot {name} failed by")
+        return
+    passing = isinstance(error, TransientError | AmbiguousError)
+    told = _WHY.get(error.reason, "its provider refused it")
+    level = logging.WARNING if passing else logging.ERROR
+    _log.log(level, "the menu of the bot %s could not be set: %s (%s); tried again", name, told, error)
 
 
 def _say_why(task: asyncio.Task[None] | None, what: str) -> None:

@@ -103,12 +103,14 @@ class Whom:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What was known of a recipient to the bots, and is erased."""
+    """What is known of a recipient to the bots, and leaves with them."""
 
     #: Ids of subscribers.
     subscribers: frozenset[str] = frozenset()
     #: Keyed hashes of chats.
     chats: frozenset[bytes] = field(default=frozenset(), repr=False)
+    #: The services of those subscribers.
+    services: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ class Invitation:
     write: Callable[[Connection], Awaitable[None]] = field(repr=False)
 
 
-#: Tells the ids of a recipient's subscribers.
-Known = Callable[[Whom], Awaitable[frozenset[str]]]
+#: Tells what the bots know of a recipient, and changes nothing.
+Known = Callable[[Whom], Awaitable[Leaving]]
 #: Erases what the bots know of a recipient at a time, but for what the person forbade, which is kept by keyed hashes.
 Forget = Callable[[Whom, float], Awaitable[Leaving]]
 #: Makes the link that asks the person of an address of a service to open the bot; nothing is written.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from channels.findings import Finding, clock_finding, fault, ok, warning
+from gateway.config.whereabouts import of_server
+from gateway.diagnosis.nodes import of_nodes, question
 from gateway.diagnosis.sqlite_store import Looked
 from gateway.storage.connecting import FAILURES, Connected, Connector, translated
 from gateway.storage.secret import FIND
@@ -39,7 +41,8 @@ async def look(url: str, now: Callable[[], float]) -> Looked:
             # Whoever was told to stop amid an answer waits for none.
             connection.terminate()
     except FAILURES as error:
-        told = f"{translated(error)}; check [database] url, its password, and that the server runs and lets this machine in"
+        told = f"{of_server(url)}{str(translated(error)).removeprefix('PostgreSQL')}"
+        told = f"{told}; check [database] url, its password, and that the server runs and lets this machine in"
         return Looked([fault("server", told)])
 
 
@@ -50,6 +53,10 @@ async def _look(connection: Connected, now: Callable[[], float]) -> Looked:
     findings = [*of_facts(dict(facts)), clock_finding((before + now()) / 2 - facts["now"], "the database")]
     revision = await connection.fetchval("SELECT version_num FROM alembic_version") if facts["versioned"] else None
     sealed = await connection.fetchval(FIND) if facts["keyed"] else None
+    if facts["keyed"]:
+        nodes = await connection.fetchrow(question("CAST($1 AS double precision)"), facts["now"])
+        assert nodes is not None
+        findings.append(of_nodes(runs=nodes["runs"], waiting=nodes["waiting"]))
     return Looked(findings, revision, sealed, opened=True)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from channels.findings import Finding, fault, ok
 from gateway.clock import SystemClock
+from gateway.diagnosis.nodes import of_nodes, question
 from gateway.storage import sqlite_file, told_clock
 from gateway.storage.secret import FIND
 from gateway.storage.unit import StorageError
@@ -56,6 +57,7 @@ def look(path: Path, *, clock: Callable[[], float] = time.monotonic, seconds: fl
         with closing(_opened(path)) as connection:
             findings = [_of_pages(connection, clock, seconds), _of_log(header), _of_wiping(wipes=_wipes(connection))]
             revision, sealed, node_time = _of_tables(connection)
+            findings += _of_nodes(connection, node_time)
     except StorageError as error:
         return Looked([fault("file", str(error))])
     except (sqlite3.Error, OSError) as error:
@@ -112,6 +114,15 @@ def _of_wiping(*, wipes: bool) -> Finding:
     if wipes:
         return ok("secure_delete", "what is deleted is wiped")
     return fault("secure_delete", "this SQLite cannot wipe, so codes stay readable in free pages; take another build")
+
+
+def _of_nodes(connection: sqlite3.Connection, node_time: float | None) -> list[Finding]:
+    found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('lease', 'message')").fetchone()
+    if found[0] < 2:
+        return []
+    now = SystemClock().now() if node_time is None else node_time
+    runs, waiting = connection.execute(question(":now"), {"now": now}).fetchone()
+    return [of_nodes(runs=bool(runs), waiting=waiting)]
 
 
 def _of_tables(connection: sqlite3.Connection) -> tuple[str | None, bytes | None, float | None]:

@@ -12,7 +12,7 @@ from gateway.events.event import Event, EventName
 from gateway.storage.database import Database
 from gateway.storage.models import Event as EventRow
 from gateway.storage.statement import columns_of
-from gateway.storage.unit import Record
+from gateway.storage.unit import Record, StorageDamagedError, StorageError, StorageUnavailableError
 
 #: Seconds between two looks while following.
 POLL: Final = 0.5
@@ -92,11 +92,13 @@ class Timeline:
         filters: Filters = EVERYTHING,
         limit: int = PAGE,
         pause: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(POLL),
+        away: Callable[[StorageError | None], None] = lambda _: None,
     ) -> AsyncGenerator[list[Event], None]:
         """Yield the last ``limit`` events and then, without end, those that are committed from now on, each once.
 
         Batches are in order; an event that another node committed late, by up to ``OVERLAP`` seconds, comes in a
-        later batch.
+        later batch. Once it follows, it outlives a database that is away, and misses nothing: ``away`` is given the error
+        when that begins, and ``None`` when it is over.
         """
         start = await self._newest()
         # In this order: what is committed in between then counts as new, instead of being taken for known unseen.
@@ -106,13 +108,36 @@ class Timeline:
         while True:
             if batch:
                 yield batch
-            await pause()
-            newest = await self._newest()
-            near = await self._all_after(start.at - OVERLAP, filters)
+            newest, near = await self._looked(start, filters, pause, away)
             batch = [item for item in near if item.id not in seen]
             # The next look begins no later than this one saw to the end: ``newest`` was read before ``near``.
             start = max(start, newest, key=attrgetter("at", "id"))
             seen = {item.id for item in near if item.at >= start.at - OVERLAP}
+
+    async def _looked(
+        self,
+        start: Cursor,
+        filters: Filters,
+        pause: Callable[[], Awaitable[None]],
+        away: Callable[[StorageError | None], None],
+    ) -> tuple[Cursor, list[Event]]:
+        """Return, after a pause, the newest event's place and what is near it, as soon as the database can be read."""
+        told = False
+        while True:
+            await pause()
+            try:
+                newest = await self._newest()
+                found = newest, await self._all_after(start.at - OVERLAP, filters)
+            except StorageUnavailableError as error:
+                if isinstance(error, StorageDamagedError):
+                    raise
+                if not told:
+                    away(error)
+                told = True
+                continue
+            if told:
+                away(None)
+            return found
 
     async def _newest(self) -> Cursor:
         found = await self._database.fetch(_NEWEST)

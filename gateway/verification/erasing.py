@@ -14,11 +14,11 @@ from typing import ClassVar, Final
 
 import orjson
 
-from channels.base import InvalidAddressError, Normalize
+from channels.base import Normalize
 from gateway.clock import Clock
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.delivery.person import Forget, Known, Whom
-from gateway.errors import GatewayError, Problem
+from gateway.errors import Problem
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.answers import Answers
 from gateway.storage.database import Database
@@ -28,6 +28,7 @@ from gateway.storage.statement import Statement
 from gateway.storage.unit import Connection, Move, Write
 from gateway.value import Value
 from gateway.verification import erasing_statements as sql
+from gateway.verification.addressee import read
 from gateway.verification.authenticators.accounts import Accounts
 from gateway.verification.erasing_answers import blanked
 from gateway.verification.references import counted_hashes
@@ -52,10 +53,6 @@ Sleep = Callable[[float], Awaitable[object]]
 Cancel = Callable[[str, str], Awaitable[None]]
 
 
-class NobodyError(GatewayError):
-    """No kind of address is written like what was given; the text does not repeat it."""
-
-
 class Erased(Value, frozen=True):
     """What was erased: rows by sort, and whether all of it has gone."""
 
@@ -78,6 +75,19 @@ class Erased(Value, frozen=True):
     still_readable: bool = False
 
 
+class Held(Value, frozen=True):
+    """What is known of a recipient before anything of it is erased: rows by sort."""
+
+    verifications: int
+    subscribers: int
+    chats: int
+    authenticators: int
+    #: Authenticators of others' references with this address as their account.
+    accounts: int
+    #: Of which services the verifications, subscribers and authenticators are, sorted.
+    services: Sequence[str]
+
+
 class _Found(Value, frozen=True):
     hidden: ClassVar[frozenset[str]] = frozenset({"addresses", "hashes"})
 
@@ -90,38 +100,6 @@ class _Found(Value, frozen=True):
     addresses: frozenset[str]
     #: Keyed hashes of its addresses, by which it is found.
     hashes: frozenset[bytes]
-
-
-def whom(
-    hasher: Hasher,
-    kinds: Mapping[str, Normalize],
-    to: str | Mapping[str, str],
-    *,
-    own: Collection[str],
-    service: str | None,
-) -> Whom:
-    """Return who is meant by an address as somebody wrote it, as every kind that takes it, or by kind.
-
-    ``own`` are the kinds that are a service's own references; ``service`` is whose. Raises ``NobodyError``.
-    """
-    given = ((kind, to) for kind in kinds) if isinstance(to, str) else to.items()
-    found = []
-    for kind, text in given:
-        try:
-            found.append(kinds[kind](text))
-        except (KeyError, InvalidAddressError):
-            if not isinstance(to, str):
-                raise NobodyError(f"{kind}: no address of this kind") from None
-    if not found:
-        raise NobodyError("no kind of address is written like this")
-    hashed = [(address.kind in own, hasher.hash(address.kind, address.canonical)) for address in found]
-    return Whom(
-        everywhere=tuple(dict.fromkeys(value for is_own, value in hashed if not is_own)),
-        references=tuple(dict.fromkeys(value for is_own, value in hashed if is_own)),
-        service=service,
-        values=frozenset(address.value for address in found),
-        masks=frozenset(address.masked for address in found),
-    )
 
 
 class Erasing:
@@ -166,11 +144,22 @@ class Erasing:
 
     def whom(self, to: str | Mapping[str, str], service: str | None) -> Whom:
         """Return who is meant by an address. Raises ``NobodyError``."""
-        return whom(self._hasher, self._kinds, to, own=self._own, service=service)
+        return read(self._kinds, to, self._own).whom(self._hasher, service)
 
-    async def count(self, person: Whom) -> int:
-        """Return how many verifications went to them. Raises ``StorageError``."""
-        return len(await self._verifications(person))
+    async def held(self, person: Whom) -> Held:
+        """Return what is known of them, which an erasure takes away. Raises ``StorageError``."""
+        found, leaving = await self._verifications(person), await self._known(person)
+        devices = await self._devices(person)
+        accounts = await self._accounts.known(person.everywhere)
+        services = {*(item.service for item in found), *leaving.services, *devices.values()}
+        return Held(
+            len(found),
+            len(leaving.subscribers),
+            len(leaving.chats),
+            len(devices),
+            len(accounts - devices.keys()),
+            tuple(sorted(services)),
+        )
 
     async def erase(self, person: Whom, *, by: str = "") -> Erased:
         """Erase a recipient and return what there was; ``by`` is the service that asked, empty for an operator.
@@ -182,7 +171,8 @@ class Erasing:
         for item in found:
             canceled += item.pending and await self._ended(item)
         accounts = await self._accounts.known(person.everywhere)
-        known = {*await self._known(person), *await self._devices(person), *accounts, *(item.id for item in found)}
+        subscribers = (await self._known(person)).subscribers
+        known = {*subscribers, *await self._devices(person), *accounts, *(item.id for item in found)}
         answers = await self._forget_answers(known)
         await self._forget_counts(person, found)
         leaving = await self._forget(person, self._clock.now())
@@ -331,12 +321,12 @@ class Erasing:
             ]
         return writes
 
-    async def _devices(self, person: Whom) -> set[str]:
-        """Return the ids of the person's authenticators."""
-        found: set[str] = set()
+    async def _devices(self, person: Whom) -> dict[str, str]:
+        """Return the ids of the person's authenticators, each with its service."""
+        found: dict[str, str] = {}
         for hashed in person.references:
             values = {"hash": hashed, "service": person.service or ""}
-            found.update(record["id"] for record in await self._database.fetch(sql.DEVICES, **values))
+            found |= {each["id"]: each["service"] for each in await self._database.fetch(sql.DEVICES, **values)}
         return found
 
     async def _forget_devices(self, person: Whom) -> frozenset[str]:

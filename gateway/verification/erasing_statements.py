@@ -134,7 +134,7 @@ TURNS: Final[Mapping[Statement, tuple[str, Sequence[str]]]] = {
 }
 
 _THEIRS: Final = "reference_hash = :hash AND (CAST(:service AS text) = '' OR service = :service)"
-DEVICES: Final = f"SELECT id FROM authenticator WHERE {_THEIRS}"  # noqa: S608 - a text of our own
+DEVICES: Final = f"SELECT id, service FROM authenticator WHERE {_THEIRS}"  # noqa: S608 - a text of our own
 FORGET_DEVICES: Final = (
     f"""DELETE FROM recovery_code WHERE authenticator_id IN (SELECT id FROM authenticator WHERE {_THEIRS})
     RETURNING hash""",  # noqa: S608 - the same

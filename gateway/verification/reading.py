@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from channels.base import InvalidAddressError, Normalize
 from gateway.clock import Clock
 from gateway.config import ServiceSettings
 from gateway.errors import NotFound
 from gateway.storage.database import Database
-from gateway.storage.sealing import Hasher
 from gateway.storage.unit import Record
 from gateway.verification import statements as sql
 from gateway.verification.limits.claims import sends_left
@@ -52,20 +50,6 @@ _PAGE_TO = f"""SELECT v.* FROM (SELECT DISTINCT verification_id FROM address WHE
 
 #: Sorts after every id, in any collation: hexadecimal digits end at f.
 _END = "ver_g"
-
-
-def address_hashes(hasher: Hasher, kinds: Mapping[str, Normalize], text: str) -> list[bytes]:
-    """Return the look-up hashes of what somebody wrote as an address, as every kind that takes it; none takes nonsense.
-
-    A reference of one's own may look like anything, an e-mail address too: only all of them together find it.
-    """
-    hashes = []
-    for kind, normalize in kinds.items():
-        try:
-            hashes.append(hasher.hash(kind, normalize(text).canonical))
-        except InvalidAddressError:
-            continue
-    return hashes
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,10 @@ async def test_a_stored_answer_is_told_again_without_the_person_and_nothing_is_s
         ({}, "/to"),
         ({"to": 1}, "/to"),
         ({"to": ""}, "/to"),
-        ({"to": {"phone": "nonsense"}}, "/to"),
+        ({"to": {"phone": "nonsense"}}, "/to/phone"),
+        ({"to": "cust77@example-nonsense"}, "/to"),
+        ({"to": "+491512345600"}, "/to"),
+        ({"to": {"telegram": "user-42", "email": "cust77@example"}}, "/to/email"),
         ({"to": {}}, "/to"),
         ({"to": {"pigeon": "x"}}, "/to"),
         ({"to": "x" * 1001}, "/to"),
@@ -70,6 +73,13 @@ async def test_what_names_nobody_is_refused_by_where_it_is_wrong(shop, body, poi
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert [pointer] == [fault["pointer"] for fault in response.json()["errors"]]
     assert "nonsense" not in response.text
+
+
+async def test_a_reference_that_looks_like_an_address_is_erased_by_its_kind(client, shop):
+    await shop.post("/v1/subscribers", json={"reference": "ann@home"})
+    refused = (await shop.request("DELETE", URL, json={"to": "ann@home"})).json()
+    assert refused["errors"][0]["detail"].endswith('is given by its kind: {"telegram": …}')
+    assert (await shop.request("DELETE", URL, json={"to": {"telegram": "ann@home"}})).json()["subscribers"] == 1
 
 
 async def test_a_query_is_no_place_for_an_address(shop):

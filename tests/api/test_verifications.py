@@ -471,6 +471,8 @@ async def test_a_list_is_filtered_by_status_and_address(shop, clock):
     assert [new, old] == await listed("to=+4915112345678")
     assert [new] == await listed("to=+4915112345678&status=pending")
     assert await listed("to=nobody") == []
+    assert await listed("to=email%3Dann%40example.org") == [new]
+    assert await listed("to=telegram%3Dann%40example.org") == []
 
 
 async def test_a_list_finds_an_address_of_any_kind_that_is_written_so(shop):
@@ -510,6 +512,9 @@ async def test_a_list_finds_addresses_of_an_adapters_own_kind(rebuilt, hasher):
         ("to=", "?to"),
         ("to=nobody%0A", "?to"),
         ("to=%00%40x", "?to"),
+        ("to=ann%40example", "?to"),
+        ("to=%2B491512345600", "?to"),
+        ("to=phone%3D123", "?to"),
         ("cursor=1", "?cursor"),
         ("cursor=", "?cursor"),
         ("limit=0", "?limit"),

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.app.channels import load_templates
 from gateway.app.core import _confirm_within
-from gateway.errors import TemplateError
+from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, load
 from tests.world import Scripted
 
@@ -31,7 +31,7 @@ def test_a_purposes_route_needs_its_templates_too(tmp_path):
     channels = {"console": Scripted("console", ["phone"]), "pager": Pager("pager", ["phone"])}
     channels["console"].settings = channels["console"].settings.model_copy(update={"adapter": "console"})
     assert set(load_templates(load(tmp_path), channels)) == {"default"}
-    with pytest.raises(TemplateError, match=r"channel pager: no template has all of beeps\.txt"):
+    with pytest.raises(ConfigError, match=r"channel pager: no template has all of beeps\.txt"):
         load_templates(load(tmp_path, MINIMAL + PURPOSE), channels)
 
 

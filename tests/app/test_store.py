@@ -37,9 +37,15 @@ async def test_a_node_tells_that_its_database_is_away_and_a_command_does_not(tmp
 @pytest.mark.parametrize(
     ("url", "where"),
     [
-        ("postgresql://otp:secret-of-theirs@db-1,db-2:5433/otp", "PostgreSQL at db-1,db-2:5433 cannot"),
-        ("postgresql://otp@/otp?host=/run/postgresql", "PostgreSQL at /run/postgresql cannot"),
-        ("postgresql:///otp", "PostgreSQL at its socket cannot"),
+        (
+            "postgresql://otp:secret-of-theirs@db-1,db-2:5433/otp",
+            "PostgreSQL at db-1:5432, db-2:5433 (database otp) cannot",
+        ),
+        (
+            "postgresql://otp@/otp?host=/run/postgresql",
+            "PostgreSQL at the socket in /run/postgresql (database otp) cannot",
+        ),
+        ("postgresql:///otp", "PostgreSQL at this machine's socket (database otp) cannot"),
     ],
     ids=["hosts", "socket", "nothing named"],
 )

@@ -11,7 +11,7 @@ from channels.chat import Contact
 from channels.kinds import KINDS
 from gateway.conversation.erasing import Forgetting
 from gateway.errors import RecipientRefused
-from gateway.verification.erasing import whom
+from gateway.verification.addressee import read
 from tests.conversation.conftest import CHAT, OTHER_CHAT, Talk
 from tests.world import EMAIL, PHONE, Scripted, refused
 
@@ -36,7 +36,7 @@ async def locks(talk: Talk, chat: str = CHAT) -> None:
 
 async def erase(talk: Talk, to: str) -> None:
     world = talk.world
-    person = whom(world.hasher, KINDS, to, own={"telegram"}, service="shop")
+    person = read(KINDS, to, {"telegram"}).whom(world.hasher, "shop")
     forgetting = Forgetting(database=world.database, sealer=world.sealer, hasher=world.hasher, replies=talk.replies)
     await forgetting.forget(person, world.clock.now())
 

@@ -14,8 +14,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from channels.findings import Verdict
-from gateway.cli.doctor import _print, _public_name, doctor, render_json
+from gateway.cli import app as program
+from gateway.cli.doctor import _print, _public_name, doctor, of_lint, render_json
 from gateway.config import load_settings
+from gateway.delivery.writing.linting import Finding as LintFinding
+from gateway.delivery.writing.linting import Severity
 from gateway.diagnosis.seen import Area, Seen
 
 CONFIG = '[channels.pager]\nadapter = "console"\n[services.default]\nchannels = ["pager"]\n'
@@ -96,6 +99,31 @@ def test_templates_that_are_missing_are_a_fault(config):
     config.write_text(CONFIG + 'templates = "none"\n')
     result = run(config, "--only", "configuration")
     assert (result.exit_code, "templates: there is no folder" in result.stdout) == (1, True)
+
+
+def test_what_lint_calls_an_error_is_a_fault_with_file_and_line(config, tmp_path):
+    own = tmp_path / "mine" / "console" / "verification"
+    own.mkdir(parents=True)
+    (own / "body.txt").write_text("Your code\n{{ cod }} {{ code }}")
+    config.write_text(CONFIG + 'templates = "mine"\n')
+    result = run(config, "--only", "configuration")
+    told = f"fault    configuration  templates: {own / 'body.txt'}:2: unknown variable cod; did you mean code?"
+    assert (result.exit_code, told in result.stdout.splitlines()) == (1, True)
+
+
+def test_of_many_errors_the_first_are_told_and_how_many_more_there_are():
+    errors = [LintFinding("a.txt", None, Severity.ERROR, str(number)) for number in range(7)]
+    found = of_lint([LintFinding("a.txt", 1, Severity.WARNING, "so"), *errors])
+    assert [item.told for item in found][4:] == ["a.txt: 4", "2 further errors; `otp-gateway templates lint` shows all"]
+    assert {item.verdict for item in found} == {Verdict.FAULT}
+
+
+def test_messages_that_wait_while_no_node_runs_are_a_fault(config):
+    runner = CliRunner()
+    assert runner.invoke(program, ["send", "--to", "ann@example.org", "--config", str(config)]).exit_code == 0
+    result = run(config, "--only", "database")
+    told = "1 message waits and no node sends what is queued in this database: start `otp-gateway serve`"
+    assert (result.exit_code, f"fault    database       nodes: {told}" in result.stdout.splitlines()) == (1, True)
 
 
 def test_the_name_of_public_url_is_looked_up_where_it_is_one(config):

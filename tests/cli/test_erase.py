@@ -18,9 +18,14 @@ from gateway.config import Settings, load_settings
 from gateway.housekeeping import Checkpoint
 from gateway.storage import models
 from gateway.storage.ids import new_id
+from gateway.verification.authenticators.parts import built
+from gateway.verification.authenticators.view import Wanted
 from tests.rows import put, row
 
 EMAIL = "ann@example.org"
+NOBODY = (
+    "Nobody by this address was found; it was taken for an e-mail address, or a reference (telegram) of any service."
+)
 CONFIG = """
 [channels.post]
 adapter = "console"
@@ -74,7 +79,7 @@ def asked(config: Path, sql: str) -> list[Any]:
 def test_it_asks_first_and_a_no_changes_nothing(run, config, started):
     done = run("--to", EMAIL, typed="n\n")
     assert (done.exit_code, "Erased" in done.stdout) == (1, False)
-    assert "of 1 verification, for good?" in done.stderr
+    assert "Erase this recipient, 1 verification of default, for good?" in done.stderr
     assert done.stderr.endswith("error: aborted\n")
     assert asked(config, "SELECT status FROM verification") == [("pending",)]
 
@@ -87,13 +92,45 @@ def test_a_yes_erases_and_says_what_there_was(run, config, started):
     )
     assert asked(config, "SELECT status, to_masked FROM verification") == [("canceled", "{}")]
     # A program asks without being asked, and finds nobody any more.
-    assert {0} == set(json.loads(run("--to", EMAIL, "--yes", "--json").stdout).values())
+    again = run("--to", EMAIL, "--yes", "--json")
+    assert {0} == set(json.loads(again.stdout).values())
+    assert again.stderr == f"{NOBODY}\n"
+
+
+def test_where_there_is_nobody_the_question_says_what_the_address_was_taken_for(run):
+    done = run("--to", EMAIL, typed="n\n")
+    assert done.stderr.startswith(f"{NOBODY} Erase what is counted by it all the same? [y/N]:")
+
+
+def test_the_question_counts_authenticators_and_names_the_services_they_are_of(run, config):
+    asyncio.run(_enroll(load_settings(config)))
+    done = run("--to", "user-42", typed="n\n")
+    assert "Erase this recipient, 2 authenticators of default, shop, for good?" in done.stderr
+    done = run("--to", "telegram=user-42", "--service", "shop", typed="y\n")
+    assert "Erase this recipient, 1 authenticator of shop, for good?" in done.stderr
+    assert asked(config, "SELECT service FROM authenticator") == [("default",)]
+    done = run("--to", "user-42", "--service", "shop", "--yes")
+    assert done.stderr == (
+        "Nobody by this address was found; it was taken for a reference (telegram) of the service shop.\n"
+    )
+
+
+async def _enroll(settings: Settings) -> None:
+    """Make an authenticator of the same reference for each service."""
+    async with opened_store(settings) as store:
+        brands = {"default": "Example", "shop": "Shop"}
+        enrolling = built(store.database, store.sealer, store.hasher, store.clock, brands).enrolling
+        for service in brands:
+            await enrolling.create(enrolling.prepare(service, Wanted("totp", "user-42", "Ann")))
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("--to", ""), "no kind of address"),
+        (("--to", "cust77@example"), "--to: this is not an e-mail address; a reference that is written like one"),
+        (("--to", "+491512345600"), "--to: this is not a phone number in use; a reference that is written like one"),
+        (("--to", "phone=123"), "--to: phone: a phone number starts with +"),
         (("--to", EMAIL, "--service", "desk"), "no service 'desk'; configured are default, shop"),
     ],
 )

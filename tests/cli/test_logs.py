@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pty
@@ -27,13 +28,13 @@ from typer.testing import CliRunner
 from channels.base import Address, Channel, Envelope, Normalize, Receipt
 from gateway.app import opened_store
 from gateway.cli.filters import check_event
-from gateway.cli.logs import Columns, logs
+from gateway.cli.logs import Columns, _tell_away, logs
 from gateway.config import load_settings
 from gateway.events.event import Event, EventName, recorded
 from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.storage.statement import insert_into
-from gateway.storage.unit import Move
+from gateway.storage.unit import Move, StorageUnavailableError
 
 AT = 1_777_891_200.0
 CONFIG = """
@@ -237,7 +238,25 @@ def test_to_is_of_a_kind_that_an_adapter_brings_too(tmp_path, monkeypatch):
     config.write_text(f'{CONFIG}[channels.pager]\nadapter = "buzzer"\n')
     asyncio.run(add(config, EVENTS, address="77", kind="buzzer"))
     assert names(run(config, "--json", "--to", "0077").stdout) == ["verification.created"]
-    assert names(run(config, "--json", "--to", "78").stdout) == []
+    nobody = run(config, "--json", "--to", "78")
+    assert (nobody.exit_code, nobody.stdout) == (0, "")
+    assert nobody.stderr == (
+        "Nothing of this address was found; it was taken for a reference (telegram) of any service, or an address of the "
+        "kind buzzer.\n"
+    )
+
+
+@pytest.mark.parametrize("to", ["ann@example", "+491512345600", ""])
+def test_what_is_no_address_is_misuse_instead_of_nothing_found(config, to):
+    result = run(config, "--to", to)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: --to: ")
+
+
+def test_a_reference_that_looks_like_an_address_is_looked_for_by_its_kind(config):
+    assert names(run(config, "--json", "--to", "email=ann@example.org").stdout) == ["verification.created"]
+    result = run(config, "--json", "--to", "telegram=ann@example.org")
+    assert (result.exit_code, result.stdout) == (0, "")
 
 
 def test_an_age_counts_back_from_now(tmp_path):
@@ -269,7 +288,34 @@ def test_a_database_that_cannot_be_opened_is_told_on_standard_error(tmp_path):
     (tmp_path / "folder.db").mkdir()
     result = run(config)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr != ""
+    assert result.stderr.startswith(f"error: [database] url: the SQLite file {tmp_path / 'folder.db'} cannot be opened")
+
+
+def test_a_server_that_is_not_there_is_named_without_its_user_and_password(tmp_path, monkeypatch):
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    monkeypatch.setenv("OTP_GATEWAY_DATABASE__URL", "postgresql://ann:hunter2@127.0.0.1:1/otp")
+    monkeypatch.setenv("OTP_GATEWAY_SECRETS__KEYS", json.dumps([f"k1:{base64.b64encode(bytes(range(32))).decode()}"]))
+    result = run(config)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: [database] url: PostgreSQL at 127.0.0.1:1 (database otp) cannot be opened")
+    assert not {"ann", "hunter2"} & set(re.findall(r"\w+", result.stderr))
+
+
+def test_while_following_a_database_that_is_away_is_told_of_and_that_it_is_back(config, capsys):
+    settings = load_settings(config)
+    _tell_away(settings, StorageUnavailableError("SQLite: disk I/O error"))
+    _tell_away(settings, None)
+    assert capsys.readouterr().err.splitlines() == [
+        f"the SQLite file {config.with_name('otp-gateway.db')}: disk I/O error; tried again until it is back",
+        "the database is back",
+    ]
+
+
+def test_a_limit_of_none_is_for_following_alone(config):
+    result = run(config, "--limit", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "it is for --follow" in " ".join(re.findall(r"[\w-]+", result.stderr))
 
 
 def test_on_a_terminal_it_prints_colours_and_short_ids(config, start):

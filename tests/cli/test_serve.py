@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -48,3 +50,14 @@ def test_a_database_without_its_keys_is_not_touched(config):
     result = migrate(config)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "otp-gateway.db.secrets: is missing" in result.stderr
+
+
+def test_a_template_that_does_not_compile_ends_serve_as_a_fault_of_the_configuration(config):
+    own = config.parent / "mine" / "console" / "verification"
+    own.mkdir(parents=True)
+    (own / "body.txt").write_text("hello\n{{ code")
+    config.write_text(f'{CONFIG}templates = "mine"\n')
+    command = [sys.executable, "-m", "gateway", "serve", "--port", "0", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{own / 'body.txt'}:2: " in done.stderr

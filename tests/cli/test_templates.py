@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli.templates import _longest_code, app
+from gateway.cli.linted import _longest_code
+from gateway.cli.templates import app
 from gateway.config import CodeSettings, ServiceSettings, shipped
 from gateway.config.services import PurposeSettings
 from gateway.delivery.writing.linting import LONGEST_CODE
@@ -134,6 +135,8 @@ def test_preview_shows_what_the_bot_answers(run):
         (["sms", "--service", "gone"], 2, "no service 'gone': config.toml has default, shop"),
         (["sms", "--param", "amount"], 2, "--param takes name=value"),
         (["sms", "--param", "=1"], 2, "--param takes name=value"),
+        (["sms", "--locale", "!!"], 2, "--locale: a language tag, like de or de-AT"),
+        (["sms", "--locale", ""], 2, "--locale: a language tag, like de or de-AT"),
         (["conversation"], 2, "the bot has no reply 'verification'; --template takes start, help"),
         (["sms", "--service", "shop", "--template", "pay"], 1, "body.txt:1: a value is not defined here"),
     ],

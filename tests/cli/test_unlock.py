@@ -71,7 +71,9 @@ def test_it_says_what_there_was_and_then_that_there_is_nothing(config):
         f"{MASKED}: 3 wrong codes in the hour, 9 in the day (default, pay from a trusted context)",
         f"{MASKED}: its block of numbers, 25 sends in the last hour, 1 approved, at rest until {until}",
     ]
-    assert run(config, "--to", PHONE).stdout == "There was nothing to lift.\n"
+    again = run(config, "--to", PHONE)
+    assert again.stdout == "There was nothing to lift.\n"
+    assert again.stderr == "The address was taken for a phone number, or a reference (telegram) of any service.\n"
 
 
 def test_json_has_the_same(config):
@@ -96,6 +98,22 @@ def test_what_is_no_address_is_misuse_and_not_repeated(config):
     result = run(config, "--to", " ")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: --to: no kind of address is written like this\n"
+
+
+def test_a_mistyped_number_is_misuse_and_no_database_is_made_for_it(config):
+    result = run(config, "--to", "+49151abc")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(
+        "error: --to: a phone number is + and 7 to 15 digits; spaces, dots, dashes and brackets"
+    )
+    assert result.stderr.endswith("a reference that is written like one is given by its kind: --to telegram=…\n")
+    assert [path.name for path in config.parent.iterdir()] == [config.name]
+
+
+def test_a_reference_that_looks_like_an_address_is_given_by_its_kind(config):
+    result = run(config, "--to", "telegram=+49151abc", "--service", "default")
+    assert (result.exit_code, result.stdout) == (0, "There was nothing to lift.\n")
+    assert result.stderr == "The address was taken for a reference (telegram) of the service default.\n"
 
 
 def test_a_service_that_is_not_configured_is_misuse(config):

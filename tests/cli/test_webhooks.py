@@ -179,15 +179,15 @@ def test_json_has_everything_but_what_is_in_them(old):
         (("--status", "delivered"), [2]),
         (("--service", "bank", "--status", "failed"), []),
         (("--limit", "1"), [2]),
-        (("--limit", "0"), []),
     ],
 )
 def test_each_option_chooses_webhooks(old, arguments, found):
     assert [item["id"] for item in shown(old, *arguments)] == [OLD[place].id for place in found]
 
 
-def test_a_status_that_is_none_is_misuse(old):
-    assert run(old, "list", "--status", "lost").exit_code == 2
+@pytest.mark.parametrize("arguments", [("--status", "lost"), ("--limit", "0")])
+def test_what_shows_nothing_whatever_there_is_is_misuse(old, arguments):
+    assert run(old, "list", *arguments).exit_code == 2
 
 
 def test_a_receiver_that_wants_no_more_is_named_with_what_to_do(config):

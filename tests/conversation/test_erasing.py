@@ -13,14 +13,14 @@ from gateway.errors import RecipientRefused
 from gateway.storage import models
 from gateway.storage.sealing import Sealer
 from gateway.storage.unit import Move
-from gateway.verification.erasing import whom
+from gateway.verification.addressee import read
 from tests.conversation.conftest import CHAT, OTHER_CHAT
 from tests.rows import put, row
 from tests.world import PHONE
 
 
 def named(talk, to: str, service: str | None = "shop") -> Whom:
-    return whom(talk.world.hasher, KINDS, to, own={"telegram"}, service=service)
+    return read(KINDS, to, {"telegram"}).whom(talk.world.hasher, service)
 
 
 @pytest.fixture
@@ -49,6 +49,20 @@ async def test_a_reference_goes_with_its_link_and_its_chat(talk, forget):
     assert ({linked.id}, 1) == (leaving.subscribers, len(leaving.chats))
     assert [await talk.rows("subscriber"), await talk.rows("chat")] == [[], []]
     assert (await talk.events())[-1] == ("subscriber.unlinked", "shop", None)
+
+
+async def test_what_is_known_of_somebody_is_counted_before_anything_of_it_goes(talk):
+    linked = await talk.link()
+    await prove(talk)
+    forgetting = Forgetting(
+        database=talk.world.database, sealer=talk.world.sealer, hasher=talk.world.hasher, replies=talk.replies
+    )
+    before = await talk.rows("chat")
+    leaving = await forgetting.known(named(talk, "user-42"))
+    assert (leaving.subscribers, leaving.services) == (frozenset({linked.id}), frozenset({"shop"}))
+    assert len(leaving.chats) == 1
+    assert leaving.chats == (await forgetting.known(named(talk, PHONE))).chats
+    assert await talk.rows("chat") == before
 
 
 async def test_another_services_person_of_the_same_reference_stays(talk, forget):

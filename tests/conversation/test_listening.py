@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from channels.base import Reason, TransientError
+from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import HandleInbound, Menu
 from gateway.conversation.listening import LEASE, RENEWAL, listen
 from gateway.storage.leases import Leases
@@ -144,8 +144,27 @@ async def test_commands_that_could_not_be_shown_are_shown_at_the_next_renewal(ma
     for _ in range(2):
         await node.rounds.next()
     assert bot.did == [("introduce", MENU)] * 2
-    assert "showing the commands of bot failed by TransientError" in caplog.text
+    told = "the menu of the bot bot could not be set: its provider cannot be reached, or has a fault of its own (unavailable)"
+    assert [(item.levelname, item.getMessage()) for item in caplog.records] == [("WARNING", f"{told}; tried again")]
     assert bot.times == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "told"),
+    [
+        (AmbiguousError(Reason.TIMEOUT), "WARNING", "could not be set: its provider did not answer in time (timeout)"),
+        (PermanentError(Reason.MISCONFIGURED, provider_code="401"), "ERROR", "token or settings (misconfigured (401))"),
+        (PermanentError(Reason.REJECTED), "ERROR", "could not be set: its provider refused it (rejected)"),
+        (ConnectionError(CHAT), "ERROR", "setting the menu of the bot bot failed by ConnectionError"),
+    ],
+)
+async def test_what_does_not_mend_itself_is_an_error(make_node, caplog, error, level, told):
+    bot = Listener()
+    bot.failures["introduce"] = [error]
+    node = await make_node(bot=bot)
+    await node.rounds.next()
+    [item] = caplog.records
+    assert (item.levelname, told in item.getMessage(), CHAT in item.getMessage()) == (level, True, False)
 
 
 async def test_who_stops_while_showing_the_commands_stops_that_too(make_node):

@@ -14,6 +14,8 @@ from gateway.storage import sqlite_file
 from gateway.storage.migrations import head
 
 WELL = {"integrity": "ok", "journal": "ok", "secure_delete": "ok"}
+#: The same of a file with tables.
+FULL = {**WELL, "nodes": "ok"}
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def verdicts(looked: Looked) -> dict[str, str]:
 def test_a_file_that_is_whole_is_well_and_nothing_is_left_beside_it(path):
     before = path.read_bytes()
     looked = look(path)
-    assert (verdicts(looked), looked.revision, looked.sealed, looked.opened) == (WELL, head(), None, True)
+    assert (verdicts(looked), looked.revision, looked.sealed, looked.opened) == (FULL, head(), None, True)
     assert (list(path.parent.iterdir()), path.read_bytes()) == ([path], before)
 
 
@@ -41,7 +43,7 @@ def test_a_file_in_use_is_read_with_what_its_log_holds(path):
         looked = look(path)
     finally:
         gateway.close()
-    assert (verdicts(looked), looked.sealed) == (WELL, b"\x00\xff")
+    assert (verdicts(looked), looked.sealed) == (FULL, b"\x00\xff")
     assert "sealed" not in repr(looked)
 
 
@@ -108,7 +110,7 @@ def test_a_large_file_is_looked_over_in_part(path):
         )
     connection.close()
     looked = look(path, clock=iter(map(float, range(10_000))).__next__, seconds=1.0)
-    assert (verdicts(looked), looked.findings[0].told) == (WELL, "well as far as could be looked at in 1 s")
+    assert (verdicts(looked), looked.findings[0].told) == (FULL, "well as far as could be looked at in 1 s")
 
 
 def test_a_sqlite_that_cannot_wipe_is_a_fault():

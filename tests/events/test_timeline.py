@@ -14,7 +14,7 @@ from gateway.storage import models
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.statement import insert_into, row_of
-from gateway.storage.unit import Move
+from gateway.storage.unit import Move, StorageDamagedError, StorageError, StorageUnavailableError
 
 AT = 1_777_891_200.0
 ADDRESS = insert_into(models.Address)
@@ -164,6 +164,48 @@ async def test_many_events_between_two_looks_all_come(database, timeline):
     await add(database, first := item(0))
     many = [item(1 + number / 1000) for number in range(2 * PAGE + 1)]
     assert await followed(timeline, database, many) == [[first], many]
+
+
+async def test_following_outlives_a_database_that_is_away_and_misses_nothing(database, timeline):
+    first, meanwhile = item(1), item(2)
+    await add(database, first)
+    fetch = database.fetch
+    told: list[StorageError | None] = []
+    failures: list[StorageError] = [StorageUnavailableError(text) for text in ("gone", "gone still")]
+
+    async def away(sql: str, **values: Any) -> Any:
+        if failures:
+            raise failures.pop(0)
+        return await fetch(sql, **values)
+
+    waiting = [[], [meanwhile], [], []]
+
+    async def pause() -> None:
+        if not waiting:
+            raise EnoughError
+        await add(database, *waiting.pop(0))
+        database.fetch = away
+
+    batches = []
+    with suppress(EnoughError):
+        async for batch in timeline.follow(pause=pause, away=told.append):
+            batches.append(batch)  # noqa: PERF401 - a comprehension would lose them when following ends
+    assert batches == [[first], [meanwhile]]
+    assert [str(error) for error in told] == ["gone", "None"]
+
+
+@pytest.mark.parametrize("error", [StorageDamagedError("damaged"), StorageError("a fault of ours")])
+async def test_following_ends_where_waiting_does_not_help(database, timeline, error):
+    await add(database, item(1))
+
+    async def broken(sql: str, **values: Any) -> Any:
+        raise error
+
+    async def pause() -> None:
+        database.fetch = broken
+
+    with pytest.raises(type(error)):
+        _ = [batch async for batch in timeline.follow(pause=pause)]
 
 
 async def test_following_looks_again_by_itself(database, timeline):

@@ -26,7 +26,7 @@ from gateway.storage.unit import StorageUnavailableError
 from gateway.verification import erasing as module
 from gateway.verification.authenticators.enrolling import Enrolling
 from gateway.verification.authenticators.view import Wanted, person_of, sealed_person
-from gateway.verification.erasing import Erased, Erasing, NobodyError, whom
+from gateway.verification.erasing import Erased, Erasing, Held
 from tests.rows import count, put, row
 from tests.world import EMAIL, PHONE, World, two_channels
 
@@ -506,32 +506,22 @@ async def test_a_route_nobody_can_open_is_erased_by_what_is_known(world, databas
     await world.start()
     await database.run(lambda c: c.fetch("UPDATE verification SET route_sealed = params_sealed RETURNING id"))
     erasing = make_erasing()
-    assert await erasing.count(erasing.whom(PHONE, None)) == 1
+    assert (await erasing.held(erasing.whom(PHONE, None))).verifications == 1
     await erasing.erase(erasing.whom(PHONE, None))
     assert await count(database, models.Address) == 0
 
 
 async def test_what_the_bots_knew_is_counted(make_erasing):
-    async def known(_: Any) -> frozenset[str]:
-        return frozenset()
+    leaving = Leaving(frozenset({"sub_1"}), frozenset({b"chat", b"other"}), frozenset({"shop"}))
+
+    async def known(_: Any) -> Leaving:
+        return leaving
 
     async def forget(*_: Any) -> Leaving:
-        return Leaving(frozenset({"sub_1"}), frozenset({b"chat", b"other"}))
+        return leaving
 
     erasing = make_erasing(known=known, forget=forget)
-    gone = await erasing.erase(erasing.whom(PHONE, None))
+    person = erasing.whom(PHONE, None)
+    assert await erasing.held(person) == Held(0, 1, 2, 0, 0, ("shop",))
+    gone = await erasing.erase(person)
     assert (gone.subscribers, gone.chats) == (1, 2)
-
-
-@pytest.mark.parametrize("to", ["", {"phone": "nonsense"}, {"pigeon": "x"}, {"phone": PHONE, "email": "x"}, {}])
-def test_what_is_nobodys_address_is_refused_without_repeating_it(hasher, to):
-    with pytest.raises(NobodyError) as told:
-        whom(hasher, KINDS, to, own={"telegram"}, service=None)
-    assert "nonsense" not in str(told.value)
-
-
-def test_one_text_is_read_as_every_kind_and_told_apart(hasher):
-    person = whom(hasher, KINDS, "Ann@Example.org", own={"telegram"}, service="shop")
-    assert person.everywhere == (hasher.hash("email", KINDS["email"]("ann@example.org").canonical),)
-    assert person.references == (hasher.hash("telegram", "Ann@Example.org"),)
-    assert "nn@" not in repr(person)
