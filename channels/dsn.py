@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import BytesHeaderParser
+from itertools import islice
 from typing import Final
 
 from channels.base import Reason, Report, ReportedStatus
@@ -46,6 +47,13 @@ _BLANK_LINES: Final = re.compile(rb"\n(?:[ \t]*\n)+")
 
 _log = logging.getLogger(__name__)
 _headers: Final = BytesHeaderParser(policy=email.policy.compat32)
+#: The headers that anything is read from, with the lines they go on in, and how many of a block are. To have the library
+#: read all of 64 KiB takes 60 ms, in which nobody else is served.
+_WANTED: Final = re.compile(
+    rb"^(?:content-type|to|delivered-to|x-original-to|original-envelope-id|action|status)[ \t]*:.*(?:\n[ \t].*)*",
+    re.IGNORECASE | re.MULTILINE,
+)
+MAX_WANTED: Final = 20
 
 
 def checked_token(token: str) -> str:
@@ -90,11 +98,17 @@ def _split(raw: bytes) -> tuple[Message, bytes]:
     """Return the headers and the rest of a mail or of a part."""
     # A part may begin with the blank line that ends its headers, for it need not have any.
     head, _, body = (b"", b"", raw[1:]) if raw.startswith(b"\n") else raw.partition(b"\n\n")
-    parsed = _headers.parsebytes(head[:MAX_HEADERS])
+    parsed = _parsed(head)
     if len(_value(parsed, "Content-Type")) > MAX_VALUE:
         # Longer ones take the library a time that grows by the square.
         del parsed["Content-Type"]
     return parsed, body
+
+
+def _parsed(block: bytes) -> Message:
+    """Return what is wanted of a header block."""
+    wanted = islice(_WANTED.finditer(block[:MAX_HEADERS]), MAX_WANTED)
+    return _headers.parsebytes(b"\n".join(found[0] for found in wanted))
 
 
 def _value(headers: Message, name: str) -> str:
@@ -121,7 +135,7 @@ def _parts(body: bytes, boundary: str) -> Iterator[bytes]:
 def _report(head: Message, content: bytes, bounces: str | None) -> Report | None:
     """Read the machine-readable part: fields of the mail, then of each recipient (RFC 3464 2.1)."""
     blocks = _BLANK_LINES.split(content.strip(b"\n"), maxsplit=MAX_RECIPIENTS)
-    of_mail, *of_recipients = (_headers.parsebytes(block[:MAX_HEADERS]) for block in blocks)
+    of_mail, *of_recipients = map(_parsed, blocks)
     token = _envelope_id(of_mail) or _verp_token(head, bounces)
     if token is None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Move, Record, Write
 
+#: Bytes from which an answer is kept packed, and what one that is begins with: no JSON does.
+_LARGE = 2_048
+_PACKED = b"\0"
 #: Seconds an answer is kept.
 KEPT = 24 * 3600.0
 
@@ -103,7 +107,7 @@ class Answers:
         async def work(connection: Connection) -> tuple[bytes, bool]:
             if await connection.apply(Move((_CLAIM, (service, key_hash, b"", b"", now)))):
                 answer = await create(connection)
-                sealed = self._sealer.seal(_known(fingerprint) + answer, _place(service, key_hash))
+                sealed = self._sealer.seal(_known(fingerprint) + _packed(answer), _place(service, key_hash))
                 await connection.apply(Move((_FILL, (service, key_hash, sealed))))
                 return answer, False
             found = await connection.fetch(_FIND, service=service, key_hash=key_hash, oldest=now - KEPT)
@@ -152,7 +156,7 @@ class Answers:
         if changed is None:
             return None
         # Of an older version, what it is recognised by stays where it was.
-        sealed = self._sealer.seal((b"" if record["fingerprint"] else known) + changed, place)
+        sealed = self._sealer.seal((b"" if record["fingerprint"] else known) + _packed(changed), place)
         return _REWRITE, (record["service"], record["key_hash"], record["sealed"], sealed)
 
     def _opened(self, service: str, key_hash: bytes, record: Record, fingerprint: bytes) -> bytes:
@@ -175,8 +179,17 @@ def _known(fingerprint: bytes) -> bytes:
 def _parted(record: Record, whole: bytes) -> tuple[bytes, bytes]:
     """Return what the request is recognised by, and its answer. Unsealed, the former would tell the address by trying."""
     if record["fingerprint"]:  # of an older version, for a day
-        return _known(bytes(record["fingerprint"])), whole
-    return whole[:32], whole[32:]
+        return _known(bytes(record["fingerprint"])), _unpacked(whole)
+    return whole[:32], _unpacked(whole[32:])
+
+
+def _packed(answer: bytes) -> bytes:
+    """Return an answer as it is kept. Of a batch of a thousand refusals 235 KB would be, and fill a disk in an hour."""
+    return answer if len(answer) < _LARGE else _PACKED + zlib.compress(answer, 1)
+
+
+def _unpacked(kept: bytes) -> bytes:
+    return zlib.decompress(kept[1:]) if kept.startswith(_PACKED) else kept
 
 
 def _place(service: str, key_hash: bytes) -> str:

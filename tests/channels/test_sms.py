@@ -633,6 +633,7 @@ GOOD = callback()
         altered(GOOD, body=GOOD.body + b"&MessageStatus=delivered"),
         altered(GOOD, body=b"\xff\xfe=%ff"),
         altered(GOOD, body=b"a=%ff"),
+        altered(GOOD, body=b"a=" + 8 * 1024 * b"%"),
         altered(GOOD, body=b"&".join(b"a%d=1" % n for n in range(500))),
         altered(GOOD, body=b""),
         altered(GOOD, target="/callbacks/sms?attempt=token-2"),

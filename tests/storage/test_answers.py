@@ -84,6 +84,23 @@ async def test_an_answer_of_an_older_version_is_told_again_for_its_day(answers, 
     ("service", "source"),
     [("other", SOURCE), ("shop", SOURCE._replace(path="/v1/subscribers")), ("shop", SOURCE._replace(key="order-8"))],
 )
+async def test_a_large_answer_takes_little_room_is_told_as_it_was_and_can_be_changed(answers, database):
+    """A thousand refusals of 2 KB of zeros are 235 KB: kept so, one key fills a disk."""
+    large = b'[{"id": "ver_1", "title": "Cannot be used"}' + 1000 * b', {"title": "Cannot be used"}' + b"]"
+
+    async def create(_: Connection) -> bytes:
+        return large
+
+    assert await answers.once("shop", SOURCE, b"body", create) == (large, False)
+    [record] = await database.fetch("SELECT sealed FROM idempotent_answer")
+    assert len(record["sealed"]) < 500
+    assert await answers.once("shop", SOURCE, b"body", create) == (large, True)
+    assert await answers.rewrite(lambda plain: plain.replace(b"ver_1", b"ver_2")) == 1
+    assert await answers.kept("shop", SOURCE, b"body") == large.replace(b"ver_1", b"ver_2")
+    [record] = await database.fetch("SELECT sealed FROM idempotent_answer")
+    assert len(record["sealed"]) < 500
+
+
 async def test_a_key_is_scoped_to_service_path_and_key(answers, service, source):
     await answers.once("shop", SOURCE, b"body", creates("a"))
     assert await answers.kept(service, source, b"body") is None

@@ -8,10 +8,10 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.storage import models
-from gateway.storage.database import Database
+from gateway.storage.database import MAX_WORKS, Database
 from gateway.storage.engine import Done
 from gateway.storage.statement import Statement, insert_into
-from gateway.storage.unit import Move, StorageContendedError, StorageError, StorageUnavailableError
+from gateway.storage.unit import Connection, Move, StorageContendedError, StorageError, StorageUnavailableError
 
 ADD = insert_into(models.Lease)
 TAKE = Statement(
@@ -379,3 +379,20 @@ async def test_a_fault_alongside_undoes_the_move(make_engine):
         with pytest.raises(ZeroDivisionError):
             await database.write(add("a"))
         assert await names(database) == []
+
+
+async def test_a_move_waits_for_a_few_of_the_works_that_were_asked_for_before_it(database):
+    """Each work reads before it decides: behind hundreds of one caller's, everybody else waited for seconds."""
+    done: list[str] = []
+
+    async def work(connection: Connection) -> None:
+        await connection.fetch("SELECT name FROM lease")
+        done.append("work")
+
+    works = [asyncio.create_task(database.run(work)) for _ in range(5 * MAX_WORKS)]
+    await asyncio.sleep(0)
+    await database.write(add("moved"))
+    done.append("move")
+    await asyncio.gather(*works)
+    assert done.index("move") <= 2 * MAX_WORKS
+    assert len(done) == 5 * MAX_WORKS + 1

@@ -28,6 +28,8 @@ LOOK_BACK: Final = 660.0
 _UNLIMITED: Final = (OFF,) * 6
 #: Bits of an IPv6 address that stand for one visitor: providers give a customer a /64 at least (RFC 6177).
 IPV6_BITS: Final = 64
+#: What a translator puts before an IPv4 address (RFC 6052, 2.1).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Claim(Value, frozen=True):
@@ -202,6 +204,8 @@ def visitor_of(ip: str) -> str:
         return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
+    if address in _NAT64:
+        return str(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return str(ipaddress.IPv6Network((int(address), IPV6_BITS), strict=False))
 
 

@@ -28,6 +28,8 @@ FREE = {"cooldown": 0, "guesses_per_hour": 0, "guesses_per_day": 0, "sends_per_1
     [
         ("203.0.113.9", "203.0.113.9"),
         ("::ffff:203.0.113.9", "203.0.113.9"),
+        # All of IPv4 behind a translator, as a data centre of IPv6 alone sees it.
+        ("64:ff9b::203.0.113.9", "203.0.113.9"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::", "2001:db8:1:2::/64"),
         ("2001:db8:1:3::", "2001:db8:1:3::/64"),
