@@ -80,10 +80,6 @@ async def test_an_answer_of_an_older_version_is_told_again_for_its_day(answers, 
         await answers.once("shop", SOURCE, b"other", creates("b"))
 
 
-@pytest.mark.parametrize(
-    ("service", "source"),
-    [("other", SOURCE), ("shop", SOURCE._replace(path="/v1/subscribers")), ("shop", SOURCE._replace(key="order-8"))],
-)
 async def test_a_large_answer_takes_little_room_is_told_as_it_was_and_can_be_changed(answers, database):
     """A thousand refusals of 2 KB of zeros are 235 KB: kept so, one key fills a disk."""
     large = b'[{"id": "ver_1", "title": "Cannot be used"}' + 1000 * b', {"title": "Cannot be used"}' + b"]"
@@ -101,6 +97,10 @@ async def test_a_large_answer_takes_little_room_is_told_as_it_was_and_can_be_cha
     assert len(record["sealed"]) < 500
 
 
+@pytest.mark.parametrize(
+    ("service", "source"),
+    [("other", SOURCE), ("shop", SOURCE._replace(path="/v1/subscribers")), ("shop", SOURCE._replace(key="order-8"))],
+)
 async def test_a_key_is_scoped_to_service_path_and_key(answers, service, source):
     await answers.once("shop", SOURCE, b"body", creates("a"))
     assert await answers.kept(service, source, b"body") is None
