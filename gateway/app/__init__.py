@@ -1,7 +1,8 @@
 """The composition root: settings in, a running gateway out. The only place that builds things and loads channels.
 
-In reading order: ``store`` (the database, opened), ``channels`` (adapters and templates, loaded), ``core`` (what sends
-and checks codes), ``bots`` (what goes on in chats), ``upkeep`` (what goes on beside), ``health``.
+In reading order: ``store`` (the database, opened), ``channels`` and ``loaded`` (adapters and templates, and all that a
+start would refuse), ``core`` (what sends and checks codes), ``bots`` (what goes on in chats), ``upkeep`` (what goes on
+beside), ``health``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from importlib.metadata import version
 from gateway.app.allowances import last_tally
 from gateway.app.channels import kinds_of, load_replies, load_templates, look_up, open_channels, read_addresses
 from gateway.app.core import Gateway, built
+from gateway.app.loaded import Loaded, faults_of, load
 from gateway.app.restored import end_restored
 from gateway.app.store import OnCommit, Store, opened_store, schema
 from gateway.app.upkeep import duties
 from gateway.config import Settings
 from gateway.events.metrics import Metrics
-from gateway.webhooks.endpoints import endpoints_of
 from gateway.webhooks.outbox import Outbox
 
 __all__ = [
     "Gateway",
+    "Loaded",
     "Store",
     "beside",
+    "faults_of",
     "kinds_of",
     "load_replies",
     "load_templates",
@@ -42,13 +45,13 @@ __all__ = [
 async def beside(settings: Settings) -> AsyncIterator[Gateway]:
     """Open a gateway whose channels, dispatcher and bots stay idle: for verbs that act on its database beside the nodes.
 
-    Applications are told of what it does. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    Applications are told of what it does. Raises ``ConfigError`` or ``StorageError``.
     """
-    channels, endpoints = open_channels(settings), endpoints_of(settings)
-    metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
-    outbox = Outbox(endpoints).alongside if endpoints else None
+    loaded = load(settings)
+    metrics = Metrics(channels=loaded.channels, services=settings.services, version=version("otp-gateway"))
+    outbox = Outbox(loaded.endpoints).alongside if loaded.endpoints else None
     async with opened_store(settings, alongside=outbox) as store:
-        yield built(settings, store, channels, load_templates(settings, channels), metrics, sandbox=False)
+        yield built(settings, store, loaded.channels, loaded.templates, metrics, sandbox=False)
 
 
 @asynccontextmanager
@@ -63,10 +66,10 @@ async def running(
     """Run a gateway: its channels open, its dispatcher at work, its bot listening.
 
     ``lines_dropped`` tells how many lines the log has lost; ``sandbox`` allows providers' test numbers; ``after_restore`` ends first
-    what a backup had pending. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``.
+    what a backup had pending. Raises ``ConfigError`` or ``StorageError``.
     """
-    channels, endpoints = open_channels(settings), endpoints_of(settings)
-    templates = load_templates(settings, channels)
+    loaded = load(settings)
+    channels, endpoints = loaded.channels, loaded.endpoints
     metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(endpoints).alongside if endpoints else None
 
@@ -80,7 +83,7 @@ async def running(
         )
         for channel in channels.values():
             await stack.enter_async_context(channel)
-        gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)
+        gateway = built(settings, store, channels, loaded.templates, metrics, sandbox=sandbox)
         await stack.enter_async_context(gateway.parts.drawing)
         if after_restore:
             await end_restored(gateway.parts)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from channels.chat import Conversing, Revising
 from channels.kinds import KINDS
-from gateway.config import Settings, check_channels, shipped
+from gateway.config import ServiceSettings, Settings, check_channels, shipped
 from gateway.config.given import section
 from gateway.delivery.writing.rendering import ReplyTexts
 from gateway.delivery.writing.templating import FALLBACK, Templates
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, TemplateError
 from gateway.storage.sealing import Hasher
 from gateway.verification.reading import address_hashes
 
@@ -43,18 +43,41 @@ def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
 
 
 def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:
-    """Compile the templates of every service. Raises ``TemplateError`` or ``ConfigError``."""
+    """Compile the templates of every service. Raises ``ConfigError`` with every fault of every file."""
     loaded: dict[str, Templates] = {}
+    faults: list[str] = []
     for name, service in settings.services.items():
         own = [service.templates] if service.templates else []
         if service.templates and not service.templates.is_dir():
-            raise ConfigError([f"services.{name}.templates: there is no folder {service.templates}"])
-        loaded[name] = _templates((*own, shipped("templates")), loaded.values())
-        routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
-        for route in dict.fromkeys(itertools.chain(*routes)):
-            channel = channels[route]
-            loaded[name].require(route, channel.settings.adapter, FALLBACK, channel.parts)
+            path = ("services", name, "templates")
+            faults.append(
+                f"{settings.place(path)}: there is no folder {service.templates}; make it, or correct the key"
+            )
+            continue
+        try:
+            loaded[name] = _templates((*own, shipped("templates")), loaded.values())
+        except TemplateError as error:
+            faults += str(error).splitlines()
+            continue
+        faults += _missing_parts(name, service, channels, loaded[name])
+    if faults:
+        # Those of what several services share are told once.
+        raise ConfigError(list(dict.fromkeys(faults)))
     return loaded
+
+
+def _missing_parts(
+    name: str, service: ServiceSettings, channels: Mapping[str, Channel], templates: Templates
+) -> Iterator[str]:
+    """Yield what the routes of a service need and its templates do not have."""
+    routes = [service.channels, *(policy.channels for policy in service.purposes.values())]
+    for route in dict.fromkeys(itertools.chain(*routes)):
+        if (channel := channels.get(route)) is None:
+            continue
+        try:
+            templates.require(route, channel.settings.adapter, FALLBACK, channel.parts)
+        except TemplateError as error:
+            yield f"{section(('services', name))}: {error}"
 
 
 def load_replies(loaded: Iterable[Templates] = ()) -> ReplyTexts:

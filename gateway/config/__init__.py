@@ -15,7 +15,7 @@ from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, newest, next_id, parse_key
 from gateway.config.loading import diagnose, load_settings
 from gateway.config.locations import shipped
-from gateway.config.secrets import ensure_secrets, rewrite_secrets, secrets_file
+from gateway.config.secrets import ensure_secrets, find_secrets, rewrite_secrets, secrets_file
 from gateway.config.services import CodeSettings, LimitSettings, ServiceSettings
 from gateway.config.settings import (
     DatabaseSettings,
@@ -51,6 +51,7 @@ __all__ = [
     "check_channels",
     "diagnose",
     "ensure_secrets",
+    "find_secrets",
     "key_text",
     "load_settings",
     "new_key",

@@ -30,10 +30,11 @@ def check_channels(settings: Settings) -> Ready:
     """Load every channel's adapter and have it read its keys. Raises ``ConfigError`` with every fault.
 
     Also refused: an adapter for loopback only where ``public_url`` is not, a route over a channel that is not
-    configured, and an example value in place of a secret.
+    configured, a wait for one's reports, and an example value in place of a secret.
     """
     findings = Findings(dict(settings.given))
     check_routes({path: policy.channels for path, policy in settings.policies()}, settings.channels, findings)
+    check_confirmed({path: policy.confirm_within for path, policy in settings.policies()}, settings.channels, findings)
     ready = examine(settings.channels, findings, loopback=settings.server.loopback)
     if findings.faults:
         raise ConfigError(findings.faults)
@@ -51,6 +52,20 @@ def check_routes(routes: Mapping[KeyPath, Collection[str]], channels: Collection
                     path,
                     f"{entry.label if entry else label(path)}: there is no channel {json.dumps(name)}; "
                     f"configure [channels.{name}] or take it off the route{suggest(name, channels)}",
+                )
+
+
+def check_confirmed(waits: Mapping[KeyPath, Collection[str]], channels: Collection[str], findings: Findings) -> None:
+    """Name every channel whose reports ``confirm_within`` waits for and nobody configured, by the tables it stands in."""
+    for table, names in waits.items():
+        for name in names:
+            if name not in channels:
+                path = (*table, "confirm_within", name)
+                entry = findings.given.get(path)
+                findings.refuse(
+                    path,
+                    f"{entry.label if entry else label(path)}: there is no such channel; configure [channels.{name}] or "
+                    f"take it out{suggest(name, channels)}",
                 )
 
 

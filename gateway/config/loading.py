@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.config.adapters import Ready, check_routes, examine
+from gateway.config.adapters import Ready, check_confirmed, check_routes, examine
 from gateway.config.environment import UnreadableError, Variable, read_variables
 from gateway.config.given import Findings, Given, KeyPath, Source, flatten, nest, owner_of, section, to_json
 from gateway.config.guessing import judge
@@ -52,12 +52,23 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     return draft.settings
 
 
-def diagnose(path: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Settings, Ready]:
-    """Do what ``load_settings`` and ``check_channels`` do, and raise the faults of both in one ``ConfigError``."""
+def diagnose(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    beyond: Callable[[Settings], Iterable[str]] = lambda _: (),
+) -> tuple[Settings, Ready]:
+    """Do what ``load_settings`` and ``check_channels`` do, and raise the faults of both in one ``ConfigError``.
+
+    ``beyond`` finds more of them, where settings meet the parts they are for. It is asked where others are at fault too,
+    of what the settings would be without those.
+    """
     draft = _draft(path, os.environ if environ is None else environ)
     ready = examine(_sound_channels(draft), draft.findings, loopback=_loopback(draft))
-    if draft.settings is None or draft.findings.faults:
-        raise ConfigError(draft.findings.faults)
+    sound = draft.settings or _sound_settings(draft)
+    faults = list(dict.fromkeys([*draft.findings.faults, *(beyond(sound) if sound else ())]))
+    if draft.settings is None or faults:
+        raise ConfigError(faults)
     return draft.settings, ready
 
 
@@ -164,7 +175,8 @@ def _validate(draft: _Draft) -> None:
     services, channels = _table(draft.tree, "services"), _table(draft.tree, "channels")
     if "default" not in services:
         findings.refuse(_DEFAULT_SERVICE, '[services.default]: is missing; give it a route: channels = ["…"]')
-    check_routes(dict(_routes(services)), channels, findings)
+    check_routes(dict(_named(services, "channels")), channels, findings)
+    check_confirmed(dict(_named(services, "confirm_within")), channels, findings)
     # A table nobody wrote would be made without the context, and its relative path start at the working directory.
     tree = {_DATABASE_URL[0]: {}, **draft.tree}
     try:
@@ -201,18 +213,29 @@ def _table(tree: Mapping[str, object], name: str) -> dict[str, object]:
     return table if isinstance(table, dict) else {}
 
 
-def _routes(services: Mapping[str, object]) -> Iterator[tuple[KeyPath, list[str]]]:
-    """Yield the tables that have a route, each with its channels, as far as they can be read."""
+def _named(services: Mapping[str, object], key: str) -> Iterator[tuple[KeyPath, list[str]]]:
+    """Yield the tables of services and purposes, each with the channels it names at a key, as far as they can be read."""
     for name in services:
         service = _table(services, name)
-        yield ("services", name), _route(service)
+        yield ("services", name), _names(service, key)
         for purpose, table in _table(service, "purposes").items():
-            yield ("services", name, "purposes", purpose), _route(table)
+            yield ("services", name, "purposes", purpose), _names(table, key)
 
 
-def _route(table: object) -> list[str]:
-    route = table.get("channels") if isinstance(table, dict) else None
-    return [name for name in route if isinstance(name, str)] if isinstance(route, list) else []
+def _names(table: object, key: str) -> list[str]:
+    names = table.get(key) if isinstance(table, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, (list, dict)) else []
+
+
+def _sound_settings(draft: _Draft) -> Settings | None:
+    """Return the settings without what is at fault, as far as the rest can stand alone."""
+    findings = draft.findings
+    if findings.refused & {_DATABASE_URL, ("secrets", "keys")}:
+        return None  # whose default would be another database, or other keys
+    tree = nest({path: entry.value for path, entry in findings.given.items() if path not in findings.refused})
+    with suppress(ValidationError):  # what is missing is named already
+        return Settings.model_validate_json(to_json({_DATABASE_URL[0]: {}, **tree}), strict=True, context=draft.source)
+    return None
 
 
 def _sound_channels(draft: _Draft) -> dict[str, RawChannel]:

@@ -39,6 +39,25 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
     0600) and before the database, read on every later one. Nodes that share PostgreSQL must be given the same keys.
     Raises ``ConfigError``, also where there is a database and its keys are gone.
     """
+    ring = find_secrets(settings)
+    database = settings.database.path
+    if ring is not None or database is None:
+        return ring or ()
+    file = secrets_file(database)
+    try:
+        _create(file)
+        return _read(file)
+    except OSError as error:
+        raise ConfigError(
+            [f"{file}: cannot be made: {error.strerror}; make its folder writable or set {_VARIABLE}"]
+        ) from None
+
+
+def find_secrets(settings: Settings) -> tuple[SealingKey, ...] | None:
+    """Return the key ring, ``None`` where the first start has yet to make it. Makes nothing.
+
+    Raises what ``ensure_secrets`` does.
+    """
     if settings.secrets.keys:
         return settings.secrets.ring
     database = settings.database.path
@@ -49,15 +68,13 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
         # In this order: another start makes the keys before the database, so where the database was found its keys are
         # there by now. Asked the other way round, a start between the two questions would look like a loss.
         used = _holds_something(database)
-        if not file.exists():
-            if used:
-                raise ConfigError([_lost(file, database)])
-            _create(file)
-        return _read(file)
+        if file.exists():
+            return _read(file)
     except OSError as error:
-        raise ConfigError(
-            [f"{file}: cannot be used: {error.strerror}; make its folder writable or set {_VARIABLE}"]
-        ) from None
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}; run as the gateway's user"]) from None
+    if used:
+        raise ConfigError([_lost(file, database)])
+    return None
 
 
 def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:

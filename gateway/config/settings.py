@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from channels.base import ChannelSettings, is_loopback
-from gateway.config.given import Given, KeyPath, Source
+from gateway.config.given import Given, KeyPath, Source, label
 from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
 from gateway.config.services import ServiceSettings
@@ -236,16 +236,6 @@ class Settings(Table):
     retention: RetentionSettings = RetentionSettings()
     _source: Source | None = PrivateAttr(default=None)
 
-    @field_validator("services")
-    @classmethod
-    def _check_confirmed(cls, services: dict[str, ServiceSettings], info: ValidationInfo) -> dict[str, ServiceSettings]:
-        channels = info.data.get("channels", {})
-        for path, policy in _policies(services):
-            if stray := sorted(set(policy.confirm_within) - set(channels)):
-                name = ".".join(path[1:])
-                raise ValueError(f"{name}.confirm_within: there is no channel {json.dumps(stray[0])}")
-        return services
-
     @field_validator("sandbox")
     @classmethod
     def _check_sandbox(cls, sandbox: SandboxSettings, info: ValidationInfo) -> SandboxSettings:
@@ -260,7 +250,10 @@ class Settings(Table):
 
     def policies(self) -> Iterator[tuple[KeyPath, ServiceSettings]]:
         """Yield each service and each of its purposes with the settings that hold there, by the path of its table."""
-        return _policies(self.services)
+        for name, service in self.services.items():
+            yield ("services", name), service
+            for purpose in service.purposes:
+                yield ("services", name, "purposes", purpose), service.for_purpose(purpose)
 
     @property
     def folder(self) -> Path:
@@ -277,9 +270,7 @@ class Settings(Table):
         """What was written, by the path it takes effect at; the rest are defaults. It holds secrets."""
         return self._source.given if self._source else {}
 
-
-def _policies(services: Mapping[str, ServiceSettings]) -> Iterator[tuple[KeyPath, ServiceSettings]]:
-    for name, service in services.items():
-        yield ("services", name), service
-        for purpose in service.purposes:
-            yield ("services", name, "purposes", purpose), service.for_purpose(purpose)
+    def place(self, path: KeyPath) -> str:
+        """Name the place a key was written at, ``[services.shop] templates`` or the variable that sets it."""
+        entry = self.given.get(path)
+        return entry.label if entry else label(path)

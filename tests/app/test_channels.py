@@ -6,7 +6,7 @@ import pytest
 
 from gateway.app.channels import load_templates
 from gateway.app.core import _confirm_within
-from gateway.errors import TemplateError
+from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, load
 from tests.world import Scripted
 
@@ -31,8 +31,30 @@ def test_a_purposes_route_needs_its_templates_too(tmp_path):
     channels = {"console": Scripted("console", ["phone"]), "pager": Pager("pager", ["phone"])}
     channels["console"].settings = channels["console"].settings.model_copy(update={"adapter": "console"})
     assert set(load_templates(load(tmp_path), channels)) == {"default"}
-    with pytest.raises(TemplateError, match=r"channel pager: no template has all of beeps\.txt"):
+    with pytest.raises(ConfigError, match=r"^\[services\.shop\]: channel pager: no template has all of beeps\.txt"):
         load_templates(load(tmp_path, MINIMAL + PURPOSE), channels)
+
+
+def test_every_fault_of_every_services_templates_is_told_at_once(tmp_path):
+    for folder, text in (("own", "{{ code"), ("others", "{% for %}")):
+        (tmp_path / folder / "console" / "verification").mkdir(parents=True)
+        (tmp_path / folder / "console" / "verification" / "body.txt").write_text(text)
+    # The shop inherits what is broken: it is told once.
+    more = (
+        'templates = "own"\n[services.shop]\n[services.bank]\ntemplates = "others"\n[services.pub]\ntemplates = "no"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_templates(load(tmp_path, MINIMAL + more), {})
+    own, others, missing = caught.value.faults
+    assert own.startswith(f"{tmp_path}/own/console/verification/body.txt:1: ")
+    assert others.startswith(f"{tmp_path}/others/console/verification/body.txt:1: ")
+    assert missing == f"[services.pub] templates: there is no folder {tmp_path}/no; make it, or correct the key"
+
+
+def test_a_folder_that_a_variable_names_is_told_by_the_variable(tmp_path):
+    settings = load(tmp_path, MINIMAL, {"OTP_GATEWAY_SERVICES__DEFAULT__TEMPLATES": "/no/where"})
+    with pytest.raises(ConfigError, match=r"^OTP_GATEWAY_SERVICES__DEFAULT__TEMPLATES: there is no folder /no/where;"):
+        load_templates(settings, {})
 
 
 def test_templates_are_compiled_once_for_all_that_share_their_folders(tmp_path):

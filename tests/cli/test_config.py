@@ -143,7 +143,41 @@ def test_what_serve_would_refuse_is_a_fault(tmp_path):
     assert confirmed == (
         "error: [services.default] confirm_within: console does not report deliveries with these settings; take it out"
     )
-    assert port.startswith("error: services.default.webhook_url: ")
+    assert port.startswith("error: [services.default] webhook_url: ")
+
+
+BROKEN = "[services.shop]\ntemplates = 'nowhere'\n[services.bank]\ntemplates = 'own'\n"
+
+
+def test_templates_that_would_stop_the_start_are_faults(tmp_path):
+    part = tmp_path / "own" / "console" / "verification" / "body.txt"
+    part.parent.mkdir(parents=True)
+    part.write_text("{{ code")
+    result = run("--config", str(write(tmp_path, MINIMAL + BROKEN)))
+    assert (result.exit_code, result.stdout) == (2, "")
+    folder, syntax = result.stderr.splitlines()
+    assert folder == (
+        f"error: [services.shop] templates: there is no folder {tmp_path}/nowhere; make it, or correct the key"
+    )
+    assert syntax.startswith(f"error: {part}:1: ")
+
+
+def test_another_fault_hides_none_of_the_templates(tmp_path):
+    file = write(tmp_path, MINIMAL + "[services.shop]\ntemplates = 'nowhere'\n[server]\nprot = 1\nport = 'x'\n")
+    result = run("--config", str(file))
+    places = [line.split(": ")[1] for line in result.stderr.splitlines()]
+    assert places == ["[server] prot", "[server] port", "[services.shop] templates"]
+
+
+def test_sealing_keys_that_would_stop_the_start_are_faults_and_none_are_made(tmp_path):
+    file = write(tmp_path)
+    assert run("--config", str(file)).exit_code == 0
+    assert [item.name for item in tmp_path.iterdir()] == ["config.toml"]
+    (tmp_path / "otp-gateway.db").write_bytes(b"SQLite format 3")
+    lost = run("--config", str(file))
+    assert (lost.exit_code, "otp-gateway.db.secrets: is missing" in lost.stderr) == (2, True)
+    shared = run("--config", str(file), OTP_GATEWAY_DATABASE__URL="postgresql://otp@localhost/otp")
+    assert (shared.exit_code, "OTP_GATEWAY_SECRETS__KEYS: is missing" in shared.stderr) == (2, True)
 
 
 def test_a_purpose_cannot_wait_for_reports_that_never_come_either(tmp_path):

@@ -300,7 +300,7 @@ def test_faults_of_the_configuration_are_told_on_standard_error(config):
     for verb in (["list"], ["replay", "whk_1"]):
         result = run(config, *verb)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "services.bank.webhook_url: must start with https://" in result.stderr
+        assert "[services.bank] webhook_url: must start with https://" in result.stderr
 
 
 def program(config: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
