@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from channels.base import Channel
 from gateway.app.channels import load_templates, open_channels
-from gateway.config import Settings, find_secrets
+from gateway.config import Settings, check_folder, find_secrets
 from gateway.delivery.writing.templating import Templates
 from gateway.errors import ConfigError
 from gateway.webhooks.endpoints import Endpoint, endpoints_of
@@ -41,6 +41,7 @@ def faults_of(settings: Settings) -> list[str]:
     """Return every fault that would stop a start, beside those of reading the settings. Makes nothing."""
     faults: list[str] = []
     _load(settings, faults)
+    _tried(lambda: check_folder(settings), faults)
     _tried(lambda: find_secrets(settings), faults)
     return faults
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.config.database_file import check_folder
 from gateway.config.environment import variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, parse_ring
 from gateway.config.settings import Settings
@@ -37,8 +38,9 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
 
     Where no keys are configured, SQLite has them in ``<database file>.secrets``: made on the first start (mode
     0600) and before the database, read on every later one. Nodes that share PostgreSQL must be given the same keys.
-    Raises ``ConfigError``, also where there is a database and its keys are gone.
+    Raises ``ConfigError``, also where there is a database and its keys are gone, or no folder for one.
     """
+    check_folder(settings)
     ring = find_secrets(settings)
     database = settings.database.path
     if ring is not None or database is None:

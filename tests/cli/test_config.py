@@ -176,6 +176,9 @@ def test_sealing_keys_that_would_stop_the_start_are_faults_and_none_are_made(tmp
     (tmp_path / "otp-gateway.db").write_bytes(b"SQLite format 3")
     lost = run("--config", str(file))
     assert (lost.exit_code, "otp-gateway.db.secrets: is missing" in lost.stderr) == (2, True)
+    missing = run("--config", str(file), OTP_GATEWAY_DATABASE__URL="sqlite:///no/otp.db")
+    told = f"error: OTP_GATEWAY_DATABASE__URL: there is no folder {tmp_path}/no; make it, or correct the path\n"
+    assert (missing.exit_code, missing.stderr) == (2, told)
     shared = run("--config", str(file), OTP_GATEWAY_DATABASE__URL="postgresql://otp@localhost/otp")
     assert (shared.exit_code, "OTP_GATEWAY_SECRETS__KEYS: is missing" in shared.stderr) == (2, True)
 

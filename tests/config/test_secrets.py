@@ -181,11 +181,20 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(settings, file, content, fa
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    settings = load(tmp_path, MINIMAL + '[database]\nurl = "sqlite:///no/such/folder/otp.db"\n')
+def test_a_folder_that_is_not_there_is_named_by_the_databases_key_whatever_keys_are_set(tmp_path):
+    text = MINIMAL + '[database]\nurl = "sqlite:///no/such/folder/otp.db"\n'
+    told = f"[database] url: there is no folder {tmp_path}/no/such/folder; make it, or correct the path"
+    assert why(load(tmp_path, text)) == told
+    assert why(load(tmp_path, text, {"OTP_GATEWAY_SECRETS__KEYS": f'["{key()}"]'})) == told
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_such(settings, file, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
     assert why(settings) == (
-        f"{tmp_path}/no/such/folder/otp.db.secrets: cannot be made: No such file or directory; "
-        "make its folder writable or set OTP_GATEWAY_SECRETS__KEYS"
+        f"{file}: cannot be made: Permission denied; make its folder writable or set OTP_GATEWAY_SECRETS__KEYS"
     )
 
 
