@@ -259,11 +259,12 @@ class SmsChannel(Channel):
             return []
         if self.reports:
             return [ok("reports", "Twilio is asked to report what became of each message")]
-        reason = (
-            "without auth_token none could be trusted; set it"
-            if self._validator is None
-            else ("[server] public_url is this machine's, where Twilio cannot post them; set the one the world calls")
-        )
+        if self._validator is None:
+            reason = "without auth_token none could be trusted; set it"
+        elif self.callback_url is None:
+            reason = "[server] public_url, where it would post that, is not set; set the one the world calls"
+        else:
+            reason = "[server] public_url is this machine's, where Twilio cannot post them; set the one the world calls"
         return [warning("reports", f"Twilio is not asked what became of a message: {reason}")]
 
     def _meaning(self, code: str | None) -> str | None:

@@ -8,6 +8,7 @@ beside), ``health``.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from gateway.app.restored import end_restored
 from gateway.app.store import OnCommit, Store, opened_store, schema
 from gateway.app.upkeep import duties
 from gateway.config import Settings
+from gateway.diagnosis.configuration import unnamed
 from gateway.events.metrics import Metrics
 from gateway.webhooks.outbox import Outbox
 
@@ -39,6 +41,8 @@ __all__ = [
     "running",
     "schema",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -69,6 +73,8 @@ async def running(
     what a backup had pending. Raises ``ConfigError`` or ``StorageError``.
     """
     loaded = load(settings)
+    if (told := unnamed(settings)) is not None:
+        _log.warning("[server] public_url: %s", told)
     channels, endpoints = loaded.channels, loaded.endpoints
     metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(endpoints).alongside if endpoints else None

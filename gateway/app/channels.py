@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from channels.base import Address, Channel, InvalidAddressError, Normalize
 from channels.chat import Conversing, Revising
@@ -18,28 +19,38 @@ from gateway.errors import ConfigError, TemplateError
 from gateway.storage.sealing import Hasher
 from gateway.verification.reading import address_hashes
 
+_PUBLIC_URL: Final = "[server] public_url"
+
 
 def open_channels(settings: Settings) -> dict[str, Channel]:
     """Build every configured channel, not yet opened. Raises ``ConfigError``."""
     base = settings.server.public_url
     channels = {
-        name: adapter(name, options, callback_url=f"{base}/callbacks/{name}")
+        name: adapter(name, options, callback_url=None if base is None else f"{base}/callbacks/{name}")
         for name, (adapter, options) in check_channels(settings).items()
     }
-    _check_reports(settings, channels)
+    if faults := [*_unheard(channels), *_unreported(settings, channels)]:
+        raise ConfigError(faults)
     return channels
 
 
-def _check_reports(settings: Settings, channels: Mapping[str, Channel]) -> None:
-    """Refuse to wait for what never comes: each delivery would be followed by a second one."""
-    faults = [
+def _unheard(channels: Mapping[str, Channel]) -> list[str]:
+    """Return the faults of channels that people are heard by at a URL that nobody knows: none of them could be linked."""
+    return [
+        f"{section(('channels', name))}: what people write comes to {_PUBLIC_URL}, which is not set; set it"
+        for name, channel in channels.items()
+        if channel.hears_callbacks and channel.callback_url is None
+    ]
+
+
+def _unreported(settings: Settings, channels: Mapping[str, Channel]) -> list[str]:
+    """Return the faults of waits for what never comes: each delivery would be followed by a second one."""
+    return [
         f"{section(path)} confirm_within: {name} does not report deliveries with these settings; take it out"
         for path, policy in settings.policies()
         for name in policy.confirm_within
         if not channels[name].reports
     ]
-    if faults:
-        raise ConfigError(faults)
 
 
 def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[str, Templates]:

@@ -133,8 +133,8 @@ def questions(settings: Settings, channels: Mapping[str, Channel], dns: str | No
 
 def _public_name(settings: Settings) -> str | None:
     """Return the name in ``public_url`` that has to lead somewhere; ``None`` for this machine and for an IP address."""
-    host = urlsplit(settings.server.public_url).hostname or ""
-    return None if settings.server.loopback or configuration.is_ip_address(host) else host
+    host = urlsplit(settings.server.public_url or "").hostname or ""
+    return None if not host or settings.server.loopback or configuration.is_ip_address(host) else host
 
 
 def render_json(found: Sequence[Seen]) -> str:

@@ -34,10 +34,11 @@ from gateway.config.given import Given, KeyPath, Source, label
 from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
 from gateway.config.services import ServiceSettings
-from gateway.config.table import Name, Table, split_url
+from gateway.config.table import Name, Table, is_every_address, split_url
 
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
+_UNNAMED = "otp-gateway"
 
 
 class ServerSettings(Table):
@@ -47,15 +48,20 @@ class ServerSettings(Table):
     host: str = Field(default="127.0.0.1", min_length=1)
     #: The TCP port; 0 takes any free one.
     port: int = Field(default=8080, ge=0, le=65535)
-    #: The URL callers, providers and people use, without a slash at its end.
-    public_url: str = Field(default_factory=lambda data: own_url(data["host"], data["port"]))
+    #: The URL callers, providers and people use, without a slash at its end; ``None`` where nobody said it and ``host`` is
+    #: no address to call.
+    public_url: str | None = Field(default_factory=lambda data: _public_url(data["host"], data["port"]))
     #: Networks (CIDR) of the reverse proxies whose ``X-Forwarded-*`` headers are believed.
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
 
     @field_validator("public_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         parts = split_url(url)
+        if is_every_address(parts.hostname or ""):
+            raise ValueError("must have a host that others can call; this one is every address of this machine")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http:// or https:// URL with a host")
         if "@" in parts.netloc or parts.query or parts.fragment:
@@ -64,8 +70,17 @@ class ServerSettings(Table):
 
     @property
     def loopback(self) -> bool:
-        """Whether ``public_url`` reaches this machine only."""
-        return is_loopback(urlsplit(self.public_url).hostname or "")
+        """Whether ``public_url`` reaches this machine only; not where it is unknown, for then everybody may reach it."""
+        return self.public_url is not None and is_loopback(urlsplit(self.public_url).hostname or "")
+
+    @property
+    def issuer(self) -> str:
+        """Whom proofs are from: ``public_url``; where that is unknown a name, for an address to listen on is everybody's."""
+        return self.public_url or _UNNAMED
+
+
+def _public_url(host: str, port: int) -> str | None:
+    return None if is_every_address(host) else own_url(host, port)
 
 
 def own_url(host: str, port: int) -> str:

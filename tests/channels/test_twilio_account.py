@@ -170,11 +170,15 @@ async def test_other_answers_say_what_is_wrong(answer, word):
     assert (credentials.verdict, word in credentials.told) == ("fault", True)
 
 
-def test_reports_that_cannot_arrive_are_told():
+@pytest.mark.parametrize(
+    ("callback_url", "word"), [("http://127.0.0.1:8080/callbacks/sms", "is this machine's"), (None, "is not set")]
+)
+def test_reports_that_cannot_arrive_are_not_asked_for_and_told_of(callback_url, word):
     keys = {"adapter": "sms", "account_sid": "AC1", "auth_token": TOKEN, "from": NUMBER}
-    channel = SmsChannel("sms", SmsSettings.model_validate(keys), callback_url="http://127.0.0.1:8080/callbacks/sms")
+    channel = SmsChannel("sms", SmsSettings.model_validate(keys), callback_url=callback_url)
     [reports] = channel._of_reports()
-    assert (reports.subject, reports.verdict, "public_url" in reports.told) == ("reports", "warning", True)
+    assert (channel.reports, reports.subject, reports.verdict) == (False, "reports", "warning")
+    assert (word in reports.told, "public_url" in reports.told) == (True, True)
 
 
 async def test_reports_that_nobody_wants_are_not_told_of(twilio):

@@ -100,6 +100,7 @@ def test_templates_that_are_missing_are_a_fault(config):
 
 def test_the_name_of_public_url_is_looked_up_where_it_is_one(config):
     settings = {"https://codes.shop.dev": "codes.shop.dev", "https://192.0.2.7": None, "http://localhost:1": None}
+    assert _public_name(load_settings(config, {"OTP_GATEWAY_SERVER__HOST": "0.0.0.0"})) is None
     for url, expected in settings.items():
         chosen = load_settings(config, {"OTP_GATEWAY_SERVER__PUBLIC_URL": url})
         assert _public_name(chosen) == expected
