@@ -47,14 +47,14 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def beside(settings: Settings) -> AsyncIterator[Gateway]:
-    """Open a gateway whose channels, dispatcher and bots stay idle: for verbs that act on its database beside the nodes.
+    """Open a gateway whose channels, dispatcher and bots stay idle: for verbs that act on what its nodes have written.
 
     Applications are told of what it does. Raises ``ConfigError`` or ``StorageError``.
     """
     loaded = load(settings)
     metrics = Metrics(channels=loaded.channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(loaded.endpoints).alongside if loaded.endpoints else None
-    async with opened_store(settings, alongside=outbox) as store:
+    async with opened_store(settings, alongside=outbox, existing=True) as store:
         yield built(settings, store, loaded.channels, loaded.templates, metrics, sandbox=False)
 
 

@@ -30,7 +30,7 @@ def open_channels(settings: Settings) -> dict[str, Channel]:
         for name, (adapter, options) in check_channels(settings).items()
     }
     if faults := [*_unheard(channels), *_unreported(settings, channels)]:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return channels
 
 
@@ -73,7 +73,7 @@ def load_templates(settings: Settings, channels: Mapping[str, Channel]) -> dict[
         faults += _missing_parts(name, service, channels, loaded[name])
     if faults:
         # Those of what several services share are told once.
-        raise ConfigError(list(dict.fromkeys(faults)))
+        raise ConfigError(list(dict.fromkeys(faults)), read_from=settings.read_from)
     return loaded
 
 

@@ -33,7 +33,7 @@ def load(settings: Settings) -> Loaded:
     faults: list[str] = []
     loaded = _load(settings, faults)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return loaded
 
 

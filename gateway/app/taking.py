@@ -157,15 +157,15 @@ class Taking:
 
 
 @asynccontextmanager
-async def taking(settings: Settings) -> AsyncIterator[Taking]:
-    """Open the database for taking codes on. Raises ``ConfigError`` or ``StorageError``."""
+async def taking(settings: Settings, *, trial: bool = False) -> AsyncIterator[Taking]:
+    """Open the database for taking codes on, or for a ``trial``, for which none is made. Raises ``ConfigError`` or ``StorageError``."""
     loaded = load(settings)
     channels, endpoints, templates = loaded.channels, loaded.endpoints, loaded.templates
     metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(endpoints).alongside if endpoints else None
     sandbox = settings.sandbox.enabled
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened_store(settings, alongside=outbox))
+        store = await stack.enter_async_context(opened_store(settings, alongside=outbox, existing=trial))
         for channel in channels.values():
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)

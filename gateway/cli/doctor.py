@@ -18,10 +18,11 @@ from rich.text import Text
 from channels.base import Channel
 from channels.findings import Verdict, ok
 from gateway.app import load_templates, open_channels
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.diagnosis import configuration, domains, keys, stores
 from gateway.diagnosis.rounds import Question, ask_all, channel_questions
 from gateway.diagnosis.seen import Area, Seen, seen, worst
@@ -51,7 +52,7 @@ def doctor(
     """
     areas = _areas(only)
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
         channels = _channels(settings)
         if dns is not None:
             domains.Resolver(dns)
@@ -80,7 +81,7 @@ def _channels(settings: Settings) -> dict[str, Channel]:
     except ConfigError as error:
         faults += error.faults
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return channels
 
 

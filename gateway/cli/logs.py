@@ -17,10 +17,11 @@ from rich.text import Text
 from gateway.app import Store, look_up, opened_store
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
+from gateway.cli.chosen import chosen
 from gateway.cli.running import run, told
 from gateway.cli.standard_output import reader_left
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.events.console import printable
 from gateway.events.event import Event, EventName
 from gateway.events.line import level_of, line_of
@@ -83,12 +84,15 @@ def logs(
         verification, to, service, event, None if since is None else seconds_of(since, "--since"), limit, follow
     )
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_print_all(settings, wanted, _printer(as_json=as_json)))
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
-    async with opened_store(settings, reads=True) as store, aclosing(_batches(settings, store, wanted)) as batches:
+    async with (
+        opened_store(settings, reads=True, existing=True) as store,
+        aclosing(_batches(settings, store, wanted)) as batches,
+    ):
         async for batch in batches:
             sys.stdout.write(show(batch))
             sys.stdout.flush()

@@ -21,6 +21,7 @@ from rich.progress import Progress as Bar
 
 from gateway.app import Store, opened_store
 from gateway.cli.alone import alone
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.config import (
@@ -28,7 +29,6 @@ from gateway.config import (
     Settings,
     ensure_secrets,
     key_text,
-    load_settings,
     new_key,
     newest,
     next_id,
@@ -83,7 +83,7 @@ def rotate_secrets(
     if add and finish:
         raise typer.BadParameter("--add or --finish, not both")
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_rotate(settings, add=add, finish=finish))
 
 
@@ -95,7 +95,7 @@ async def _rotate(settings: Settings, *, add: bool, finish: bool) -> None:
 
 
 async def _step(settings: Settings, *, add: bool, finish: bool) -> None:
-    async with opened_store(settings) as store:
+    async with opened_store(settings, existing=True) as store:
         nodes = await Rings(store.database).live(store.clock.now())
         work = _Work(settings, store, ensure_secrets(settings), nodes)
         if add:

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from channels.base import Channel, UnknownAdapterError, load
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.running import told
-from gateway.config import ServiceSettings, Settings, load_settings, shipped
+from gateway.config import ServiceSettings, Settings, shipped
 from gateway.delivery.writing.linting import LONGEST_BRAND, LONGEST_CODE, Finding, Severity, lint
 from gateway.delivery.writing.locales import PLAIN, written
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
@@ -59,7 +60,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a prog
 def list_templates(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """Show every template: its channel, parts, locales and the folder it comes from."""
     with told():
-        rows = _listed(load_settings(config))
+        rows = _listed(chosen(config, database=False))
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -81,7 +82,7 @@ def preview(
 ) -> None:
     """Render a template with sample values and print its parts."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config, database=False)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)
         spoken = locale or owner.for_purpose(template).locale
@@ -116,7 +117,7 @@ def lint_templates(
 ) -> None:
     """Look for faults in all templates, shipped and own; exit with 1 if there are any."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config, database=False)
         findings, count = _linted(settings, brand)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))

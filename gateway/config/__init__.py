@@ -11,7 +11,7 @@ In reading order: ``settings`` and ``services`` (every key, default and bound), 
 from __future__ import annotations
 
 from gateway.config.adapters import Ready, check_channels
-from gateway.config.database_file import check_folder
+from gateway.config.database_file import check_database, check_folder
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, newest, next_id, parse_key
 from gateway.config.loading import diagnose, load_settings
@@ -50,6 +50,7 @@ __all__ = [
     "Settings",
     "WebhookSettings",
     "check_channels",
+    "check_database",
     "check_folder",
     "diagnose",
     "ensure_secrets",

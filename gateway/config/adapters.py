@@ -37,7 +37,7 @@ def check_channels(settings: Settings) -> Ready:
     check_confirmed({path: policy.confirm_within for path, policy in settings.policies()}, settings.channels, findings)
     ready = examine(settings.channels, findings, loopback=settings.server.loopback)
     if findings.faults:
-        raise ConfigError(findings.faults)
+        raise ConfigError(findings.faults, read_from=settings.read_from)
     return ready
 
 

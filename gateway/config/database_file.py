@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
+
 from gateway.config.settings import Settings
 from gateway.errors import ConfigError
 
 _URL = ("database", "url")
+
+
+def check_database(settings: Settings) -> None:
+    """Refuse to work with what is in a database that nobody has made yet. Raises ``ConfigError`` that names the key."""
+    check_folder(settings)
+    path = settings.database.path
+    if path is not None and not is_made(path):
+        told = f"there is no database yet at {path}: `otp-gateway serve` makes it; or correct the path"
+        # Whose file nobody chose was told which one is used.
+        raise ConfigError([f"{settings.place(_URL)}: {told}"], read_from=settings.read_from if settings.chosen else "")
+
+
+def is_made(path: Path) -> bool:
+    """Tell whether a SQLite file holds anything. Raises ``OSError`` where it cannot be looked at."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    # What is no file is no database either; opening it says so.
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def check_folder(settings: Settings) -> None:
@@ -28,4 +51,4 @@ def check_folder(settings: Settings) -> None:
             return
     except OSError as error:
         fault = f"{folder} cannot be looked into: {error.strerror}; run as the gateway's user"
-    raise ConfigError([f"{settings.place(_URL)}: {fault}"])
+    raise ConfigError([f"{settings.place(_URL)}: {fault}"], read_from=settings.read_from)

@@ -38,7 +38,7 @@ class _Draft:
 
     @property
     def source(self) -> Source:
-        return Source(self.location.folder, self.location.file, self.findings.given)
+        return Source(self.location.folder, self.location.file, self.findings.given, self.location.chosen)
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -48,7 +48,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     """
     draft = _draft(path, os.environ if environ is None else environ)
     if draft.settings is None or draft.findings.faults:
-        raise ConfigError(draft.findings.faults)
+        raise ConfigError(draft.findings.faults, read_from=draft.source.told)
     return draft.settings
 
 
@@ -68,7 +68,7 @@ def diagnose(
     sound = draft.settings or _sound_settings(draft)
     faults = list(dict.fromkeys([*draft.findings.faults, *(beyond(sound) if sound else ())]))
     if draft.settings is None or faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=draft.source.told)
     return draft.settings, ready
 
 

@@ -20,6 +20,8 @@ class Location:
 
     file: Path
     folder: Path
+    #: Whether somebody chose it; the shipped one is read where nobody did.
+    chosen: bool = True
 
 
 def shipped(name: str, *, package: Path = _PACKAGE) -> Path:
@@ -43,7 +45,7 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, package: Path 
     here = Path.cwd() / _FILE_NAME
     if here.is_file():
         return _located(here)
-    return Location(shipped(_FILE_NAME, package=package), Path.cwd())
+    return Location(shipped(_FILE_NAME, package=package), Path.cwd(), chosen=False)
 
 
 def read_toml(file: Path) -> dict[str, object]:

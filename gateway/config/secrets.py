@@ -5,12 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.config.database_file import check_folder
+from gateway.config.database_file import check_folder, is_made
 from gateway.config.environment import variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, parse_ring
 from gateway.config.settings import Settings
@@ -69,7 +68,7 @@ def find_secrets(settings: Settings) -> tuple[SealingKey, ...] | None:
     try:
         # In this order: another start makes the keys before the database, so where the database was found its keys are
         # there by now. Asked the other way round, a start between the two questions would look like a loss.
-        used = _holds_something(database)
+        used = is_made(database)
         if file.exists():
             return _read(file)
     except OSError as error:
@@ -99,15 +98,6 @@ def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
 def secrets_file(database: Path) -> Path:
     """Return where the keys of a SQLite database are kept."""
     return database.with_name(database.name + _SUFFIX)
-
-
-def _holds_something(database: Path) -> bool:
-    try:
-        found = database.stat()
-    except FileNotFoundError:
-        return False
-    # What is no file is no database either; opening it says so.
-    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def _lost(file: Path, database: Path) -> str:

@@ -281,6 +281,17 @@ class Settings(Table):
         return self._source.file if self._source else None
 
     @property
+    def read_from(self) -> str:
+        """Name the file in words, for who is told of a fault in it; empty where there is none."""
+        return self._source.told if self._source else ""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether somebody chose the file, or said by a variable which database is meant."""
+        by_variable = any(path[:1] == ("database",) and entry.variable for path, entry in self.given.items())
+        return self._source is None or self._source.chosen or by_variable
+
+    @property
     def given(self) -> Mapping[KeyPath, Given]:
         """What was written, by the path it takes effect at; the rest are defaults. It holds secrets."""
         return self._source.given if self._source else {}

@@ -69,7 +69,7 @@ def endpoints_of(settings: Settings) -> dict[str, Endpoint]:
         secrets = tuple(parse_webhook_secret(secret.get_secret_value()) for secret in service.webhook_secret)
         found[name] = Endpoint(name, service.webhook_url, secrets)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return found
 
 

@@ -18,6 +18,7 @@ from gateway.config import Settings, load_settings
 from gateway.housekeeping import Checkpoint
 from gateway.storage import models
 from gateway.storage.ids import new_id
+from tests.cli.databases import migrated
 from tests.rows import put, row
 
 EMAIL = "ann@example.org"
@@ -97,7 +98,8 @@ def test_a_yes_erases_and_says_what_there_was(run, config, started):
         (("--to", EMAIL, "--service", "desk"), "no service 'desk'; configured are default, shop"),
     ],
 )
-def test_what_cannot_be_meant_is_exit_code_2(run, words, told):
+def test_what_cannot_be_meant_is_exit_code_2(run, config, words, told):
+    migrated(config)
     done = run(*words, "--yes")
     assert (done.exit_code, done.stdout) == (2, "")
     assert told in done.stderr

@@ -20,6 +20,7 @@ from gateway.config import load_settings, parse_key, secrets_file
 from gateway.storage import models
 from gateway.storage.rings import Rings
 from gateway.storage.sealing import key_id
+from tests.cli.databases import migrated
 from tests.rows import put, row
 
 CONFIG = """
@@ -195,7 +196,8 @@ def test_beside_a_long_reader_it_says_that_the_log_still_holds_what_the_old_key_
     assert "What the old keys sealed is still in the file's log" in done.stderr
 
 
-def test_steps_out_of_order_are_refused(run):
+def test_steps_out_of_order_are_refused(run, config):
+    migrated(config)
     steps = [
         (("--finish",), 1, "nothing to drop"),
         (("--add",), 0, "opens from the next start on"),
@@ -211,7 +213,8 @@ def test_steps_out_of_order_are_refused(run):
     ]
 
 
-def test_a_ring_of_the_environment_is_told_of_and_never_written(run, path):
+def test_a_ring_of_the_environment_is_told_of_and_never_written(run, config, path):
+    migrated(config, OTP_GATEWAY_SECRETS__KEYS=json.dumps([K1]))
     done = run("--add", ring=[K1])
     key = parse_key(done.stdout.strip())
     assert (done.exit_code, key.id, done.stdout.count("\n")) == (0, "k2", 1)
@@ -227,7 +230,8 @@ def test_a_ring_of_the_environment_is_told_of_and_never_written(run, path):
 
 
 @pytest.mark.parametrize("options", [(), ("--add",), ("--finish",)])
-def test_two_at_once_cannot_each_make_a_key_of_which_one_is_lost(run, path, options):
+def test_two_at_once_cannot_each_make_a_key_of_which_one_is_lost(run, config, path, options):
+    migrated(config)
     assert run().exit_code == 0
     ring = secrets_file(path).read_text("utf-8")
     with alone(path.parent, "otp-gateway keys rotate-secrets"):

@@ -19,6 +19,7 @@ from gateway.config import load_settings
 from gateway.storage import models
 from gateway.verification.authenticators.parts import built
 from gateway.verification.authenticators.view import Wanted
+from tests.cli.databases import migrated
 from tests.rows import put, row
 from tests.world import PHONE
 
@@ -141,6 +142,7 @@ def test_json_tells_whose_authenticator_it_was(config):
 
 
 def test_an_authenticator_that_is_not_there_is_a_failure(config):
+    migrated(config)
     result = run(config, "--authenticator", "auth_0")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: there is no authenticator with that id; ")

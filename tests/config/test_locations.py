@@ -53,11 +53,11 @@ def test_a_relative_name_starts_at_the_working_directory(here):
 
 
 def test_without_a_file_the_shipped_one_is_read(here):
-    assert find_config(None, {}) == Location(ROOT / "config.toml", here)
+    assert find_config(None, {}) == Location(ROOT / "config.toml", here, chosen=False)
 
 
 def test_paths_in_the_file_inside_a_wheel_start_at_the_working_directory(here, wheel):
-    assert find_config(None, {}, package=wheel) == Location(wheel / "shipped" / "config.toml", here)
+    assert find_config(None, {}, package=wheel) == Location(wheel / "shipped" / "config.toml", here, chosen=False)
 
 
 def test_a_named_file_that_is_not_there_is_refused(here):
