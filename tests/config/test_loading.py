@@ -264,7 +264,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ),
         (
             "[services.shop]\nwebhook_url = 'https://shop.example.com/otp'",
-            "[services.shop]: webhook_url needs a webhook_secret, for receivers must know who calls",
+            (
+                "[services.shop]: webhook_url needs a webhook_secret, for receivers must know who calls; secrets come by the "
+                "environment: OTP_GATEWAY_SERVICES__SHOP__WEBHOOK_SECRET (or …_FILE)"
+            ),
         ),
         (
             "[services.shop]\nwebhook_url = 'ftp://x'",
