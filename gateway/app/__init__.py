@@ -51,7 +51,7 @@ async def beside(settings: Settings) -> AsyncIterator[Gateway]:
 
     Applications are told of what it does. Raises ``ConfigError`` or ``StorageError``.
     """
-    loaded = load(settings)
+    loaded = load(settings, idle=True)
     metrics = Metrics(channels=loaded.channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(loaded.endpoints).alongside if loaded.endpoints else None
     async with opened_store(settings, alongside=outbox, existing=True) as store:

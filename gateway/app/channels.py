@@ -22,12 +22,15 @@ from gateway.verification.reading import address_hashes
 _PUBLIC_URL: Final = "[server] public_url"
 
 
-def open_channels(settings: Settings) -> dict[str, Channel]:
-    """Build every configured channel, not yet opened. Raises ``ConfigError``."""
+def open_channels(settings: Settings, *, idle: bool = False) -> dict[str, Channel]:
+    """Build every configured channel, not yet opened. Raises ``ConfigError``.
+
+    ``idle``: for whoever opens none of them; what lacks secrets is built all the same.
+    """
     base = settings.server.public_url
     channels = {
         name: adapter(name, options, callback_url=None if base is None else f"{base}/callbacks/{name}")
-        for name, (adapter, options) in check_channels(settings).items()
+        for name, (adapter, options) in check_channels(settings, idle=idle).items()
     }
     if faults := [*_unheard(channels), *_unreported(settings, channels)]:
         raise ConfigError(faults, read_from=settings.read_from)
@@ -106,7 +109,7 @@ def look_up(settings: Settings, hasher: Hasher, text: str) -> list[bytes]:
 
     Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
     """
-    return address_hashes(hasher, kinds_of(open_channels(settings)), text)
+    return address_hashes(hasher, kinds_of(open_channels(settings, idle=True)), text)
 
 
 def read_addresses(settings: Settings, text: str) -> list[Address]:
@@ -115,7 +118,7 @@ def read_addresses(settings: Settings, text: str) -> list[Address]:
     Raises ``ConfigError``: the channels are loaded, for they may have kinds of their own.
     """
     found = []
-    for normalize in kinds_of(open_channels(settings)).values():
+    for normalize in kinds_of(open_channels(settings, idle=True)).values():
         with suppress(InvalidAddressError):
             found.append(normalize(text))
     return found

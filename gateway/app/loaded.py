@@ -28,10 +28,13 @@ class Loaded:
     templates: Mapping[str, Templates]
 
 
-def load(settings: Settings) -> Loaded:
-    """Return all of it. Raises ``ConfigError`` with every fault."""
+def load(settings: Settings, *, idle: bool = False) -> Loaded:
+    """Return all of it. Raises ``ConfigError`` with every fault.
+
+    ``idle``: for whoever opens no channel; what lacks secrets is built all the same.
+    """
     faults: list[str] = []
-    loaded = _load(settings, faults)
+    loaded = _load(settings, faults, idle=idle)
     if faults:
         raise ConfigError(faults, read_from=settings.read_from)
     return loaded
@@ -46,8 +49,8 @@ def faults_of(settings: Settings) -> list[str]:
     return faults
 
 
-def _load(settings: Settings, faults: list[str]) -> Loaded:
-    channels = _tried(lambda: open_channels(settings), faults) or {}
+def _load(settings: Settings, faults: list[str], *, idle: bool = False) -> Loaded:
+    channels = _tried(lambda: open_channels(settings, idle=idle), faults) or {}
     return Loaded(
         channels,
         _tried(lambda: endpoints_of(settings), faults) or {},

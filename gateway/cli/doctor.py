@@ -22,7 +22,7 @@ from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings
+from gateway.config import Settings, whole_channels
 from gateway.diagnosis import configuration, domains, keys, stores
 from gateway.diagnosis.rounds import Question, ask_all, channel_questions
 from gateway.diagnosis.seen import Area, Seen, seen, worst
@@ -53,7 +53,8 @@ def doctor(
     areas = _areas(only)
     with told():
         settings = chosen(config)
-        channels = _channels(settings)
+        # What only looks at the rest asks for no secret of a channel.
+        channels = _channels(settings, idle=not areas & {Area.CONFIGURATION, Area.CHANNELS})
         if dns is not None:
             domains.Resolver(dns)
     run(_examine(settings, channels, areas, dns, as_json=as_json))
@@ -68,12 +69,12 @@ def _areas(only: str | None) -> frozenset[Area]:
     return frozenset(map(Area, names)) or frozenset(Area)
 
 
-def _channels(settings: Settings) -> dict[str, Channel]:
+def _channels(settings: Settings, *, idle: bool) -> dict[str, Channel]:
     """Build the channels, and refuse what ``serve`` would. Raises ``ConfigError`` with every fault."""
     faults: list[str] = []
     channels: dict[str, Channel] = {}
     try:
-        channels = open_channels(settings)
+        channels = open_channels(settings, idle=idle)
     except ConfigError as error:
         faults += error.faults
     try:
@@ -128,7 +129,7 @@ def questions(settings: Settings, channels: Mapping[str, Channel], dns: str | No
         Question(Area.DATABASE, frozenset({Area.CLOCK, Area.KEYS}), "database", of_database),
         Question(Area.KEYS, none, "keys", of_keys),
         Question(Area.DNS, none, "resolver", of_domains),
-        *channel_questions(channels),
+        *channel_questions(channels, whole_channels(settings)),
     ]
 
 

@@ -75,7 +75,7 @@ def _tried_settings(file: Path) -> Settings:
 
 
 async def _replay(settings: Settings, tried: Settings, age: float, top: int, *, as_json: bool) -> None:
-    kinds = kinds_of(open_channels(settings))
+    kinds = kinds_of(open_channels(settings, idle=True))
     async with opened_store(settings, reads=True, existing=True) as store:
         history = History(store.database.fetch, store.sealer, store.hasher, kinds)
         until = store.clock.now()

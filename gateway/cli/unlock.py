@@ -60,7 +60,7 @@ def unlock_recipient(
 
 
 async def _unlock(settings: Settings, to: str, service: str, *, as_json: bool) -> None:
-    addresses, own = read_addresses(settings, to), own_kinds(open_channels(settings))
+    addresses, own = read_addresses(settings, to), own_kinds(open_channels(settings, idle=True))
     if not addresses:
         # Without repeating it: it may be somebody's address, mistyped.
         raise ConfigError(["--to: no kind of address is written like this"])

@@ -10,7 +10,7 @@ In reading order: ``settings`` and ``services`` (every key, default and bound), 
 
 from __future__ import annotations
 
-from gateway.config.adapters import Ready, check_channels
+from gateway.config.adapters import Ready, check_channels, whole_channels
 from gateway.config.database_file import check_database, check_folder
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, newest, next_id, parse_key
@@ -66,4 +66,5 @@ __all__ = [
     "secrets_file",
     "shipped",
     "variable_name",
+    "whole_channels",
 ]
