@@ -64,8 +64,9 @@ def diagnose(
     of what the settings would be without those.
     """
     draft = _draft(path, os.environ if environ is None else environ)
-    ready = examine(_sound_channels(draft), draft.findings, loopback=_loopback(draft))
+    # Before the adapters are asked: without a key they refuse, their channel would lack it.
     sound = draft.settings or _sound_settings(draft)
+    ready = examine(_sound_channels(draft), draft.findings, loopback=_loopback(draft))
     faults = list(dict.fromkeys([*draft.findings.faults, *(beyond(sound) if sound else ())]))
     if draft.settings is None or faults:
         raise ConfigError(faults, read_from=draft.source.told)

@@ -174,6 +174,12 @@ def test_another_fault_hides_none_of_the_templates(tmp_path):
     assert places == ["[server] prot", "[server] port", "[services.shop] templates"]
 
 
+def test_what_an_adapter_refuses_is_told_once_beside_another_fault(tmp_path):
+    sms = '[channels.sms]\nadapter = "sms"\naccount_sid = "AC0"\nfrom = "+15005550006"\n'
+    places = [line.split(": ")[1] for line in faults(write(tmp_path, f"{MINIMAL}{sms}[server]\nport = 'x'\n"))]
+    assert places == ["[server] port", "[channels.sms] account_sid"]
+
+
 def test_sealing_keys_that_would_stop_the_start_are_faults_and_none_are_made(tmp_path):
     file = write(tmp_path)
     assert run("--config", str(file)).exit_code == 0
