@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -175,7 +176,9 @@ def _validate(draft: _Draft) -> None:
     findings = draft.findings
     services, channels = _table(draft.tree, "services"), _table(draft.tree, "channels")
     if "default" not in services:
-        findings.refuse(_DEFAULT_SERVICE, '[services.default]: is missing; give it a route: channels = ["…"]')
+        near = get_close_matches("default", services, n=1, cutoff=0.7)
+        instead = f"; or is [services.{near[0]}] meant to be it?" if near else ""
+        findings.refuse(_DEFAULT_SERVICE, f'[services.default]: is missing; give it a route: channels = ["…"]{instead}')
     check_routes(dict(_named(services, "channels")), channels, findings)
     check_confirmed(dict(_named(services, "confirm_within")), channels, findings)
     # A table nobody wrote would be made without the context, and its relative path start at the working directory.

@@ -399,6 +399,9 @@ def test_a_fault_above_the_tables_is_named(tmp_path, text, fault):
 
 def test_a_file_without_a_service_or_a_route_is_refused(tmp_path):
     assert faults(tmp_path, "") == ['[services.default]: is missing; give it a route: channels = ["…"]']
+    assert faults(tmp_path, "[services.defualt]\n[services.shop]\n")[0] == (
+        '[services.default]: is missing; give it a route: channels = ["…"]; or is [services.defualt] meant to be it?'
+    )
     assert faults(tmp_path, "[services.default]\n") == ["[services.default] channels: is missing"]
     assert "[services]: must be a table" in faults(tmp_path, "services = 1\nchannels = 1\n")
 
