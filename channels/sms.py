@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Self
 from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from twilio.base.exceptions import TwilioRestException, TwilioServiceException
 from twilio.base.values import unset
 from twilio.http import AsyncHttpClient
@@ -65,10 +66,16 @@ _REPORTED: Final[Mapping[str, ReportedStatus]] = MappingProxyType(
 )
 
 
+_ACCOUNT_SID = re.compile("AC[0-9A-Fa-f]{32}")
+#: What Twilio takes for ``From``: E.164, a short code, an alphanumeric sender
+#: (https://www.twilio.com/docs/glossary/what-alphanumeric-sender-id).
+_SENDER = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
+
+
 class SmsSettings(ChannelSettings):
     """``[channels.sms]``: an account, how to authenticate, and what to send from."""
 
-    account_sid: str = Field(pattern=r"^AC[0-9A-Za-z]+$")
+    account_sid: str
     #: Authenticates calls and callbacks.
     auth_token: SecretStr | None = Field(default=None, min_length=1)
     #: Authenticates calls in place of the token; callbacks can be verified with the token only.
@@ -88,6 +95,24 @@ class SmsSettings(ChannelSettings):
     obfuscate_address: bool = False
     #: What error codes mean, over the built-in table: ``{"30003" = "transient:unreachable"}``.
     codes: Annotated[dict[str, str], AfterValidator(checked)] = Field(default_factory=dict)
+
+    @field_validator("account_sid")
+    @classmethod
+    def _check_account(cls, sid: str) -> str:
+        if not _ACCOUNT_SID.fullmatch(sid):
+            raise ValueError("must be AC and 32 hexadecimal digits, as Twilio's console shows it")
+        return sid
+
+    @field_validator("sender")
+    @classmethod
+    def _check_sender(cls, sender: str | None) -> str | None:
+        # Twilio would refuse every message, and the first one would stop the channel.
+        if sender is not None and not _SENDER.fullmatch(sender):
+            raise ValueError(
+                "must be a number with + and country code, a short code of 3 to 8 digits, or a name of 1 to 11 ASCII letters, "
+                "digits, spaces and + - _ & with a letter among them"
+            )
+        return sender
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -261,11 +286,12 @@ class SmsChannel(Channel):
             return []
         if self.reports:
             return [ok("reports", "Twilio is asked to report what became of each message")]
-        reason = (
-            "without auth_token none could be trusted; set it"
-            if self._validator is None
-            else ("[server] public_url is this machine's, where Twilio cannot post them; set the one the world calls")
-        )
+        if self._validator is None:
+            reason = "without auth_token none could be trusted; set it"
+        elif self.callback_url is None:
+            reason = "[server] public_url, where it would post that, is not set; set the one the world calls"
+        else:
+            reason = "[server] public_url is this machine's, where Twilio cannot post them; set the one the world calls"
         return [warning("reports", f"Twilio is not asked what became of a message: {reason}")]
 
     def _meaning(self, code: str | None) -> str | None:

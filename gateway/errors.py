@@ -31,10 +31,14 @@ def loudness(error: BaseException, otherwise: int = logging.WARNING) -> int:
 
 
 class ConfigError(GatewayError):
-    """The configuration cannot be used. ``faults`` names each fault and what to do, one sentence each."""
+    """The configuration cannot be used. ``faults`` names each fault and what to do, one sentence each.
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    ``read_from`` names the file at fault; it is empty where the faults name it, or are the command line's.
+    """
+
+    def __init__(self, faults: Sequence[str], *, read_from: str = "") -> None:
         self.faults = tuple(faults)
+        self.read_from = read_from
         super().__init__("\n".join(self.faults))
 
 

@@ -131,7 +131,9 @@ def test_whatever_a_setting_is_its_fault_is_told_plainly(tried):
         model.model_validate_json(json.dumps(table), strict=True)
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):
-            assert JARGON.search(phrases.of_pydantic(item)) is None, item
+            # What our own validators say may quote a command.
+            assert item["type"] == "value_error" or JARGON.search(phrases.of_pydantic(item)) is None, item
+            assert not phrases.of_pydantic(item).startswith("Value error")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ _ID: Final = "{id}"
 def create_api(parts: Parts) -> Paths:
     """Return the API as an ASGI application."""
     # Behind a proxy that serves it under a path, that path is in the public URL alone.
-    base = urlsplit(parts.public_url).path.rstrip("/")
+    base = urlsplit(parts.public_url or "").path.rstrip("/")
     authenticate = Authentication(parts.keys, parts.services)
     codes = VerificationRoutes(parts, authenticate, base)
     people = SubscriberRoutes(parts, authenticate, base)
@@ -113,7 +113,7 @@ class Paths:
         return found
 
 
-def _documentation(public_url: str) -> list[Resource]:
+def _documentation(public_url: str | None) -> list[Resource]:
     @cache
     def described() -> tuple[bytes, bytes]:
         # When it is asked for: nearly no start of the gateway needs its 12 ms.

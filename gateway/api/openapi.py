@@ -63,12 +63,12 @@ _SCHEMAS: Final = (
 )
 
 
-def document(public_url: str) -> Json:
-    """Return the document of a gateway at ``public_url``."""
+def document(public_url: str | None) -> Json:
+    """Return the document of a gateway at ``public_url``; where that is not known, at wherever the document came from."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "otp-gateway", "version": "1", "description": _DESCRIPTION},
-        "servers": [{"url": public_url}],
+        "servers": [{"url": public_url or "/"}],
         "security": [{"key": []}],
         "tags": [
             {"name": name}

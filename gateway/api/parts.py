@@ -67,8 +67,8 @@ class Parts:
     services: Container[str]
     #: Tells how the gateway is.
     ready: Callable[[], Awaitable[Health]]
-    #: Without a slash at its end.
-    public_url: str
+    #: Without a slash at its end; ``None`` where it is not known.
+    public_url: str | None
     #: Takes in what a person wrote to the bot of a channel. Raises ``StorageError``: nothing was kept.
     hear: Callable[[str, Inbound], Awaitable[None]]
     #: What ``/metrics`` shows, and what refusals are counted by.

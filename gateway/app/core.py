@@ -84,7 +84,7 @@ def built(
     node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies(templates.values())
     blocking = Blocking(store.database, store.hasher, store.clock)
     signing_keys = SigningKeys(store.database, store.sealer, store.clock)
-    proofs = Proofs(signing_keys, store.hasher, settings.server.public_url)
+    proofs = Proofs(signing_keys, store.hasher, settings.server.issuer)
     allowances = built_allowances(settings, store, channels, node)
     queue, checking = _queue(settings, store, node, channels, blocking, metrics, proofs, allowances)
     turns = Turns(store.database) if several_nodes(settings) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gateway.app import clocks
 from gateway.clock import Clock, SystemClock
-from gateway.config import DatabaseSettings, Settings, ensure_secrets
+from gateway.config import DatabaseSettings, Settings, check_database, ensure_secrets
 from gateway.storage import migrations
 from gateway.storage.absence import Absence
 from gateway.storage.database import Database
@@ -50,12 +50,17 @@ async def opened_store(
     alongside: Alongside | None = None,
     node: bool = False,
     reads: bool = False,
+    existing: bool = False,
 ) -> AsyncIterator[Store]:
     """Open the database, its schema brought up to date. Raises ``ConfigError`` or ``StorageError``.
 
     ``node``: for a node, by whose key the database's own is sealed, and whose time commands on the same SQLite file
     take over. ``reads``: for a command that only reads; an empty database does not become its keys'.
+    ``existing``: for whoever works with what is in it. A SQLite file and its keys are not made for that: the answer would be
+    "nothing", and who has the wrong file would believe it.
     """
+    if existing:
+        check_database(settings)
     with naming(settings.database):
         ring = ensure_secrets(settings)
         sealer = Sealer(ring)

@@ -13,9 +13,9 @@ import msgspec
 from channels.base import DeliveryError, InvalidAddressError
 from gateway.api.problems import as_problem
 from gateway.app.allowances import last_tally
-from gateway.app.channels import load_templates, open_channels
 from gateway.app.core import Gateway, built
 from gateway.app.foreseeing import Foresight
+from gateway.app.loaded import load
 from gateway.app.store import Store, opened_store
 from gateway.config import Settings
 from gateway.errors import Problem
@@ -30,7 +30,6 @@ from gateway.verification.limits.account import LOOK
 from gateway.verification.request import Asked
 from gateway.verification.verifications import Prepared
 from gateway.verification.view import VerificationView
-from gateway.webhooks.endpoints import endpoints_of
 from gateway.webhooks.outbox import Outbox
 
 #: Every node keeps house or waits to; the one that does holds this lease for as long as it runs.
@@ -158,15 +157,15 @@ class Taking:
 
 
 @asynccontextmanager
-async def taking(settings: Settings) -> AsyncIterator[Taking]:
-    """Open the database for taking codes on. Raises ``ConfigError``, ``TemplateError`` or ``StorageError``."""
-    channels, endpoints = open_channels(settings), endpoints_of(settings)
-    templates = load_templates(settings, channels)
+async def taking(settings: Settings, *, trial: bool = False) -> AsyncIterator[Taking]:
+    """Open the database for taking codes on, or for a ``trial``, for which none is made. Raises ``ConfigError`` or ``StorageError``."""
+    loaded = load(settings)
+    channels, endpoints, templates = loaded.channels, loaded.endpoints, loaded.templates
     metrics = Metrics(channels=channels, services=settings.services, version=version("otp-gateway"))
     outbox = Outbox(endpoints).alongside if endpoints else None
     sandbox = settings.sandbox.enabled
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened_store(settings, alongside=outbox))
+        store = await stack.enter_async_context(opened_store(settings, alongside=outbox, existing=trial))
         for channel in channels.values():
             await stack.enter_async_context(channel)
         gateway = built(settings, store, channels, templates, metrics, sandbox=sandbox)

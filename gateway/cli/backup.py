@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.chosen import chosen
 from gateway.cli.progress import Shown, shown
 from gateway.cli.running import told
-from gateway.config import load_settings, secrets_file
+from gateway.config import check_database, secrets_file
 from gateway.errors import ConfigError
 from gateway.storage.sqlite_backup import back_up
 
@@ -27,12 +28,11 @@ def backup(
     The sealing keys are not in it: keep a copy of their file somewhere else, once.
     """
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
         path = settings.database.path
         if path is None:
             raise ConfigError(["[database] url: PostgreSQL has `pg_dump` for this"])
-        if not path.is_file():
-            raise ConfigError([f"{path}: there is no database yet"])
+        check_database(settings)
         size = _copied(path, copy)
         keys = "in [secrets] keys" if settings.secrets.keys else f"in {secrets_file(path)}"
         typer.echo(f"{copy}: {size / _MIB:.1f} MiB, whole. Without the keys {keys} nothing sealed in it can be opened.")

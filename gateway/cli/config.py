@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.app import open_channels
+from gateway.app import faults_of
 from gateway.cli.running import told
 from gateway.config.adapters import Ready
 from gateway.config.given import nest, section
@@ -19,8 +19,6 @@ from gateway.config.guessing import WorstCase, worst_cases
 from gateway.config.loading import diagnose
 from gateway.config.overview import Row, overview
 from gateway.config.settings import Settings
-from gateway.errors import ConfigError
-from gateway.webhooks.endpoints import endpoints_of
 
 
 def check_config(
@@ -31,27 +29,14 @@ def check_config(
 ) -> None:
     """Print the configuration in effect, secrets masked, and where each value came from.
 
-    Exits with 2 and every fault on standard error where it cannot be used.
+    Exits with 2 and every fault on standard error where a start would be refused, templates included. Makes nothing.
     """
     with told():
-        settings, ready = diagnose(config)
-        _check(settings)
+        settings, ready = diagnose(config, beyond=faults_of)
     if as_json:
         typer.echo(render_json(settings, ready))
     else:
         Console(highlight=False, soft_wrap=True).print(render(settings, ready))
-
-
-def _check(settings: Settings) -> None:
-    """Refuse what only shows where settings meet the parts they are for, as ``serve`` does. Raises ``ConfigError``."""
-    faults: list[str] = []
-    for check in (open_channels, endpoints_of):
-        try:
-            check(settings)
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(faults)
 
 
 def render(settings: Settings, ready: Ready) -> Text:

@@ -46,7 +46,8 @@ async def demonstrate(port: int, *, once: bool) -> None:
 
 
 async def _first_round(console: Console, settings: Settings, sandbox: Sandbox, caller: Caller) -> None:
-    console.print(Text.assemble("\notp-gateway is up at ", (settings.server.public_url, "bold"), ", with a sandbox of"))
+    url = str(settings.server.public_url)
+    console.print(Text.assemble("\notp-gateway is up at ", (url, "bold"), ", with a sandbox of"))
     for name, url in (
         ("SMTP server", f"{sandbox.smtp.host}:{sandbox.smtp.port}"),
         ("Twilio's Messages API", sandbox.twilio.base_url),

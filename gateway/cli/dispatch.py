@@ -8,9 +8,10 @@ import gc
 import typer
 
 from gateway.app import running
+from gateway.cli.chosen import chosen
 from gateway.cli.running import run, told
 from gateway.cli.serve import ConfigOption, configured_secrets
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.events.log import configure
 from gateway.serving import until_stopped
@@ -22,7 +23,7 @@ READY = "otp-gateway dispatches"
 def dispatch(config: ConfigOption = None) -> None:
     """Send what is queued, listen to the bot and keep house, without the API: one more node on PostgreSQL."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
         check_shared(settings)
     run(_dispatch(settings))
 

@@ -19,11 +19,12 @@ from rich.text import Text
 from channels.base import Channel
 from channels.findings import Finding, Verdict, fault, ok
 from gateway.app import load_templates, open_channels
+from gateway.cli.chosen import chosen
 from gateway.cli.linted import linted
 from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings, whole_channels
 from gateway.delivery.writing.linting import Finding as LintFinding
 from gateway.delivery.writing.linting import Severity
 from gateway.diagnosis import configuration, domains, keys, stores
@@ -57,8 +58,9 @@ def doctor(
     """
     areas = _areas(only)
     with told():
-        settings = load_settings(config)
-        channels = _channels(settings)
+        settings = chosen(config)
+        # What only looks at the rest asks for no secret of a channel.
+        channels = _channels(settings, idle=not areas & {Area.CONFIGURATION, Area.CHANNELS})
         if dns is not None:
             domains.Resolver(dns)
     run(_examine(settings, channels, areas, dns, as_json=as_json))
@@ -73,12 +75,12 @@ def _areas(only: str | None) -> frozenset[Area]:
     return frozenset(map(Area, names)) or frozenset(Area)
 
 
-def _channels(settings: Settings) -> dict[str, Channel]:
+def _channels(settings: Settings, *, idle: bool) -> dict[str, Channel]:
     """Build the channels, and refuse what ``serve`` would. Raises ``ConfigError`` with every fault."""
     faults: list[str] = []
     channels: dict[str, Channel] = {}
     try:
-        channels = open_channels(settings)
+        channels = open_channels(settings, idle=idle)
     except ConfigError as error:
         faults += error.faults
     try:
@@ -86,7 +88,7 @@ def _channels(settings: Settings) -> dict[str, Channel]:
     except ConfigError as error:
         faults += error.faults
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return channels
 
 
@@ -135,7 +137,7 @@ def questions(settings: Settings, channels: Mapping[str, Channel], dns: str | No
         Question(Area.DATABASE, frozenset({Area.CLOCK, Area.KEYS}), "database", of_database),
         Question(Area.KEYS, none, "keys", of_keys),
         Question(Area.DNS, none, "resolver", of_domains),
-        *channel_questions(channels),
+        *channel_questions(channels, whole_channels(settings)),
     ]
 
 
@@ -152,8 +154,8 @@ def of_lint(findings: Sequence[LintFinding]) -> list[Finding]:
 
 def _public_name(settings: Settings) -> str | None:
     """Return the name in ``public_url`` that has to lead somewhere; ``None`` for this machine and for an IP address."""
-    host = urlsplit(settings.server.public_url).hostname or ""
-    return None if settings.server.loopback or configuration.is_ip_address(host) else host
+    host = urlsplit(settings.server.public_url or "").hostname or ""
+    return None if not host or settings.server.loopback or configuration.is_ip_address(host) else host
 
 
 def render_json(found: Sequence[Seen]) -> str:

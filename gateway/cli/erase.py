@@ -11,10 +11,11 @@ import msgspec
 import typer
 
 from gateway.app import beside, read_addressee
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError, GatewayError
 from gateway.verification.addressee import Addressee
 from gateway.verification.erasing import Erased, Held
@@ -39,7 +40,7 @@ def erase(
     Nodes may go on running. What the person forbade in a chat (mutes, a lock) is kept, by keyed hashes alone.
     """
     with told(), refused():
-        settings = load_settings(config)
+        settings = chosen(config)
         if service is not None and service not in settings.services:
             raise ConfigError([f"no service {service!r}; configured are {', '.join(sorted(settings.services))}"])
         addressee = read_addressee(settings, to)

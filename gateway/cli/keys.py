@@ -19,11 +19,12 @@ from gateway.api.scopes import Scope
 from gateway.app import opened_store
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
+from gateway.cli.chosen import chosen
 from gateway.cli.faults import tell
 from gateway.cli.rotating import rotate_secrets
 from gateway.cli.running import FAILED, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.events.console import printable
 
@@ -75,10 +76,10 @@ def create(
         raise typer.BadParameter("a key that has ended is of no use; 1s or more", param_hint="--expires")
     with told():
         wanted = Wanted(frozenset(scope) if scope else scopes.DEFAULT, lifetime, _networks(allow_ip or ()))
-        settings = load_settings(config)
+        settings = chosen(config)
         if service not in settings.services:
             raise ConfigError([f"no service {service!r}; configured are {', '.join(sorted(settings.services))}"])
-        key = _with_keys(settings, lambda keys: keys.create(service, name, wanted, third=False))
+        key = _with_keys(settings, lambda keys: keys.create(service, name, wanted, third=False), existing=False)
     typer.echo(key)
     typer.echo(f"A key of {service}. Keep it now: only its hash is stored.", err=True)
 
@@ -92,7 +93,7 @@ def list_keys(
 ) -> None:
     """Show the keys by the ids they are revoked by; never the keys themselves."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
         found = _with_keys(settings, lambda keys: _listed(keys, settings, service), reads=True)
     if as_json:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2, ensure_ascii=False))
@@ -113,7 +114,7 @@ def rotate(
     """
     seconds = seconds_of(grace, "--grace")
     with told():
-        key = _with_keys(load_settings(config), lambda keys: keys.rotate(_id(key_id), grace=seconds))
+        key = _with_keys(chosen(config), lambda keys: keys.rotate(_id(key_id), grace=seconds))
     if key is None:
         _no_such_key()
     typer.echo(key)
@@ -124,7 +125,7 @@ def rotate(
 def revoke(key_id: IdArgument, config: ConfigOption = None) -> None:
     """End a key. Running nodes refuse it within 5 seconds."""
     with told():
-        known = _with_keys(load_settings(config), lambda keys: keys.revoke(_id(key_id)))
+        known = _with_keys(chosen(config), lambda keys: keys.revoke(_id(key_id)))
     if not known:
         _no_such_key()
     typer.echo("Revoked; running nodes refuse it within 5 seconds.", err=True)
@@ -156,9 +157,13 @@ def _networks(texts: Sequence[str]) -> tuple[networks.Network, ...]:
         raise ConfigError([f"--allow-ip: {error}"]) from None
 
 
-def _with_keys(settings: Settings, ask: Callable[[Keys], Awaitable[T]], *, reads: bool = False) -> T:
+def _with_keys(
+    settings: Settings, ask: Callable[[Keys], Awaitable[T]], *, existing: bool = True, reads: bool = False
+) -> T:
+    """Ask about the keys. ``existing``: in a database that is there; else it is made, for a first key comes before all."""
+
     async def run() -> T:
-        async with opened_store(settings, reads=reads) as store:
+        async with opened_store(settings, existing=existing, reads=reads) as store:
             return await ask(Keys(store.database, store.clock))
 
     return asyncio.run(run())

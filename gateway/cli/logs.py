@@ -18,11 +18,12 @@ from rich.text import Text
 from gateway.app import Store, opened_store, read_addressee, told_where
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
+from gateway.cli.chosen import chosen
 from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
 from gateway.cli.standard_output import reader_left
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.events.console import printable
 from gateway.events.event import Event, EventName
 from gateway.events.line import level_of, line_of
@@ -88,14 +89,17 @@ def logs(
     filters.check_limit(limit, follow=follow)
     age = None if since is None else seconds_of(since, "--since")
     with told(), refused():
-        settings = load_settings(config)
+        settings = chosen(config)
         addressee = None if to is None else read_addressee(settings, to)
     wanted = _Wanted(verification, addressee, service, event, age, limit, follow)
     run(_print_all(settings, wanted, _printer(as_json=as_json)))
 
 
 async def _print_all(settings: Settings, wanted: _Wanted, show: Callable[[Sequence[Event]], str]) -> None:
-    async with opened_store(settings, reads=True) as store, aclosing(_batches(settings, store, wanted)) as batches:
+    async with (
+        opened_store(settings, reads=True, existing=True) as store,
+        aclosing(_batches(settings, store, wanted)) as batches,
+    ):
         found = False
         async for batch in batches:
             found = found or bool(batch)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.app import kinds_of, open_channels, opened_store
 from gateway.cli.age import seconds_of
+from gateway.cli.chosen import chosen
 from gateway.cli.money import money
 from gateway.cli.numbers import counted
 from gateway.cli.progress import shown
@@ -59,7 +60,7 @@ def replay(
     """
     age = seconds_of(since, "--since")
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
         tried = settings if against is None else _tried_settings(against)
     run(_replay(settings, tried, age, top, as_json=as_json))
 
@@ -74,8 +75,8 @@ def _tried_settings(file: Path) -> Settings:
 
 
 async def _replay(settings: Settings, tried: Settings, age: float, top: int, *, as_json: bool) -> None:
-    kinds = kinds_of(open_channels(settings))
-    async with opened_store(settings, reads=True) as store:
+    kinds = kinds_of(open_channels(settings, idle=True))
+    async with opened_store(settings, reads=True, existing=True) as store:
         history = History(store.database.fetch, store.sealer, store.hasher, kinds)
         until = store.clock.now()
         report = await _tried(history, tried, until - age)

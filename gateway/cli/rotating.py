@@ -21,6 +21,7 @@ from rich.progress import Progress as Bar
 
 from gateway.app import Store, opened_store
 from gateway.cli.alone import alone
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.running import run, told
 from gateway.config import (
@@ -28,7 +29,6 @@ from gateway.config import (
     Settings,
     ensure_secrets,
     key_text,
-    load_settings,
     new_key,
     newest,
     next_id,
@@ -83,7 +83,7 @@ def rotate_secrets(
     if add and finish:
         raise typer.BadParameter("--add or --finish, not both")
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_rotate(settings, add=add, finish=finish))
 
 
@@ -95,7 +95,7 @@ async def _rotate(settings: Settings, *, add: bool, finish: bool) -> None:
 
 
 async def _step(settings: Settings, *, add: bool, finish: bool) -> None:
-    async with opened_store(settings) as store:
+    async with opened_store(settings, existing=True) as store:
         nodes = await Rings(store.database).live(store.clock.now())
         work = _Work(settings, store, ensure_secrets(settings), nodes)
         if add:
@@ -108,8 +108,9 @@ async def _step(settings: Settings, *, add: bool, finish: bool) -> None:
 
 def _add(work: _Work) -> None:
     """Make a key that opens and does not seal."""
-    if newest(work.ring) is not work.ring[0]:
-        raise GatewayError(f"{newest(work.ring).id} was added before and does not seal yet; go on with {_COMMAND}`")
+    if (added := newest(work.ring)) is not work.ring[0]:
+        _refuse_unknown(work, added.id, then=f"run {_COMMAND}`")
+        raise GatewayError(f"{added.id} was added before and does not seal yet; go on with {_COMMAND}`")
     made = parse_key(new_key(next_id(work.ring)))
     if work.file is None:
         typer.echo(key_text(made))
@@ -143,7 +144,7 @@ def _with_new_key_first(work: _Work) -> tuple[SealingKey, ...]:
             raise ConfigError([f"{_VARIABLE}: {what}; the first key seals, and the old ones must stay behind it"])
     elif len(ring) == 1:
         made = parse_key(new_key(next_id(ring)))
-    _refuse_unknown(work.nodes, made.id)
+    _refuse_unknown(work, made.id)
     ring = (made, *(key for key in ring if key is not made))
     if work.file is not None and ring != work.ring:
         rewrite_secrets(work.file, ring)
@@ -157,7 +158,7 @@ async def _finish(work: _Work) -> None:
         raise GatewayError(f"{newest(work.ring).id} does not seal yet; run {_COMMAND}` first")
     if len(work.ring) == 1:
         raise GatewayError(f"{first.id} is the only key; there is nothing to drop")
-    _refuse_unknown(work.nodes, first.id)
+    _refuse_unknown(work, first.id)
     behind = [node for node in work.nodes if node.ids[0] != first.id]
     if behind:
         still = (
@@ -179,14 +180,22 @@ async def _finish(work: _Work) -> None:
         )
 
 
-def _refuse_unknown(nodes: Sequence[Ring], key: str) -> None:
-    """Refuse to seal with a key that a running node could not open with. Raises ``GatewayError``."""
-    without = sum(key not in node.ids for node in nodes)
-    if without:
-        raise GatewayError(
-            f"{without} of {counted(len(nodes), 'running node')} cannot open what the new key seals: "
-            f"run {_COMMAND} --add`, restart them (a `send --from` is to end first), then run this again"
-        )
+def _refuse_unknown(work: _Work, key: str, *, then: str = "run this again") -> None:
+    """Refuse to seal with a key that a running node could not open with, and say what is left to do. Raises ``GatewayError``."""
+    without = sum(key not in node.ids for node in work.nodes)
+    if not without:
+        return
+    if all(key != known.id for known in work.ring):
+        # Only now would it be made.
+        first = f"run {_COMMAND} --add`, restart"
+    elif work.file is None:
+        first = f"put it into their {_VARIABLE} and restart"
+    else:
+        first = "restart"
+    raise GatewayError(
+        f"{without} of {counted(len(work.nodes), 'running node')} cannot open what {key} seals: "
+        f"{first} them (a `send --from` is to end first), then {then}"
+    )
 
 
 async def _sealed_anew(work: _Work, ring: Sequence[SealingKey]) -> Progress:

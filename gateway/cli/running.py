@@ -34,6 +34,8 @@ def told() -> Iterator[None]:
         yield
     except ConfigError as error:
         tell(str(error))
+        if error.read_from:
+            typer.echo(f"Read from the environment and {error.read_from}", err=True)
         raise typer.Exit(MISUSED) from None
     except GatewayError as error:
         tell(str(error))

@@ -20,6 +20,7 @@ from gateway.api import telling
 from gateway.api.responses import encode
 from gateway.app.taking import Taking, taking
 from gateway.cli.bulk import Bulk
+from gateway.cli.chosen import chosen
 from gateway.cli.faults import tell
 from gateway.cli.following import Follow
 from gateway.cli.money import money
@@ -30,7 +31,7 @@ from gateway.cli.results import Result, Results, Status
 from gateway.cli.running import FAILED, MISUSED, run, told
 from gateway.cli.trial import Trial, tried
 from gateway.clock import SystemClock
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError, FieldError, InvalidRequest
 from gateway.events.console import printable
 from gateway.signals import end_by
@@ -105,7 +106,7 @@ def send(
             raise ConfigError(["--dry-run, --skip-faulty, --results and --rate are for --from"])
         if to is None and wait:
             raise ConfigError(["--wait is for --to"])
-        settings = load_settings(config)
+        settings = chosen(config)
         wishes = {"purpose": purpose, "channels": channel, "locale": locale, "ttl": ttl, "params": _params(param)}
         order = Order(
             service=_service(settings, service),
@@ -196,7 +197,7 @@ def _addresses(to: Sequence[str], kinds: Sequence[str]) -> str | dict[str, str]:
 
 async def _list(settings: Settings, order: Order, path: Path, raw: bytes, results: Path) -> None:
     with _stopping() as stopping:
-        async with taking(settings) as takes:
+        async with taking(settings, trial=order.dry_run) as takes:
             try:
                 people = People(raw, takes.kinds, order.wishes)
             except ConfigError as error:

@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from gateway.app import naming, opened_store, running, schema
+from gateway.cli.chosen import chosen
 from gateway.cli.faults import warn
 from gateway.cli.running import run, told
-from gateway.config import Settings, check_channels, ensure_secrets, load_settings, variable_name
+from gateway.config import Settings, check_channels, ensure_secrets, variable_name
 from gateway.config.masking import url_password
 from gateway.config.settings import own_url
 from gateway.errors import ConfigError
@@ -47,7 +48,7 @@ def serve(
     if port is not None:
         environ[variable_name(("server", "port"))] = str(port)
     with told():
-        settings = load_settings(config, environ)
+        settings = chosen(config, environ)
         if after_restore and settings.sandbox.enabled:
             raise ConfigError(["--after-restore: not with [sandbox], whose codes are nobody's"])
     run(_serve(settings, after_restore=after_restore))
@@ -56,7 +57,7 @@ def serve(
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database's schema up to date, and say which revision it has; an empty one becomes these keys'."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_migrate(settings))
 
 

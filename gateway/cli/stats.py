@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.app import opened_store
+from gateway.cli.chosen import chosen
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.delivery.lifecycle import OPEN, MessageStatus
 from gateway.events.census import COUNTED, Census, Counted
 from gateway.events.console import printable
@@ -54,12 +55,12 @@ def stats(
     It reads the database alone, so it works while no gateway runs, and counts a queue up to 10000.
     """
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_print(settings, as_json=as_json))
 
 
 async def _print(settings: Settings, *, as_json: bool) -> None:
-    async with opened_store(settings, reads=True) as store:
+    async with opened_store(settings, reads=True, existing=True) as store:
         census = Census(store.database, store.clock, channels=settings.channels, services=settings.services)
         found = Stats(await census.count(), {name: await census.outcomes(age) for name, age in WINDOWS.items()})
     if as_json:

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from channels.base import Channel, UnknownAdapterError, load
+from gateway.cli.chosen import chosen
 from gateway.cli.linted import linted, set_key, templates_of
 from gateway.cli.numbers import counted
 from gateway.cli.running import told
-from gateway.config import ServiceSettings, Settings, load_settings
+from gateway.config import ServiceSettings, Settings
 from gateway.delivery.writing.linting import Severity
 from gateway.delivery.writing.locales import PLAIN, normalize, written
 from gateway.delivery.writing.reply_parts import CONVERSATION, REPLIES
@@ -54,7 +55,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a prog
 def list_templates(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """Show every template: its channel, parts, locales and the folder it comes from."""
     with told():
-        rows = _listed(load_settings(config))
+        rows = _listed(chosen(config, database=False))
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -78,7 +79,7 @@ def preview(
     with told():
         if locale is not None and normalize(locale) == PLAIN:
             raise ConfigError(["--locale: a language tag, like de or de-AT"])
-        settings = load_settings(config)
+        settings = chosen(config, database=False)
         owner = _service(settings, service)
         adapter, kind = _adapter(settings, channel)
         spoken = locale or owner.for_purpose(template).locale
@@ -113,7 +114,7 @@ def lint_templates(
 ) -> None:
     """Look for faults in all templates, shipped and own; exit with 1 if there are any."""
     with told():
-        settings = load_settings(config)
+        settings = chosen(config, database=False)
         findings, count = linted(settings, brand, skipped=lambda told: typer.echo(told, err=True))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))

@@ -11,11 +11,12 @@ import typer
 
 from channels.base import Address
 from gateway.app import Store, opened_store, read_addressee
+from gateway.cli.chosen import chosen
 from gateway.cli.numbers import counted
 from gateway.cli.recipient import refused
 from gateway.cli.running import run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError, GatewayError
 from gateway.events.console import printable
 from gateway.verification.authenticators import unlocking as authenticators
@@ -49,7 +50,7 @@ def unlock_recipient(
             raise ConfigError(["give one of --to and --authenticator"])
         if authenticator is not None and service is not None:
             raise ConfigError(["--service is for --to; an authenticator is one service's own"])
-        settings = load_settings(config)
+        settings = chosen(config)
         if service is not None and service not in settings.services:
             raise ConfigError([f"no service {service!r}; configured are {', '.join(sorted(settings.services))}"])
     if authenticator is not None:
@@ -61,7 +62,7 @@ def unlock_recipient(
 async def _unlock(settings: Settings, to: str, service: str, *, as_json: bool) -> None:
     with refused():
         addressee = read_addressee(settings, to)
-    async with opened_store(settings) as store:
+    async with opened_store(settings, existing=True) as store:
         read = addressee.addresses.items()
         owners = [(address, settings.services if kind in addressee.own else ()) for kind, address in read]
         found = [await _lifted(store, address, service, theirs) for address, theirs in owners]
@@ -73,7 +74,7 @@ async def _unlock(settings: Settings, to: str, service: str, *, as_json: bool) -
 
 
 async def _unlock_authenticator(settings: Settings, authenticator_id: str, *, as_json: bool) -> None:
-    async with opened_store(settings) as store:
+    async with opened_store(settings, existing=True) as store:
         found = await authenticators.unlock(store.database, store.sealer, authenticator_id, store.clock.now())
     if found is None:
         raise GatewayError("there is no authenticator with that id; GET /v1/authenticators lists a service's own")

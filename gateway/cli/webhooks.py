@@ -16,11 +16,12 @@ from rich.text import Text
 from gateway.app import Store, opened_store
 from gateway.cli import filters
 from gateway.cli.age import seconds_of
+from gateway.cli.chosen import chosen
 from gateway.cli.faults import tell
 from gateway.cli.numbers import counted
 from gateway.cli.running import FAILED, run, told
 from gateway.clock import rfc3339
-from gateway.config import Settings, load_settings
+from gateway.config import Settings
 from gateway.errors import ConfigError, GatewayError
 from gateway.events.console import printable
 from gateway.webhooks.endpoints import Disabled, Endpoint, Endpoints, endpoints_of
@@ -72,7 +73,7 @@ def list_webhooks(
     On a terminal times and the ids of verifications are shortened; in a pipe and with --json they are whole.
     """
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_list(settings, service, status, limit, as_json=as_json))
 
 
@@ -92,7 +93,7 @@ def replay(
     """Send webhooks again, from now on, each under the id it had: receivers know by it what they have already."""
     choice = _choice(ids or [], service, since, status)
     with told():
-        settings = load_settings(config)
+        settings = chosen(config)
     run(_replay(settings, choice, enable=enable, as_json=as_json))
 
 
@@ -111,7 +112,7 @@ async def _list(
     settings: Settings, service: str | None, status: WebhookStatus | None, limit: int, *, as_json: bool
 ) -> None:
     endpoints = endpoints_of(settings)
-    async with opened_store(settings, reads=True) as store:
+    async with opened_store(settings, reads=True, existing=True) as store:
         webhooks = _webhooks(store)
         found = await webhooks.latest(service=service, status=status and status.value, limit=limit)
         await filters.check_service(settings, service, lambda name: webhooks.latest(service=name, limit=1))
@@ -127,7 +128,7 @@ async def _list(
 
 async def _replay(settings: Settings, choice: _Choice, *, enable: bool, as_json: bool) -> None:
     endpoints = endpoints_of(settings)
-    async with opened_store(settings) as store:
+    async with opened_store(settings, existing=True) as store:
         webhooks, receivers = _webhooks(store), Endpoints(store.database, endpoints)
         ids, services, unknown = await _chosen(webhooks, choice, store.clock.now())
         await _check_receivers(services, endpoints, receivers, enable=enable)

@@ -10,12 +10,13 @@ In reading order: ``settings`` and ``services`` (every key, default and bound), 
 
 from __future__ import annotations
 
-from gateway.config.adapters import Ready, check_channels
+from gateway.config.adapters import Ready, check_channels, whole_channels
+from gateway.config.database_file import check_database, check_folder
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, newest, next_id, parse_key
 from gateway.config.loading import diagnose, load_settings
 from gateway.config.locations import shipped
-from gateway.config.secrets import ensure_secrets, rewrite_secrets, secrets_file
+from gateway.config.secrets import ensure_secrets, find_secrets, rewrite_secrets, secrets_file
 from gateway.config.services import CodeSettings, LimitSettings, ServiceSettings
 from gateway.config.settings import (
     DatabaseSettings,
@@ -49,8 +50,11 @@ __all__ = [
     "Settings",
     "WebhookSettings",
     "check_channels",
+    "check_database",
+    "check_folder",
     "diagnose",
     "ensure_secrets",
+    "find_secrets",
     "key_text",
     "load_settings",
     "new_key",
@@ -62,4 +66,5 @@ __all__ = [
     "secrets_file",
     "shipped",
     "variable_name",
+    "whole_channels",
 ]

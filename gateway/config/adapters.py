@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pkgutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from channels import base
 from channels.base import Channel, ChannelSettings, UnknownAdapterError
 from gateway.config.given import Findings, Given, KeyPath, flatten, label, nest, to_json
 from gateway.config.masking import MASK, secret_fault
-from gateway.config.schema import Sort, Spot, known_paths, locate, read_text
+from gateway.config.schema import Sort, Spot, holds_secret, keys_of, known_paths, locate, read_text
 from gateway.config.settings import RawChannel, Settings
 from gateway.config.wording import describe, secret_in_file, suggest, unknown_key, unknown_variable
 from gateway.errors import ConfigError
@@ -24,19 +26,25 @@ Ready = dict[str, tuple[type[Channel], ChannelSettings]]
 
 #: Secrets shorter than this are not searched for in an adapter's own sentences: they would match any word.
 _MIN_SCRUBBED = 4
+#: In place of a secret, where none is used. Shaped as a bot's token, for some adapters look at that.
+_STAND_IN = "1:in_place_of_a_secret_that_is_not_used"
 
 
-def check_channels(settings: Settings) -> Ready:
+def check_channels(settings: Settings, *, idle: bool = False) -> Ready:
     """Load every channel's adapter and have it read its keys. Raises ``ConfigError`` with every fault.
 
+    ``idle``: for channels by which nothing goes out. What lacks secrets then has stand-ins that open nothing: the service's
+    are seldom in the environment of the person who unlocks somebody.
+
     Also refused: an adapter for loopback only where ``public_url`` is not, a route over a channel that is not
-    configured, and an example value in place of a secret.
+    configured, a wait for one's reports, and an example value in place of a secret.
     """
     findings = Findings(dict(settings.given))
     check_routes({path: policy.channels for path, policy in settings.policies()}, settings.channels, findings)
-    ready = examine(settings.channels, findings, loopback=settings.server.loopback)
+    check_confirmed({path: policy.confirm_within for path, policy in settings.policies()}, settings.channels, findings)
+    ready = examine(settings.channels, findings, loopback=settings.server.loopback, idle=idle)
     if findings.faults:
-        raise ConfigError(findings.faults)
+        raise ConfigError(findings.faults, read_from=settings.read_from)
     return ready
 
 
@@ -54,7 +62,26 @@ def check_routes(routes: Mapping[KeyPath, Collection[str]], channels: Collection
                 )
 
 
-def examine(channels: Mapping[str, RawChannel], findings: Findings, *, loopback: bool) -> Ready:
+def check_confirmed(waits: Mapping[KeyPath, Collection[str]], channels: Collection[str], findings: Findings) -> None:
+    """Name every channel whose reports ``confirm_within`` waits for and nobody configured, by the tables it stands in."""
+    for table, names in waits.items():
+        for name in names:
+            if name not in channels:
+                path = (*table, "confirm_within", name)
+                entry = findings.given.get(path)
+                findings.refuse(
+                    path,
+                    f"{entry.label if entry else label(path)}: there is no such channel; configure [channels.{name}] or "
+                    f"take it out{suggest(name, channels)}",
+                )
+
+
+def whole_channels(settings: Settings) -> frozenset[str]:
+    """Return the channels that have all they need, their secrets too."""
+    return frozenset(examine(settings.channels, Findings(dict(settings.given)), loopback=settings.server.loopback))
+
+
+def examine(channels: Mapping[str, RawChannel], findings: Findings, *, loopback: bool, idle: bool = False) -> Ready:
     """Return the channels whose adapters could read their keys; name the faults of the others."""
     ready: Ready = {}
     for name, raw in channels.items():
@@ -65,7 +92,7 @@ def examine(channels: Mapping[str, RawChannel], findings: Findings, *, loopback:
             _refuse_adapter(
                 name, "works only where [server] public_url is this machine's; configure another channel", findings
             )
-        settings = _Reading(name, raw, adapter.Settings, findings).read()
+        settings = _Reading(name, raw, adapter.Settings, findings, idle).read()
         if settings is not None:
             ready[name] = (adapter, settings)
     return ready
@@ -113,6 +140,8 @@ class _Reading:
     raw: RawChannel
     model: type[ChannelSettings]
     findings: Findings
+    #: Whether secrets that nobody gave have stand-ins.
+    idle: bool
 
     @property
     def _path(self) -> KeyPath:
@@ -128,7 +157,21 @@ class _Reading:
             except ValueError as fault:
                 self.findings.refuse(path, str(fault))
         common = {key: getattr(self.raw, key) for key in RawChannel.model_fields if key in self.raw.model_fields_set}
-        return self._validate({**common, **nest(options)})
+        values = {**common, **nest(options)}
+        return self._validate(self._with_stand_ins(values) if self.idle else values)
+
+    def _with_stand_ins(self, values: dict[str, object]) -> dict[str, object]:
+        """Return the values with as few stand-ins as make them whole; as they are where secrets are not what is missing."""
+        missing = [
+            key for key, field in keys_of(self.model).items() if key not in values and holds_secret(field.annotation)
+        ]
+        for number in range(len(missing) + 1):
+            for names in combinations(missing, number):
+                filled = {**values, **dict.fromkeys(names, _STAND_IN)}
+                with suppress(ValidationError):
+                    self.model.model_validate_json(to_json(filled), strict=True)
+                    return filled
+        return values
 
     def _value(self, key: KeyPath, value: object, entry: Given | None) -> object:
         """Return an option as JSON would hold it. Raises ``ValueError`` with the fault."""

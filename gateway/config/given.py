@@ -45,6 +45,14 @@ class Source:
     file: Path
     #: What was written, by the path it takes effect at.
     given: Mapping[KeyPath, Given] = field(repr=False)
+    #: Whether somebody chose the file, by naming it or by where it lies.
+    chosen: bool = True
+
+    @property
+    def told(self) -> str:
+        """Name the file, and how it came to be read where that may surprise."""
+        why = "for no config.toml is here and none was named by --config or OTP_GATEWAY_CONFIG"
+        return str(self.file) if self.chosen else f"{self.file}, which came with the program, {why}"
 
 
 @dataclass(slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.config.adapters import Ready, check_routes, examine
+from gateway.config.adapters import Ready, check_confirmed, check_routes, examine
 from gateway.config.environment import UnreadableError, Variable, read_variables
 from gateway.config.given import Findings, Given, KeyPath, Source, flatten, nest, owner_of, section, to_json
 from gateway.config.guessing import judge
@@ -38,7 +39,7 @@ class _Draft:
 
     @property
     def source(self) -> Source:
-        return Source(self.location.folder, self.location.file, self.findings.given)
+        return Source(self.location.folder, self.location.file, self.findings.given, self.location.chosen)
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -48,16 +49,28 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     """
     draft = _draft(path, os.environ if environ is None else environ)
     if draft.settings is None or draft.findings.faults:
-        raise ConfigError(draft.findings.faults)
+        raise ConfigError(draft.findings.faults, read_from=draft.source.told)
     return draft.settings
 
 
-def diagnose(path: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Settings, Ready]:
-    """Do what ``load_settings`` and ``check_channels`` do, and raise the faults of both in one ``ConfigError``."""
+def diagnose(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    beyond: Callable[[Settings], Iterable[str]] = lambda _: (),
+) -> tuple[Settings, Ready]:
+    """Do what ``load_settings`` and ``check_channels`` do, and raise the faults of both in one ``ConfigError``.
+
+    ``beyond`` finds more of them, where settings meet the parts they are for. It is asked where others are at fault too,
+    of what the settings would be without those.
+    """
     draft = _draft(path, os.environ if environ is None else environ)
+    # Before the adapters are asked: without a key they refuse, their channel would lack it.
+    sound = draft.settings or _sound_settings(draft)
     ready = examine(_sound_channels(draft), draft.findings, loopback=_loopback(draft))
-    if draft.settings is None or draft.findings.faults:
-        raise ConfigError(draft.findings.faults)
+    faults = list(dict.fromkeys([*draft.findings.faults, *(beyond(sound) if sound else ())]))
+    if draft.settings is None or faults:
+        raise ConfigError(faults, read_from=draft.source.told)
     return draft.settings, ready
 
 
@@ -163,8 +176,11 @@ def _validate(draft: _Draft) -> None:
     findings = draft.findings
     services, channels = _table(draft.tree, "services"), _table(draft.tree, "channels")
     if "default" not in services:
-        findings.refuse(_DEFAULT_SERVICE, '[services.default]: is missing; give it a route: channels = ["…"]')
-    check_routes(dict(_routes(services)), channels, findings)
+        near = get_close_matches("default", services, n=1, cutoff=0.7)
+        instead = f"; or is [services.{near[0]}] meant to be it?" if near else ""
+        findings.refuse(_DEFAULT_SERVICE, f'[services.default]: is missing; give it a route: channels = ["…"]{instead}')
+    check_routes(dict(_named(services, "channels")), channels, findings)
+    check_confirmed(dict(_named(services, "confirm_within")), channels, findings)
     # A table nobody wrote would be made without the context, and its relative path start at the working directory.
     tree = {_DATABASE_URL[0]: {}, **draft.tree}
     try:
@@ -201,18 +217,29 @@ def _table(tree: Mapping[str, object], name: str) -> dict[str, object]:
     return table if isinstance(table, dict) else {}
 
 
-def _routes(services: Mapping[str, object]) -> Iterator[tuple[KeyPath, list[str]]]:
-    """Yield the tables that have a route, each with its channels, as far as they can be read."""
+def _named(services: Mapping[str, object], key: str) -> Iterator[tuple[KeyPath, list[str]]]:
+    """Yield the tables of services and purposes, each with the channels it names at a key, as far as they can be read."""
     for name in services:
         service = _table(services, name)
-        yield ("services", name), _route(service)
+        yield ("services", name), _names(service, key)
         for purpose, table in _table(service, "purposes").items():
-            yield ("services", name, "purposes", purpose), _route(table)
+            yield ("services", name, "purposes", purpose), _names(table, key)
 
 
-def _route(table: object) -> list[str]:
-    route = table.get("channels") if isinstance(table, dict) else None
-    return [name for name in route if isinstance(name, str)] if isinstance(route, list) else []
+def _names(table: object, key: str) -> list[str]:
+    names = table.get(key) if isinstance(table, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, (list, dict)) else []
+
+
+def _sound_settings(draft: _Draft) -> Settings | None:
+    """Return the settings without what is at fault, as far as the rest can stand alone."""
+    findings = draft.findings
+    if findings.refused & {_DATABASE_URL, ("secrets", "keys")}:
+        return None  # whose default would be another database, or other keys
+    tree = nest({path: entry.value for path, entry in findings.given.items() if path not in findings.refused})
+    with suppress(ValidationError):  # what is missing is named already
+        return Settings.model_validate_json(to_json({_DATABASE_URL[0]: {}, **tree}), strict=True, context=draft.source)
+    return None
 
 
 def _sound_channels(draft: _Draft) -> dict[str, RawChannel]:

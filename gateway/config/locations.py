@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from gateway.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FILE_NAME = "config.toml"
+_TWICE = re.compile(r"Cannot declare (\(.*?\)) twice")
+_NAMED = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class Location:
 
     file: Path
     folder: Path
+    #: Whether somebody chose it; the shipped one is read where nobody did.
+    chosen: bool = True
 
 
 def shipped(name: str, *, package: Path = _PACKAGE) -> Path:
@@ -43,7 +48,7 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, package: Path 
     here = Path.cwd() / _FILE_NAME
     if here.is_file():
         return _located(here)
-    return Location(shipped(_FILE_NAME, package=package), Path.cwd())
+    return Location(shipped(_FILE_NAME, package=package), Path.cwd(), chosen=False)
 
 
 def read_toml(file: Path) -> dict[str, object]:
@@ -56,7 +61,12 @@ def read_toml(file: Path) -> dict[str, object]:
     except UnicodeDecodeError:
         raise ConfigError([f"{file}: is not UTF-8"]) from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError([f"{file}: is not valid TOML: {error}"]) from None
+        raise ConfigError([f"{file}: is not valid TOML: {_plainly(str(error))}"]) from None
+
+
+def _plainly(told: str) -> str:
+    """Say of a table that stands in a file twice what was meant; the parser names it as Python does."""
+    return _TWICE.sub(lambda found: f"[{'.'.join(_NAMED.findall(found[1]))}] stands there twice", told)
 
 
 def _named(environ: Mapping[str, str]) -> Path | None:

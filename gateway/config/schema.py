@@ -71,6 +71,13 @@ def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
+def secrets_of(path: KeyPath, model: type[BaseModel] = Settings) -> list[str]:
+    """Return the keys of the table at ``path`` that are secrets."""
+    table = _model(locate(path, model).annotation)
+    fields = {} if table is None else keys_of(table)
+    return [key for key, field in fields.items() if holds_secret(field.annotation)]
+
+
 def known_paths(names: Mapping[str, Iterable[str]], model: type[BaseModel] = Settings) -> Iterator[KeyPath]:
     """Yield the path of every key. ``names`` says which channels, services and purposes there are."""
     for key, field in keys_of(model).items():

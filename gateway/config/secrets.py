@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.config.database_file import check_folder, is_made
 from gateway.config.environment import variable_name
 from gateway.config.keyring import SealingKey, key_text, new_key, parse_ring
 from gateway.config.settings import Settings
@@ -37,7 +37,27 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
 
     Where no keys are configured, SQLite has them in ``<database file>.secrets``: made on the first start (mode
     0600) and before the database, read on every later one. Nodes that share PostgreSQL must be given the same keys.
-    Raises ``ConfigError``, also where there is a database and its keys are gone.
+    Raises ``ConfigError``, also where there is a database and its keys are gone, or no folder for one.
+    """
+    check_folder(settings)
+    ring = find_secrets(settings)
+    database = settings.database.path
+    if ring is not None or database is None:
+        return ring or ()
+    file = secrets_file(database)
+    try:
+        _create(file)
+        return _read(file)
+    except OSError as error:
+        raise ConfigError(
+            [f"{file}: cannot be made: {error.strerror}; make its folder writable or set {_VARIABLE}"]
+        ) from None
+
+
+def find_secrets(settings: Settings) -> tuple[SealingKey, ...] | None:
+    """Return the key ring, ``None`` where the first start has yet to make it. Makes nothing.
+
+    Raises what ``ensure_secrets`` does.
     """
     if settings.secrets.keys:
         return settings.secrets.ring
@@ -48,16 +68,14 @@ def ensure_secrets(settings: Settings) -> tuple[SealingKey, ...]:
     try:
         # In this order: another start makes the keys before the database, so where the database was found its keys are
         # there by now. Asked the other way round, a start between the two questions would look like a loss.
-        used = _holds_something(database)
-        if not file.exists():
-            if used:
-                raise ConfigError([_lost(file, database)])
-            _create(file)
-        return _read(file)
+        used = is_made(database)
+        if file.exists():
+            return _read(file)
     except OSError as error:
-        raise ConfigError(
-            [f"{file}: cannot be used: {error.strerror}; make its folder writable or set {_VARIABLE}"]
-        ) from None
+        raise ConfigError([f"{file}: cannot be read: {error.strerror}; run as the gateway's user"]) from None
+    if used:
+        raise ConfigError([_lost(file, database)])
+    return None
 
 
 def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
@@ -80,15 +98,6 @@ def rewrite_secrets(database: Path, ring: Sequence[SealingKey]) -> None:
 def secrets_file(database: Path) -> Path:
     """Return where the keys of a SQLite database are kept."""
     return database.with_name(database.name + _SUFFIX)
-
-
-def _holds_something(database: Path) -> bool:
-    try:
-        found = database.stat()
-    except FileNotFoundError:
-        return False
-    # What is no file is no database either; opening it says so.
-    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def _lost(file: Path, database: Path) -> str:

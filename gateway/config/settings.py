@@ -30,15 +30,16 @@ from pydantic import (
 )
 
 from channels.base import ChannelSettings, is_loopback
-from gateway.config.given import Given, KeyPath, Source
+from gateway.config.given import Given, KeyPath, Source, label
 from gateway.config.keyring import SealingKey, parse_ring
 from gateway.config.masking import mask_url, secret_fault, url_password
 from gateway.config.services import ServiceSettings
-from gateway.config.table import Name, Table, split_url
+from gateway.config.table import Name, Table, is_every_address, split_url
 from gateway.config.whereabouts import of_server
 
 _SQLITE = "sqlite:///"
 _POSTGRESQL = "postgresql://"
+_UNNAMED = "otp-gateway"
 
 
 class ServerSettings(Table):
@@ -48,15 +49,20 @@ class ServerSettings(Table):
     host: str = Field(default="127.0.0.1", min_length=1)
     #: The TCP port; 0 takes any free one.
     port: int = Field(default=8080, ge=0, le=65535)
-    #: The URL callers, providers and people use, without a slash at its end.
-    public_url: str = Field(default_factory=lambda data: own_url(data["host"], data["port"]))
+    #: The URL callers, providers and people use, without a slash at its end; ``None`` where nobody said it and ``host`` is
+    #: no address to call.
+    public_url: str | None = Field(default_factory=lambda data: _public_url(data["host"], data["port"]))
     #: Networks (CIDR) of the reverse proxies whose ``X-Forwarded-*`` headers are believed.
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
 
     @field_validator("public_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         parts = split_url(url)
+        if is_every_address(parts.hostname or ""):
+            raise ValueError("must have a host that others can call; this one is every address of this machine")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http:// or https:// URL with a host")
         if "@" in parts.netloc or parts.query or parts.fragment:
@@ -65,8 +71,17 @@ class ServerSettings(Table):
 
     @property
     def loopback(self) -> bool:
-        """Whether ``public_url`` reaches this machine only."""
-        return is_loopback(urlsplit(self.public_url).hostname or "")
+        """Whether ``public_url`` reaches this machine only; not where it is unknown, for then everybody may reach it."""
+        return self.public_url is not None and is_loopback(urlsplit(self.public_url).hostname or "")
+
+    @property
+    def issuer(self) -> str:
+        """Whom proofs are from: ``public_url``; where that is unknown a name, for an address to listen on is everybody's."""
+        return self.public_url or _UNNAMED
+
+
+def _public_url(host: str, port: int) -> str | None:
+    return None if is_every_address(host) else own_url(host, port)
 
 
 def own_url(host: str, port: int) -> str:
@@ -242,16 +257,6 @@ class Settings(Table):
     retention: RetentionSettings = RetentionSettings()
     _source: Source | None = PrivateAttr(default=None)
 
-    @field_validator("services")
-    @classmethod
-    def _check_confirmed(cls, services: dict[str, ServiceSettings], info: ValidationInfo) -> dict[str, ServiceSettings]:
-        channels = info.data.get("channels", {})
-        for path, policy in _policies(services):
-            if stray := sorted(set(policy.confirm_within) - set(channels)):
-                name = ".".join(path[1:])
-                raise ValueError(f"{name}.confirm_within: there is no channel {json.dumps(stray[0])}")
-        return services
-
     @field_validator("sandbox")
     @classmethod
     def _check_sandbox(cls, sandbox: SandboxSettings, info: ValidationInfo) -> SandboxSettings:
@@ -266,7 +271,10 @@ class Settings(Table):
 
     def policies(self) -> Iterator[tuple[KeyPath, ServiceSettings]]:
         """Yield each service and each of its purposes with the settings that hold there, by the path of its table."""
-        return _policies(self.services)
+        for name, service in self.services.items():
+            yield ("services", name), service
+            for purpose in service.purposes:
+                yield ("services", name, "purposes", purpose), service.for_purpose(purpose)
 
     @property
     def folder(self) -> Path:
@@ -279,13 +287,22 @@ class Settings(Table):
         return self._source.file if self._source else None
 
     @property
+    def read_from(self) -> str:
+        """Name the file in words, for who is told of a fault in it; empty where there is none."""
+        return self._source.told if self._source else ""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether somebody chose the file, or said by a variable which database is meant."""
+        by_variable = any(path[:1] == ("database",) and entry.variable for path, entry in self.given.items())
+        return self._source is None or self._source.chosen or by_variable
+
+    @property
     def given(self) -> Mapping[KeyPath, Given]:
         """What was written, by the path it takes effect at; the rest are defaults. It holds secrets."""
         return self._source.given if self._source else {}
 
-
-def _policies(services: Mapping[str, ServiceSettings]) -> Iterator[tuple[KeyPath, ServiceSettings]]:
-    for name, service in services.items():
-        yield ("services", name), service
-        for purpose in service.purposes:
-            yield ("services", name, "purposes", purpose), service.for_purpose(purpose)
+    def place(self, path: KeyPath) -> str:
+        """Name the place a key was written at, ``[services.shop] templates`` or the variable that sets it."""
+        entry = self.given.get(path)
+        return entry.label if entry else label(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -56,3 +58,21 @@ def split_url(url: str) -> SplitResult:
     except ValueError:
         raise ValueError("is not a valid URL") from None
     return parts
+
+
+def is_every_address(host: str) -> bool:
+    """Tell whether a host is every address of this machine: one to listen on, and none to call."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _packed(host) == bytes(4)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_unspecified
+
+
+def _packed(host: str) -> bytes | None:
+    """Return an IPv4 address written in fewer than four parts, as ``bind`` reads it: ``0`` is one."""
+    try:
+        return socket.inet_aton(host)
+    except OSError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 from gateway import phrases
 from gateway.config.environment import CONFIG_VARIABLE, variable_name
 from gateway.config.given import Given, KeyPath, label, section
-from gateway.config.schema import Sort, Spot, locate
+from gateway.config.schema import Sort, Spot, locate, secrets_of
 
 #: What the file's own words say better than ``phrases``.
 _WORDS = {
@@ -73,10 +74,19 @@ def describe(
         where = entry.label if entry else _place(path, given)
         position = loc[len(entry_path)] if len(loc) > len(entry_path) else None
         number = f", item {position + 1}" if entry and isinstance(position, int) else ""
+        below = path[len(above) :]
+        sentence = _sentence(item, below, above, entry, model)
         yield (
             entry_path if entry else path,
-            f"{where}{number}: {_sentence(item, path[len(above) :], above, entry, model)}",
+            f"{where}{number}: {sentence}{_by_the_environment(sentence, below, above, model)}",
         )
+
+
+def _by_the_environment(sentence: str, path: KeyPath, above: KeyPath, model: type[BaseModel]) -> str:
+    """Say how the secrets are set that a sentence about a table as a whole asks for: written into the file they are refused."""
+    words = set(re.findall(r"\w+", sentence))
+    names = [variable_name((*above, *path, key)) for key in secrets_of(path, model) if key in words]
+    return f"; secrets come by the environment: {', '.join(names)} (or …_FILE)" if names else ""
 
 
 def _nearest(path: KeyPath, given: Mapping[KeyPath, Given]) -> KeyPath:

@@ -43,8 +43,20 @@ def _of_guesses(case: WorstCase) -> Finding:
     return ok(subject, told)
 
 
+def unnamed(settings: Settings) -> str | None:
+    """Say what goes without a public URL, and what to do; ``None`` where there is one."""
+    if settings.server.public_url is not None:
+        return None
+    return (
+        f"it is not set, and {settings.server.host} is no address to call: providers are asked for no reports, and proofs name "
+        f'"{settings.server.issuer}" as their issuer; set it to the URL by which callers and providers reach the gateway'
+    )
+
+
 def _of_public_url(settings: Settings) -> Finding:
-    subject, parts = "public_url", urlsplit(settings.server.public_url)
+    subject, parts = "public_url", urlsplit(settings.server.public_url or "")
+    if (told := unnamed(settings)) is not None:
+        return warning(subject, told)
     if settings.server.loopback:
         return ok(subject, "this machine's own: neither providers nor people can reach it from elsewhere")
     if parts.scheme != "https":

@@ -5,11 +5,10 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from channels.findings import Finding, fault, ok, warning
-from gateway.config import SealingKey, Settings, ensure_secrets, parse_webhook_secret, secrets_file
+from gateway.config import SealingKey, Settings, find_secrets, parse_webhook_secret
 from gateway.errors import ConfigError
 
 #: Different bytes that a random key of 32 bytes has at least: fewer come up less than once in 10^9 keys.
@@ -57,20 +56,14 @@ def examine(settings: Settings) -> tuple[list[Finding], tuple[SealingKey, ...]]:
 
 
 def _of_ring(settings: Settings) -> tuple[list[Finding], tuple[SealingKey, ...]]:
-    database = settings.database.path
-    if not settings.secrets.keys and database is not None and _is_new(database):
-        return [ok("sealing ring", "none yet: the first serve makes it, beside the database, for its owner alone")], ()
     try:
-        ring = ensure_secrets(settings)
+        ring = find_secrets(settings)
     except ConfigError as error:
         return [fault("sealing ring", told) for told in error.faults], ()
+    if ring is None:
+        return [ok("sealing ring", "none yet: the first serve makes it, beside the database, for its owner alone")], ()
     where = "given by the environment" if settings.secrets.keys else "in a file that its owner alone can read"
     return [ok("sealing ring", where), *ring_findings(ring)], ring
-
-
-def _is_new(database: Path) -> bool:
-    """Tell whether asking for the ring would make one: there is no file of it, and no database that needs one."""
-    return not secrets_file(database).exists() and not (database.exists() and database.stat().st_size)
 
 
 def _of_webhooks(settings: Settings) -> Iterator[Finding]:

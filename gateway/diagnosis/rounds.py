@@ -67,11 +67,18 @@ async def _asked(question: Question, deadline: float) -> Sequence[Seen]:
     return [Seen(question.area, question.subject, Verdict.FAULT, told)]
 
 
-def channel_questions(channels: Mapping[str, Channel]) -> list[Question]:
-    """Return the question to each channel; it may tell of the clock too."""
+def channel_questions(channels: Mapping[str, Channel], whole: Collection[str]) -> list[Question]:
+    """Return the question to each channel; it may tell of the clock too.
+
+    One that is not among the ``whole`` lacks secrets, and its provider would refuse every question.
+    """
 
     def question(name: str, channel: Channel) -> Question:
         async def ask() -> list[Seen]:
+            if name not in whole:
+                return [
+                    Seen(Area.CLOCK, name, Verdict.WARNING, "not asked, for its secrets are not in this environment")
+                ]
             found = await channel.examine()
             return [_of_channel(name, finding) for finding in found] or [_untold(name)]
 

@@ -62,7 +62,7 @@ class Pen(Value, frozen=True):
 
 
 class Proofs:
-    """Writes proofs. ``issuer`` is the gateway's public URL."""
+    """Writes proofs. ``issuer`` is who they are from, as the settings name the gateway."""
 
     def __init__(self, keys: SigningKeys, hasher: Hasher, issuer: str, random: RandomBytes = random_bytes) -> None:
         self._keys = keys

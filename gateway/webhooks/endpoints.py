@@ -65,11 +65,11 @@ def endpoints_of(settings: Settings) -> dict[str, Endpoint]:
             continue
         fault = url_fault(service.webhook_url, private=private, http=private or settings.server.loopback)
         if fault is not None:
-            faults.append(f"services.{name}.webhook_url: {fault}")
+            faults.append(f"{settings.place(('services', name, 'webhook_url'))}: {fault}")
         secrets = tuple(parse_webhook_secret(secret.get_secret_value()) for secret in service.webhook_secret)
         found[name] = Endpoint(name, service.webhook_url, secrets)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults, read_from=settings.read_from)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import SQLModel
 
-from gateway.app import beside, upkeep
+from gateway.app import beside, opened_store, upkeep
 from gateway.config import load_settings
 from gateway.webhooks.rows import Webhooks
 
@@ -57,6 +57,8 @@ async def duties(tmp_path) -> set[str]:
     config = tmp_path / "config.toml"
     config.write_text('[channels.console]\nadapter = "console"\n[services.default]\nchannels = ["console"]\n', "utf-8")
     settings = load_settings(config)
+    async with opened_store(settings):
+        pass  # it is there now
     async with beside(settings) as gateway:
         rows = Webhooks(gateway.store.database, gateway.store.clock, node=gateway.node)
         # Turns are shared where nodes are, on PostgreSQL.

@@ -14,7 +14,13 @@ from channels.base import Receipt, load
 from tests.channels.contract import an_envelope
 
 REQUEST = b"POST /bot1:AA/sendMessage HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 7\r\nX-One: a: b\r\n\r\nchat=12"
-SMS = {"adapter": "sms", "account_sid": "AC1", "auth_token": "t", "from": "+15005550006", "status_callbacks": False}
+SMS = {
+    "adapter": "sms",
+    "account_sid": f"AC{1:032x}",
+    "auth_token": "t",
+    "from": "+15005550006",
+    "status_callbacks": False,
+}
 CHAT = {"adapter": "telegram", "token": "1:AA", "updates": "off"}
 
 

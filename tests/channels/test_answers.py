@@ -34,7 +34,7 @@ PARTS = {
     "copy.txt": "Copy",
 }
 KEYS = {
-    "sms": {"account_sid": "AC1", "auth_token": "sms-token-2c1d", "from": "+15005550006"},
+    "sms": {"account_sid": f"AC{1:032x}", "auth_token": "sms-token-2c1d", "from": "+15005550006"},
     "telegram": {"token": "1:telegram-token-5e", "updates": "off"},
     "email": {"from": "codes@shop.example", "tls": "none"},
 }

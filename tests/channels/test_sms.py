@@ -502,6 +502,11 @@ async def test_deliveries_at_once_do_not_mix_their_waits() -> None:
         ({"api_key_sid": "SK1"}, "go together"),
         ({"api_key_secret": "x"}, "go together"),
         ({"account_sid": "../AC1"}, "account_sid"),
+        ({"account_sid": "AC0"}, "must be AC and 32 hexadecimal digits"),
+        ({"from": "+1…"}, "must be a number with"),
+        ({"from": "+1"}, "must be a number with"),
+        ({"from": "004915112345678"}, "must be a number with"),
+        ({"from": "Buch & Café Online"}, "must be a number with"),
         ({"auth_token": ""}, "auth_token"),
         ({"base_url": "api.twilio.com"}, "must be http"),
         ({"codes": {"30003": "transient"}}, "kind:reason"),
@@ -520,6 +525,11 @@ def test_a_refused_setting_is_not_repeated() -> None:
     with pytest.raises(ValidationError) as caught:
         settings(auth_token=["s3cret"], base_url="https://user:s3cret@example.org")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sender", ["+15005550006", "12345", "SHOP", "Book & Co-1", "1shop"])
+def test_what_twilio_sends_from_is_taken(sender: str) -> None:
+    assert settings(**{"from": sender}).sender == sender
 
 
 def test_the_python_name_of_from_works_too() -> None:

@@ -35,7 +35,7 @@ ACCEPTED = {
     "telegram": b'{"ok": true, "result": {"message_id": 7, "date": 0, "chat": {"id": 1, "type": "private"}}}',
 }
 KEYS = {
-    "sms": {"account_sid": "AC1", "auth_token": "sms-token-2c1d", "from": "+15005550006"},
+    "sms": {"account_sid": f"AC{1:032x}", "auth_token": "sms-token-2c1d", "from": "+15005550006"},
     "telegram": {"token": "1:telegram-token-5e", "updates": "off"},
 }
 #: How each adapter is reached over TLS.

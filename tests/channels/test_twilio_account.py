@@ -30,7 +30,7 @@ async def twilio() -> AsyncIterator[TwilioSandbox]:
 
 async def found(server: TwilioSandbox | str, callback_url: str = CALLBACK, **changes: object) -> list[Finding]:
     """Return what an examination finds; nothing of it may show a credential or a number."""
-    base_url, account = (server, "AC1") if isinstance(server, str) else (server.base_url, server.account_sid)
+    base_url, account = (server, f"AC{1:032x}") if isinstance(server, str) else (server.base_url, server.account_sid)
     keys = {"adapter": "sms", "account_sid": account, "auth_token": TOKEN, "from": NUMBER, "base_url": base_url}
     given = {key: value for key, value in (keys | changes).items() if value is not None}
     channel = SmsChannel("sms", SmsSettings.model_validate(given), callback_url=callback_url)
@@ -170,11 +170,15 @@ async def test_other_answers_say_what_is_wrong(answer, word):
     assert (credentials.verdict, word in credentials.told) == ("fault", True)
 
 
-def test_reports_that_cannot_arrive_are_told():
-    keys = {"adapter": "sms", "account_sid": "AC1", "auth_token": TOKEN, "from": NUMBER}
-    channel = SmsChannel("sms", SmsSettings.model_validate(keys), callback_url="http://127.0.0.1:8080/callbacks/sms")
+@pytest.mark.parametrize(
+    ("callback_url", "word"), [("http://127.0.0.1:8080/callbacks/sms", "is this machine's"), (None, "is not set")]
+)
+def test_reports_that_cannot_arrive_are_not_asked_for_and_told_of(callback_url, word):
+    keys = {"adapter": "sms", "account_sid": f"AC{1:032x}", "auth_token": TOKEN, "from": NUMBER}
+    channel = SmsChannel("sms", SmsSettings.model_validate(keys), callback_url=callback_url)
     [reports] = channel._of_reports()
-    assert (reports.subject, reports.verdict, "public_url" in reports.told) == ("reports", "warning", True)
+    assert (channel.reports, reports.subject, reports.verdict) == (False, "reports", "warning")
+    assert (word in reports.told, "public_url" in reports.told) == (True, True)
 
 
 async def test_reports_that_nobody_wants_are_not_told_of(twilio):

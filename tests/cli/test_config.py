@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 import typer
@@ -19,6 +20,15 @@ app.command("check-config")(check_config)
 
 def run(*arguments: str, **environ: str):
     return CliRunner().invoke(app, list(arguments), env={"OTP_GATEWAY_CONFIG": None, **environ})
+
+
+def faults(file: Path, **environ: str) -> list[str]:
+    """Return what is told of a file that cannot be used, less the line that names it."""
+    result = run("--config", str(file), **environ)
+    *told, named = str(result.stderr).splitlines()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert named == f"Read from the environment and {file}"
+    return told
 
 
 @pytest.fixture
@@ -113,20 +123,21 @@ def test_json_has_the_same_figures(tmp_path):
 
 def test_codes_that_are_guessed_too_easily_are_a_fault_with_the_arithmetic(tmp_path):
     text = MINIMAL + "[services.default.limits]\nmode = 'observe'\n"
-    result = run("--config", str(write(tmp_path, text)))
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        'error: [services.default.code] length: any number of tries a day (with mode = "observe" nothing is refused) guess '
-        "a recipient's code of 6 digits; more than 1 in 1,000 is refused: make codes longer or limits lower, or set "
-        "allow_guessable = true\n"
-    )
+    assert faults(write(tmp_path, text)) == [
+        (
+            'error: [services.default.code] length: any number of tries a day (with mode = "observe" nothing is refused) guess '
+            "a recipient's code of 6 digits; more than 1 in 1,000 is refused: make codes longer or limits lower, or set "
+            "allow_guessable = true"
+        ),
+    ]
 
 
 def test_every_fault_goes_to_standard_error_and_the_exit_code_is_two(tmp_path):
     file = write(tmp_path, MINIMAL + "[server]\nprot = 1\n[channels.mail]\nadapter = 'emial'\n")
     result = run("--config", str(file), "--json")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.splitlines() == [
+    assert result.stderr.splitlines()[:-1] == faults(file)
+    assert faults(file) == [
         "error: [server] prot: unknown key; did you mean port?",
         'error: [channels.mail] adapter: there is no adapter "emial"; did you mean email?',
     ]
@@ -136,26 +147,60 @@ def test_what_serve_would_refuse_is_a_fault(tmp_path):
     """Both only show where the settings meet the parts they are for, and both are told."""
     more = """webhook_url = "https://shop.example:9"\nconfirm_within = { console = 5 }\n"""
     secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-    file = write(tmp_path, MINIMAL + more)
-    result = run("--config", str(file), OTP_GATEWAY_SERVICES__DEFAULT__WEBHOOK_SECRET=secret)
-    assert (result.exit_code, result.stdout) == (2, "")
-    confirmed, port = result.stderr.splitlines()
+    confirmed, port = faults(write(tmp_path, MINIMAL + more), OTP_GATEWAY_SERVICES__DEFAULT__WEBHOOK_SECRET=secret)
     assert confirmed == (
         "error: [services.default] confirm_within: console does not report deliveries with these settings; take it out"
     )
-    assert port.startswith("error: services.default.webhook_url: ")
+    assert port.startswith("error: [services.default] webhook_url: ")
+
+
+BROKEN = "[services.shop]\ntemplates = 'nowhere'\n[services.bank]\ntemplates = 'own'\n"
+
+
+def test_templates_that_would_stop_the_start_are_faults(tmp_path):
+    part = tmp_path / "own" / "console" / "verification" / "body.txt"
+    part.parent.mkdir(parents=True)
+    part.write_text("{{ code")
+    folder, syntax = faults(write(tmp_path, MINIMAL + BROKEN))
+    assert folder == (
+        f"error: [services.shop] templates: there is no folder {tmp_path}/nowhere; make it, or correct the key"
+    )
+    assert syntax.startswith(f"error: {part}:1: ")
+
+
+def test_another_fault_hides_none_of_the_templates(tmp_path):
+    file = write(tmp_path, MINIMAL + "[services.shop]\ntemplates = 'nowhere'\n[server]\nprot = 1\nport = 'x'\n")
+    places = [line.split(": ")[1] for line in faults(file)]
+    assert places == ["[server] prot", "[server] port", "[services.shop] templates"]
+
+
+def test_what_an_adapter_refuses_is_told_once_beside_another_fault(tmp_path):
+    sms = '[channels.sms]\nadapter = "sms"\naccount_sid = "AC0"\nfrom = "+15005550006"\n'
+    places = [line.split(": ")[1] for line in faults(write(tmp_path, f"{MINIMAL}{sms}[server]\nport = 'x'\n"))]
+    assert places == ["[server] port", "[channels.sms] account_sid"]
+
+
+def test_sealing_keys_that_would_stop_the_start_are_faults_and_none_are_made(tmp_path):
+    file = write(tmp_path)
+    assert run("--config", str(file)).exit_code == 0
+    assert [item.name for item in tmp_path.iterdir()] == ["config.toml"]
+    (tmp_path / "otp-gateway.db").write_bytes(b"SQLite format 3")
+    lost = run("--config", str(file))
+    assert (lost.exit_code, "otp-gateway.db.secrets: is missing" in lost.stderr) == (2, True)
+    told = f"error: OTP_GATEWAY_DATABASE__URL: there is no folder {tmp_path}/no; make it, or correct the path"
+    assert faults(file, OTP_GATEWAY_DATABASE__URL="sqlite:///no/otp.db") == [told]
+    shared = run("--config", str(file), OTP_GATEWAY_DATABASE__URL="postgresql://otp@localhost/otp")
+    assert (shared.exit_code, "OTP_GATEWAY_SECRETS__KEYS: is missing" in shared.stderr) == (2, True)
 
 
 def test_a_purpose_cannot_wait_for_reports_that_never_come_either(tmp_path):
     text = MINIMAL + "[services.shop.purposes.login]\nconfirm_within = { console = 5 }\n"
-    result = run("--config", str(write(tmp_path, text)))
-    assert (result.exit_code, result.stderr) == (
-        2,
+    assert faults(write(tmp_path, text)) == [
         (
             "error: [services.shop.purposes.login] confirm_within: console does not report deliveries with these settings; "
-            "take it out\n"
+            "take it out"
         ),
-    )
+    ]
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path):

@@ -20,6 +20,7 @@ from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.verification.authenticators.parts import built
 from gateway.verification.authenticators.view import Wanted
+from tests.cli.databases import migrated
 from tests.rows import put, row
 
 EMAIL = "ann@example.org"
@@ -97,7 +98,8 @@ def test_a_yes_erases_and_says_what_there_was(run, config, started):
     assert again.stderr == f"{NOBODY}\n"
 
 
-def test_where_there_is_nobody_the_question_says_what_the_address_was_taken_for(run):
+def test_where_there_is_nobody_the_question_says_what_the_address_was_taken_for(run, config):
+    migrated(config)
     done = run("--to", EMAIL, typed="n\n")
     assert done.stderr.startswith(f"{NOBODY} Erase what is counted by it all the same? [y/N]:")
 
@@ -134,7 +136,8 @@ async def _enroll(settings: Settings) -> None:
         (("--to", EMAIL, "--service", "desk"), "no service 'desk'; configured are default, shop"),
     ],
 )
-def test_what_cannot_be_meant_is_exit_code_2(run, words, told):
+def test_what_cannot_be_meant_is_exit_code_2(run, config, words, told):
+    migrated(config)
     done = run(*words, "--yes")
     assert (done.exit_code, done.stdout) == (2, "")
     assert told in done.stderr

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from gateway.api.keys import GRACE, PATTERN
 from gateway.cli.age import seconds_of
 from gateway.cli.keys import app, rotate
+from tests.cli.databases import migrated
 
 CONFIG = """
 [channels.console]
@@ -70,7 +71,8 @@ def test_list_shows_ids_by_service_and_no_key(run):
     assert till[14:57] not in result.stdout
 
 
-def test_list_of_nothing_is_its_heading(run):
+def test_list_of_nothing_is_its_heading(run, config):
+    migrated(config)
     headings = ["id", "service", "name", "scopes", "from", "created", "expires", "last used", "revoked"]
     assert headings == re.split(r"  +", run("list").stdout.strip())
 
@@ -166,7 +168,8 @@ def test_a_third_live_key_of_one_name_is_refused(run):
         assert "two keys of shop called 'till' are live" in result.stderr
 
 
-def test_rotating_what_is_not_there_fails_and_repeats_nothing(run):
+def test_rotating_what_is_not_there_fails_and_repeats_nothing(run, config):
+    migrated(config)
     result = run("rotate", "otpg_secret")
     assert (result.exit_code, "secret" in result.output) == (1, False)
 
@@ -175,7 +178,8 @@ def test_an_old_key_goes_on_for_a_day_unless_told_otherwise():
     assert seconds_of(signature(rotate).parameters["grace"].default, "--grace") == GRACE
 
 
-def test_revoking_what_is_not_there_fails_and_repeats_nothing(run):
+def test_revoking_what_is_not_there_fails_and_repeats_nothing(run, config):
+    migrated(config)
     result = run("revoke", "otpg_secret")
     assert (result.exit_code, "otpg_secret" in result.output) == (1, False)
     assert "no key with that id" in result.stderr

@@ -35,6 +35,7 @@ from gateway.storage import models
 from gateway.storage.ids import new_id
 from gateway.storage.statement import insert_into
 from gateway.storage.unit import Move, StorageUnavailableError
+from tests.cli.databases import migrated
 
 AT = 1_777_891_200.0
 CONFIG = """
@@ -284,11 +285,12 @@ def test_faults_of_the_configuration_are_told_on_standard_error(tmp_path):
 
 def test_a_database_that_cannot_be_opened_is_told_on_standard_error(tmp_path):
     config = tmp_path / "config.toml"
-    config.write_text(f'{CONFIG}\n[database]\nurl = "sqlite:///folder.db"\n')
-    (tmp_path / "folder.db").mkdir()
+    config.write_text(f'{CONFIG}\n[database]\nurl = "sqlite:///other.db"\n')
+    migrated(config)
+    (tmp_path / "other.db").write_bytes(b"no database " * 1000)
     result = run(config)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"error: [database] url: the SQLite file {tmp_path / 'folder.db'} cannot be opened")
+    assert result.stderr.startswith(f"error: [database] url: the SQLite file {tmp_path / 'other.db'} cannot be opened")
 
 
 def test_a_server_that_is_not_there_is_named_without_its_user_and_password(tmp_path, monkeypatch):

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 from gateway.app import opened_store
 from gateway.cli import app
 from gateway.cli.alone import alone
-from gateway.config import load_settings, parse_key, secrets_file
+from gateway.config import Settings, load_settings, parse_key, secrets_file
 from gateway.storage import models
 from gateway.storage.rings import Rings
 from gateway.storage.sealing import key_id
+from tests.cli.databases import migrated
 from tests.rows import put, row
 
 CONFIG = """
@@ -125,13 +126,17 @@ def test_with_nodes_running_it_takes_three_steps_and_each_says_the_next(run, wit
     refused = run()
     assert (1, ["k1"], {"k1"}) == (refused.exit_code, ring_of(path), sealed_by(path))
     assert (
-        "1 of 1 running node cannot open what the new key seals: run `otp-gateway keys rotate-secrets --add`"
+        "1 of 1 running node cannot open what k2 seals: run `otp-gateway keys rotate-secrets --add`, restart them"
         in refused.stderr
     )
     assert "restart" in run("--add").stderr.lower()
     assert (["k1", "k2"], {"k1"}) == (ring_of(path), sealed_by(path))
-    # Not restarted yet.
-    assert run().exit_code == 1
+    # Not restarted yet, and that is all there is left to do: whichever step is asked for says so.
+    for options, then in (((), "run this again"), (("--add",), "run `otp-gateway keys rotate-secrets`")):
+        refused = run(*options)
+        restart = "restart them (a `send --from` is to end first), then"
+        told = f"error: 1 of 1 running node cannot open what k2 seals: {restart} {then}\n"
+        assert (refused.exit_code, refused.stderr) == (1, told)
     assert run("--finish").exit_code == 1
     within(node("k1", "k2"))
     done = run()
@@ -143,6 +148,28 @@ def test_with_nodes_running_it_takes_three_steps_and_each_says_the_next(run, wit
     within(node("k2", "k1"))
     assert (run("--finish").exit_code, ring_of(path)) == (0, ["k2"])
     assert within(opens)
+
+
+def test_nodes_that_are_given_their_ring_are_to_be_given_the_new_key_and_no_other_one(config, run):
+    migrated(config, OTP_GATEWAY_SECRETS__KEYS=json.dumps([K1]))
+    asyncio.run(_tell(load_settings(config, {"OTP_GATEWAY_SECRETS__KEYS": json.dumps([K1])}), "k1"))
+    told = (
+        "error: 1 of 1 running node cannot open what k2 seals: put it into their OTP_GATEWAY_SECRETS__KEYS and restart them "
+        "(a `send --from` is to end first), then run "
+    )
+    steps = [
+        ([K2, K1], [], "this again"),
+        ([K1, K2], ["--add"], "`otp-gateway keys rotate-secrets`"),
+        ([K2, K1], ["--finish"], "this again"),
+    ]
+    for ring, options, then in steps:
+        refused = run(*options, ring=ring)
+        assert (refused.exit_code, refused.stderr) == (1, f"{told}{then}\n")
+
+
+async def _tell(settings: Settings, *ids: str) -> None:
+    async with opened_store(settings) as store:
+        await Rings(store.database).tell("node", ids, store.clock.now())
 
 
 def test_what_old_nodes_sealed_meanwhile_is_sealed_anew_by_the_last_step(run, within, path):
@@ -195,7 +222,8 @@ def test_beside_a_long_reader_it_says_that_the_log_still_holds_what_the_old_key_
     assert "What the old keys sealed is still in the file's log" in done.stderr
 
 
-def test_steps_out_of_order_are_refused(run):
+def test_steps_out_of_order_are_refused(run, config):
+    migrated(config)
     steps = [
         (("--finish",), 1, "nothing to drop"),
         (("--add",), 0, "opens from the next start on"),
@@ -211,7 +239,8 @@ def test_steps_out_of_order_are_refused(run):
     ]
 
 
-def test_a_ring_of_the_environment_is_told_of_and_never_written(run, path):
+def test_a_ring_of_the_environment_is_told_of_and_never_written(run, config, path):
+    migrated(config, OTP_GATEWAY_SECRETS__KEYS=json.dumps([K1]))
     done = run("--add", ring=[K1])
     key = parse_key(done.stdout.strip())
     assert (done.exit_code, key.id, done.stdout.count("\n")) == (0, "k2", 1)
@@ -227,7 +256,8 @@ def test_a_ring_of_the_environment_is_told_of_and_never_written(run, path):
 
 
 @pytest.mark.parametrize("options", [(), ("--add",), ("--finish",)])
-def test_two_at_once_cannot_each_make_a_key_of_which_one_is_lost(run, path, options):
+def test_two_at_once_cannot_each_make_a_key_of_which_one_is_lost(run, config, path, options):
+    migrated(config)
     assert run().exit_code == 0
     ring = secrets_file(path).read_text("utf-8")
     with alone(path.parent, "otp-gateway keys rotate-secrets"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.standard_output import outlive_the_reader, reader_left
+from tests.cli.databases import migrated
 
 CONFIG = '[channels.pager]\nadapter = "console"\n[services.default]\nchannels = ["pager"]\n'
 MAIL = '[channels.mail]\nadapter = "email"\nhost = "127.0.0.1"\nport = 1\ntls = "none"\nfrom = "a@shop.example"\n'
@@ -22,6 +23,7 @@ def unread(tmp_path):
     def call(text: str, *words: str) -> tuple[int, str]:
         config = tmp_path / "config.toml"
         config.write_text(text)
+        migrated(config)
         out, into = os.pipe()
         os.close(out)
         environ = {**os.environ, "OTP_GATEWAY_CONFIG": str(config)}

@@ -20,6 +20,7 @@ from gateway.config import load_settings
 from gateway.events.census import COUNTED, Counted, Standing
 from gateway.storage import models
 from gateway.storage.ids import new_id
+from tests.cli.databases import migrated
 from tests.rows import put, row
 
 CONFIG = """
@@ -103,6 +104,7 @@ def test_in_a_pipe_it_prints_plain_aligned_tables(config):
 
 
 def test_an_idle_gateway_shows_its_channels(config):
+    migrated(config)
     result = run(config)
     assert [line.split() for line in result.stdout.splitlines()] == [
         ["channel", "queued", "sending", "oldest"],

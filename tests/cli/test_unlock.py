@@ -19,6 +19,7 @@ from gateway.config import load_settings
 from gateway.storage import models
 from gateway.verification.authenticators.parts import built
 from gateway.verification.authenticators.view import Wanted
+from tests.cli.databases import migrated
 from tests.rows import put, row
 from tests.world import PHONE
 
@@ -111,6 +112,7 @@ def test_a_mistyped_number_is_misuse_and_no_database_is_made_for_it(config):
 
 
 def test_a_reference_that_looks_like_an_address_is_given_by_its_kind(config):
+    migrated(config)
     result = run(config, "--to", "telegram=+49151abc", "--service", "default")
     assert (result.exit_code, result.stdout) == (0, "There was nothing to lift.\n")
     assert result.stderr == "The address was taken for a reference (telegram) of the service default.\n"
@@ -159,6 +161,7 @@ def test_json_tells_whose_authenticator_it_was(config):
 
 
 def test_an_authenticator_that_is_not_there_is_a_failure(config):
+    migrated(config)
     result = run(config, "--authenticator", "auth_0")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("error: there is no authenticator with that id; ")

@@ -26,6 +26,7 @@ from gateway.storage.statement import insert_into, row_of
 from gateway.storage.unit import Move
 from gateway.webhooks.endpoints import Endpoints, endpoints_of
 from gateway.webhooks.rows import BITE, Webhook
+from tests.cli.databases import migrated
 
 AT = 1_777_891_200.0
 CONFIG = """
@@ -273,6 +274,7 @@ def test_a_receiver_that_wants_no_more_is_told_again_only_where_asked(config):
 
 
 def test_a_service_without_a_receiver_is_told_of(config):
+    migrated(config)
     result = run(config, "replay", "--service", "mute", "--since", "1h")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: [services.mute]: there is no webhook_url\n"
@@ -300,7 +302,7 @@ def test_faults_of_the_configuration_are_told_on_standard_error(config):
     for verb in (["list"], ["replay", "whk_1"]):
         result = run(config, *verb)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "services.bank.webhook_url: must start with https://" in result.stderr
+        assert "[services.bank] webhook_url: must start with https://" in result.stderr
 
 
 def program(config: Path, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
@@ -351,6 +353,7 @@ def test_on_a_terminal_it_shows_how_far_a_replay_is(config):
 
 
 def test_on_a_terminal_a_replay_of_nothing_shows_no_progress(config):
+    migrated(config)
     ours, theirs = pty.openpty()
     environ = {**os.environ, "TERM": "xterm-256color"}
     process = program(config, "replay", "whk_1", stdout=subprocess.PIPE, stderr=theirs, env=environ)

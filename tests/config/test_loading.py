@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import diagnose, load_settings
+from gateway.config import Settings, diagnose, load_settings
 from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, all_faults, faults, key, load, write
 
@@ -253,7 +253,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ("[retention]\nwebhooks = 3", "[retention] webhooks: must be 4 or more"),
         (
             "[services.default.confirm_within]\nconsle = 5",
-            '[services]: default.confirm_within: there is no channel "consle"',
+            (
+                "[services.default.confirm_within] consle: there is no such channel; configure [channels.consle] or take it "
+                "out; did you mean console?"
+            ),
         ),
         (
             "[services.default.confirm_within]\nconsole = 0",
@@ -261,7 +264,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ),
         (
             "[services.shop]\nwebhook_url = 'https://shop.example.com/otp'",
-            "[services.shop]: webhook_url needs a webhook_secret, for receivers must know who calls",
+            (
+                "[services.shop]: webhook_url needs a webhook_secret, for receivers must know who calls; secrets come by the "
+                "environment: OTP_GATEWAY_SERVICES__SHOP__WEBHOOK_SECRET (or …_FILE)"
+            ),
         ),
         (
             "[services.shop]\nwebhook_url = 'ftp://x'",
@@ -308,7 +314,10 @@ def test_a_fault_that_only_the_heir_has_names_the_heir(tmp_path):
         ),
         (
             "[services.shop.purposes.login.confirm_within]\nconsle = 5",
-            '[services]: shop.purposes.login.confirm_within: there is no channel "consle"',
+            (
+                "[services.shop.purposes.login.confirm_within] consle: there is no such channel; configure [channels.consle] "
+                "or take it out; did you mean console?"
+            ),
         ),
         (
             "[services.shop.purposes.password.code]\nalphabet = 'letters'\nclasses = ['digits']\nlength = 12",
@@ -390,6 +399,9 @@ def test_a_fault_above_the_tables_is_named(tmp_path, text, fault):
 
 def test_a_file_without_a_service_or_a_route_is_refused(tmp_path):
     assert faults(tmp_path, "") == ['[services.default]: is missing; give it a route: channels = ["…"]']
+    assert faults(tmp_path, "[services.defualt]\n[services.shop]\n")[0] == (
+        '[services.default]: is missing; give it a route: channels = ["…"]; or is [services.defualt] meant to be it?'
+    )
     assert faults(tmp_path, "[services.default]\n") == ["[services.default] channels: is missing"]
     assert "[services]: must be a table" in faults(tmp_path, "services = 1\nchannels = 1\n")
 
@@ -509,6 +521,30 @@ def test_diagnose_tells_the_faults_of_settings_and_adapters_together(tmp_path):
 def test_diagnose_does_not_judge_loopback_while_the_server_section_is_at_fault(tmp_path):
     text = MINIMAL + "[server]\npublic_url = 'x'\n"
     assert all_faults(tmp_path, text) == ["[server] public_url: must be an http:// or https:// URL with a host"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        ("[log]\nlevel = 'loud'\n", ["info"]),
+        ("[channels.mail]\nadapter = 'emial'\n", ["info"]),
+        ("[services.shop]\nchannels = 5\n", ["info"]),
+        # What would be looked at in its place is another database than the one that is meant.
+        ("[database]\nurl = 'mysql://x'\n", []),
+        ("[services.shop]\nwebhook_url = 'https://shop.example.com'\n", []),
+    ],
+)
+def test_diagnose_looks_beyond_a_fault_as_far_as_the_rest_stands_alone(tmp_path, fault, asked):
+    seen = []
+
+    def beyond(settings: Settings) -> list[str]:
+        seen.append(settings.log.level)
+        return ["another"]
+
+    with pytest.raises(ConfigError) as caught:
+        diagnose(write(tmp_path, MINIMAL + fault), {}, beyond=beyond)
+    assert seen == asked
+    assert caught.value.faults.count("another") == len(asked)
 
 
 def test_diagnose_returns_settings_and_channels_where_there_is_no_fault(tmp_path):

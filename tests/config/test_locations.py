@@ -53,11 +53,11 @@ def test_a_relative_name_starts_at_the_working_directory(here):
 
 
 def test_without_a_file_the_shipped_one_is_read(here):
-    assert find_config(None, {}) == Location(ROOT / "config.toml", here)
+    assert find_config(None, {}) == Location(ROOT / "config.toml", here, chosen=False)
 
 
 def test_paths_in_the_file_inside_a_wheel_start_at_the_working_directory(here, wheel):
-    assert find_config(None, {}, package=wheel) == Location(wheel / "shipped" / "config.toml", here)
+    assert find_config(None, {}, package=wheel) == Location(wheel / "shipped" / "config.toml", here, chosen=False)
 
 
 def test_a_named_file_that_is_not_there_is_refused(here):
@@ -80,6 +80,8 @@ def test_a_byte_order_mark_is_read_over(tmp_path):
     ("content", "fault"),
     [
         (b"a = 1\nb = \n", "is not valid TOML: Invalid value (at line 2, column 5)"),
+        (b"[sandbox]\n[a]\n[sandbox]\n", "is not valid TOML: [sandbox] stands there twice (at line 3, column 9)"),
+        (b"[a.b]\n[a.b]\n", "is not valid TOML: [a.b] stands there twice (at line 2, column 5)"),
         (b"a = '\xff'\n", "is not UTF-8"),
         (b"a = " + b"9" * 5_000, "is not valid TOML: "),
         (b"a = " + b"[" * 100_000, "is not valid TOML: "),

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from gateway.config import Settings, ensure_secrets, new_key, parse_key, rewrite_secrets, secrets_file
+from gateway.config import Settings, ensure_secrets, find_secrets, new_key, parse_key, rewrite_secrets, secrets_file
 from gateway.config.keyring import SealingKey
 from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, key, load
@@ -68,6 +68,16 @@ def test_every_one_of_many_starts_at_once_has_the_same_key(settings, tmp_path):
         rings = set(pool.map(start, range(8)))
     assert len(rings) == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_looking_for_the_keys_makes_none(settings, file):
+    assert (find_secrets(settings), file.exists()) == (None, False)
+    made = ensure_secrets(settings)
+    assert find_secrets(settings) == made
+    lay_down(settings)
+    file.unlink()
+    with pytest.raises(ConfigError, match="is missing"):
+        find_secrets(settings)
 
 
 @pytest.mark.parametrize("content", [None, b""])
@@ -171,11 +181,20 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(settings, file, content, fa
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    settings = load(tmp_path, MINIMAL + '[database]\nurl = "sqlite:///no/such/folder/otp.db"\n')
+def test_a_folder_that_is_not_there_is_named_by_the_databases_key_whatever_keys_are_set(tmp_path):
+    text = MINIMAL + '[database]\nurl = "sqlite:///no/such/folder/otp.db"\n'
+    told = f"[database] url: there is no folder {tmp_path}/no/such/folder; make it, or correct the path"
+    assert why(load(tmp_path, text)) == told
+    assert why(load(tmp_path, text, {"OTP_GATEWAY_SECRETS__KEYS": f'["{key()}"]'})) == told
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_such(settings, file, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
     assert why(settings) == (
-        f"{tmp_path}/no/such/folder/otp.db.secrets: cannot be used: No such file or directory; "
-        "make its folder writable or set OTP_GATEWAY_SECRETS__KEYS"
+        f"{file}: cannot be made: Permission denied; make its folder writable or set OTP_GATEWAY_SECRETS__KEYS"
     )
 
 

@@ -83,11 +83,19 @@ def test_settings_cannot_be_changed():
     [
         ("127.0.0.1", 8080, "http://127.0.0.1:8080"),
         ("::1", 9, "http://[::1]:9"),
-        ("0.0.0.0", 80, "http://0.0.0.0:80"),
+        ("10.0.0.7", 80, "http://10.0.0.7:80"),
     ],
 )
 def test_public_url_follows_host_and_port(host, port, url):
     assert ServerSettings(host=host, port=port).public_url == url
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "0.0", "::ffff:0.0.0.0", "0:0:0:0:0:0:0:0"])
+def test_there_is_no_public_url_where_host_is_every_address_and_nobody_said_one(host):
+    server = ServerSettings(host=host)
+    # It may be open to the world, so nothing is allowed that is for this machine alone.
+    assert (server.public_url, server.loopback) == (None, False)
+    assert ServerSettings(host=host, public_url="https://otp.example.org").public_url == "https://otp.example.org"
 
 
 def test_public_url_loses_the_slash_at_its_end_and_keeps_its_path():
@@ -107,6 +115,9 @@ def test_public_url_loses_the_slash_at_its_end_and_keeps_its_path():
         "https://exa mple.org",
         "https://[::1",
         "https://example.org\n",
+        "http://0.0.0.0:8080",
+        "http://[::]:8080",
+        "http://0:8080",
     ],
 )
 def test_a_public_url_nobody_could_call_is_refused(url):
@@ -121,7 +132,6 @@ def test_a_public_url_nobody_could_call_is_refused(url):
         ("http://[::1]:8080", True),
         ("http://localhost:8080", True),
         ("http://otp.localhost", True),
-        ("http://0.0.0.0:8080", False),
         ("http://10.0.0.1", False),
         ("https://localhost.example.org", False),
         ("https://notlocalhost", False),

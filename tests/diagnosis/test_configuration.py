@@ -8,7 +8,7 @@ import pytest
 
 from channels.findings import Finding
 from gateway.config import load_settings
-from gateway.diagnosis.configuration import examine, is_ip_address
+from gateway.diagnosis.configuration import examine, is_ip_address, unnamed
 
 CHANNEL = '[channels.pager]\nadapter = "console"\n'
 SERVICE = '[services.default]\nchannels = ["pager"]\n'
@@ -57,6 +57,15 @@ def test_the_chance_to_guess_is_told_and_warned_of_where_it_was_allowed(tmp_path
 def test_public_url_must_be_reached_over_tls(tmp_path, url, verdict, word):
     findings = found(tmp_path, OTP_GATEWAY_SERVER__PUBLIC_URL=url)
     assert (findings["public_url"].verdict, word in findings["public_url"].told) == (verdict, True)
+
+
+def test_a_public_url_that_nobody_said_is_warned_of_with_what_goes_without_it(tmp_path):
+    findings = found(tmp_path, OTP_GATEWAY_SERVER__HOST="0.0.0.0")
+    told = findings["public_url"].told
+    assert (findings["public_url"].verdict, findings["[metrics] token"].verdict) == ("warning", "warning")
+    assert "0.0.0.0 is no address to call" in told
+    assert told.endswith("set it to the URL by which callers and providers reach the gateway")
+    assert (unnamed(load_settings(tmp_path / "config.toml", {})), "no reports" in told) == (None, True)
 
 
 def test_metrics_that_the_world_may_read_are_told(tmp_path):

@@ -102,7 +102,7 @@ class Asked(ConsoleChannel):
 async def test_a_channel_is_named_with_what_it_found_and_clocks_are_together():
     silent, telling = (Asked(name, ChannelSettings(adapter="console")) for name in ("one", "two"))
     telling.found = [ok("sender", "well"), clock_finding(0.0, "Ann")]
-    found = await ask_all(channel_questions({"one": silent, "two": telling}), EVERY)
+    found = await ask_all(channel_questions({"one": silent, "two": telling}, ["one", "two"]), EVERY)
     assert [(item.area, item.subject) for item in found] == [
         (Area.CHANNELS, "one"),
         (Area.CHANNELS, "two: sender"),

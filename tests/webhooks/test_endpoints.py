@@ -46,7 +46,7 @@ def test_a_url_where_webhooks_cannot_go_is_a_fault_that_names_the_key_alone(url)
     with pytest.raises(ConfigError) as caught:
         endpoints_of(settings(url))
     (fault,) = caught.value.faults
-    assert fault.startswith("services.shop.webhook_url: must ")
+    assert fault.startswith("[services.shop] webhook_url: must ")
     assert "example" not in fault
 
 

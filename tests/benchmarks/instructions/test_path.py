@@ -8,7 +8,7 @@ import pytest
 from benchmarks import served
 from benchmarks.instructions.path import ARMS, WARM_UP, WAVE, opened, waves
 from benchmarks.load import PATH
-from gateway.app import beside
+from gateway.app import beside, opened_store
 from gateway.config import load_settings
 
 
@@ -24,7 +24,10 @@ async def key(tmp_path, monkeypatch) -> str:
     monkeypatch.setenv("OTP_GATEWAY_SECRETS__KEYS", f'["k1:{ring}"]')
     monkeypatch.setenv("OTP_GATEWAY_CHANNELS__SMS__AUTH_TOKEN", "0" * 32)
     (tmp_path / "config.toml").write_text(served._CONFIG)
-    async with beside(load_settings(tmp_path / "config.toml")) as gateway:
+    settings = load_settings(tmp_path / "config.toml")
+    async with opened_store(settings):
+        pass  # it is there now
+    async with beside(settings) as gateway:
         return await gateway.keys.create("default")
 
 
