@@ -130,8 +130,8 @@ class Replies:
 
     async def release(self, waiting: Sequence[Waiting], due_at: float) -> None:
         """Let go of answers that were not tried; anybody may take them at ``due_at``."""
-        for item in waiting:
-            await self._let_go(item, due_at, item.tries)
+        # Together: at a stop there may be thousands, and each by itself would be a commit.
+        await asyncio.gather(*(self._let_go(item, due_at, item.tries) for item in waiting))
 
     async def forget(self, is_theirs: Callable[[str], bool]) -> int:
         """Delete the answers on their way to the chats that ``is_theirs`` names; return how many there were.

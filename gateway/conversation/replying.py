@@ -312,12 +312,11 @@ class Replying:
     async def _give_up(self, channel: str, lane: _Lane) -> None:
         now = self._clock.now()
         try:
-            for chat in list(lane.chats):
-                left = lane.drain(chat)
-                for waiting in left:
-                    if waiting.id in lane.under_way:
-                        await self._drop(waiting, "whether it was written is not known")
-                await self._replies.release([item for item in left if item.id not in lane.under_way], now)
+            held = [waiting for chat in list(lane.chats) for waiting in lane.drain(chat)]
+            for waiting in held:
+                if waiting.id in lane.under_way:
+                    await self._drop(waiting, "whether it was written is not known")
+            await self._replies.release([item for item in held if item.id not in lane.under_way], now)
         except StorageError as error:
             _log.log(
                 loudness(error), "the answers of %s could not be let go: %s; they lapse by themselves", channel, error

@@ -1,4 +1,5 @@
-"""A stranger without a key who asks for more than he takes: answers left unread, requests in advance, headers by the thousand."""
+"""Who asks for more than they take: a stranger by unread answers, requests in advance and headers by the thousand, a caller by images
+and by refusals that are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.breaking_in.world import Stage, World, spoken
+from tests.breaking_in.world import Stage, World, every, spoken, tally
 
 #: Connections that read nothing, and seconds after which they are to be gone: the deadline twice, and some for a busy machine.
 UNREAD, GONE = 200, 45.0
@@ -21,6 +22,9 @@ BURST = 512 * 1024
 #: Headers of one request, 16 KiB of them; and seconds that a request beside it may wait on a busy machine.
 HEADERS, WAIT = 3_240, 0.25
 
+#: Images drawn at once, and batches of refusals under keys of their own with the MiB that they may take of the disk.
+IMAGES, REFUSED, DISK = 20, 40, 4.0
+
 _LARGE = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 150
 _TINY = b"GET /x HTTP/1.1\r\nHost:\r\n\r\n"
 
@@ -28,7 +32,7 @@ _TINY = b"GET /x HTTP/1.1\r\nHost:\r\n\r\n"
 async def greedy(stage: Stage) -> None:
     """Play the greedy stranger."""
     async with stage.world() as world:
-        for attempt in (many_headers, in_advance, unread):
+        for attempt in (many_headers, drawn, kept, in_advance, unread):
             await attempt(world)
 
 
@@ -43,6 +47,25 @@ async def many_headers(world: World) -> None:
         waits[path] = max(seen)
     found = {path: f"{wait:.3f} s" for path, wait in waits.items()}
     world.verdict(f"{HEADERS} headers of one name hold nobody up", max(waits.values()) < WAIT, found)
+
+
+async def drawn(world: World) -> None:
+    """Have the largest QR codes drawn, many at once."""
+    wanted = {"type": "totp", "reference": "customer-1", "account": "a" * 128, "issuer": 50 * "\u00e9"}
+    async with watched(world) as seen:
+        told = await every(world.ours("POST", "/v1/authenticators", wanted) for _ in range(IMAGES))
+    found = f"{tally(told)}; /healthz waited {max(seen):.3f} s at most"
+    world.verdict(f"{IMAGES} images at once hold nobody up", max(seen) < WAIT and {s for s, _ in told} == {201}, found)
+
+
+async def kept(world: World) -> None:
+    """Fill the disk with refusals that are kept for a day, each by 2 KB of nothing."""
+    before = await size(world)
+    for number in range(REFUSED):
+        key = {"Idempotency-Key": f"refused-{number}"}
+        await world.ours("POST", "/v1/verifications/batch", {"items": [0] * 1000}, **key)
+    grown = (await size(world) - before) / 2**20
+    world.verdict(f"{REFUSED} batches that are refused whole take little room", grown < DISK, f"{grown:.2f} MiB")
 
 
 async def in_advance(world: World) -> None:
@@ -126,6 +149,15 @@ async def watched(world: World) -> AsyncIterator[list[float]]:
     finally:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
+
+
+async def size(world: World) -> int:
+    """Return the bytes that the database takes."""
+    store = world.scene.store
+    if store.path is None:
+        [(found,)] = await store.rows("SELECT pg_database_size(current_database())")
+        return int(found)
+    return sum(file.stat().st_size for file in store.path.parent.glob(f"{store.path.name}*"))
 
 
 def resident(world: World) -> int:
