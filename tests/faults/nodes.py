@@ -125,8 +125,9 @@ class Node(node.Node):
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return how the process ended; 0 if it never began."""
         if self.runs and number != signal.SIGKILL:
-            # Whoever is stopped hears nothing but SIGKILL.
-            self.resume()
+            # Whoever is stopped hears nothing but SIGKILL. It may have ended by itself, and the loop not know of it yet.
+            with contextlib.suppress(ProcessLookupError):
+                self.resume()
         if self._process is not None and self._process.stdout is not None and self._reading is None:
             # The loop tells of a process's end once its pipes have ended, too.
             self._reading = asyncio.create_task(self._process.stdout.read())
