@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -36,6 +37,12 @@ class Watched(Hasty):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.lost.set()
+
+    async def ends(self) -> bool:
+        """Whether its connection is lost within a test's patience."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.lost.wait(), PATIENCE)
+        return self.lost.is_set()
 
 
 class Roomy(Watched):
@@ -130,17 +137,18 @@ def in_parts() -> Response:
 async def test_a_connection_whose_answer_is_not_taken_is_ended(protocol, response):
     """To close it waits for the answer to be taken: 1,000 such connections shut a gateway for everybody."""
     async with serving(protocol, answering(response)) as connect:
-        _, server = await unread(connect)
-        async with asyncio.timeout(PATIENCE):
-            await server.lost.wait()
+        writer, server = await unread(connect)
+        assert await server.ends()
+        # Not because whoever asked has gone.
+        assert not writer.is_closing()
 
 
 async def test_a_request_that_is_refused_behind_an_answer_that_is_not_taken_ends_the_connection():
     async with serving(Roomy, answering(whole)) as connect:
         writer, server = await unread(connect)
         writer.write(b"what is no HTTP\r\n\r\n")
-        async with asyncio.timeout(PATIENCE):
-            await server.lost.wait()
+        assert await server.ends()
+        assert not writer.is_closing()
 
 
 async def test_an_answer_that_is_taken_in_time_leaves_the_connection_open():
