@@ -8,10 +8,10 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 
 from gateway.api.body import MisplacedKey, headers_of, read_json, refuse_keys, values
-from gateway.api.keys import Keys, refusal
-from gateway.api.refusals import KeyRefusal, Reason
+from gateway.api.keys.keys import Keys, refusal
+from gateway.api.keys.refusals import KeyRefusal, Reason
+from gateway.api.keys.scopes import Scope, needed
 from gateway.api.resource import PATH
-from gateway.api.scopes import Scope, needed
 from gateway.errors import BadRequest, Forbidden, Problem, TooLarge, UnsupportedMediaType
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.api.keys import PREFIX, TRACE
+from gateway.api.keys.text import PREFIX, TRACE
 from gateway.api.problems import SlowRequest
 from gateway.api.shortcut import SHORTCUT, Shortcut
 from gateway.api.strict_json import parse

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.api.body import MAX_BODY
-from gateway.api.keys import refusal
+from gateway.api.keys.keys import refusal
 from gateway.api.problems import HeadTooLarge, SlowRequest, members
 from gateway.errors import (
     AlreadyApproved,

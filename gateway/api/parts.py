@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from channels.base import Channel, Normalize
 from channels.chat import Inbound
 from gateway.api.drawing import Drawing
-from gateway.api.keys import Keys
+from gateway.api.keys.keys import Keys
 from gateway.conversation.subscribers import Subscribers
 from gateway.delivery.queue import Queue
 from gateway.events.metrics import Metrics

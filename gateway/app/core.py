@@ -10,8 +10,8 @@ from functools import partial
 
 from channels.base import Channel, Normalize
 from gateway.api import Parts
-from gateway.api.keys import Keys
-from gateway.api.refusals import Refusals
+from gateway.api.keys.keys import Keys
+from gateway.api.keys.refusals import Refusals
 from gateway.app.allowances import built_allowances
 from gateway.app.bots import Bots, Spine, built_bots
 from gateway.app.channels import kinds_of, load_replies, revising

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-from gateway.api import refusals
-from gateway.api.keys import MINUTE
+from gateway.api.keys import refusals
+from gateway.api.keys.keys import MINUTE
 from gateway.app import clocks
 from gateway.app.core import Gateway
 from gateway.app.store import Store, several_nodes

@@ -13,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.api import networks, scopes
-from gateway.api.keys import PREFIX, Keys, KeyView, Wanted
-from gateway.api.scopes import Scope
+from gateway.api.keys import networks, scopes
+from gateway.api.keys.keys import Keys, Wanted
+from gateway.api.keys.scopes import Scope
+from gateway.api.keys.text import PREFIX
+from gateway.api.keys.view import KeyView
 from gateway.app import opened_store
 from gateway.cli import filters
 from gateway.cli.age import seconds_of

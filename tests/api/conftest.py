@@ -26,8 +26,8 @@ from channels.base import (
 from channels.chat import Inbound
 from channels.kinds import KINDS
 from gateway.api import Health, Parts, create_api
-from gateway.api.keys import Keys, Wanted
-from gateway.api.scopes import ALL
+from gateway.api.keys.keys import Keys, Wanted
+from gateway.api.keys.scopes import ALL
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
 from gateway.conversation.chats import any_locked, is_theirs
 from gateway.conversation.erasing import Forgetting

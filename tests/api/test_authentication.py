@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from gateway.api.authentication import _bearer
-from gateway.api.keys import Keys, Wanted, checksum
-from gateway.api.networks import parsed
-from gateway.api.refusals import Refusals
-from gateway.api.scopes import Scope
+from gateway.api.keys.keys import Keys, Wanted
+from gateway.api.keys.networks import parsed
+from gateway.api.keys.refusals import Refusals
+from gateway.api.keys.scopes import Scope
+from gateway.api.keys.text import checksum
 from gateway.errors import Unauthorized
 from gateway.events.log import configure
 from gateway.events.metrics import Metrics

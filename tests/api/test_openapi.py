@@ -13,9 +13,9 @@ import pytest
 from channels.base import Channel
 from gateway.api import authenticator_paths, examples
 from gateway.api.body import MAX_BODY
-from gateway.api.keys import Wanted
+from gateway.api.keys.keys import Wanted
+from gateway.api.keys.scopes import Scope
 from gateway.api.openapi import document
-from gateway.api.scopes import Scope
 from gateway.delivery.lifecycle import VerificationStatus
 from gateway.errors import IdempotencyConflict
 from gateway.storage.unit import StorageUnavailableError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.api.keys import Wanted
-from gateway.api.scopes import ALL
+from gateway.api.keys.keys import Wanted
+from gateway.api.keys.scopes import ALL
 from tests.api.conftest import EMAIL, PHONE
 
 URL = "/v1/recipients"

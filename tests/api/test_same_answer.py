@@ -11,7 +11,7 @@ import sqlite3
 
 import pytest
 
-from gateway.api.keys import checksum
+from gateway.api.keys.text import checksum
 from gateway.api.responses import SAFE
 from gateway.storage.sqlite import SqliteEngine
 from tests.api.conftest import PHONE

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from gateway.api.keys import Wanted
-from gateway.api.scopes import Scope
+from gateway.api.keys.keys import Wanted
+from gateway.api.keys.scopes import Scope
 
 URL = "/v1/verifications"
 PHONE = "+4915112345678"

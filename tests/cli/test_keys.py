@@ -10,7 +10,8 @@ from inspect import signature
 import pytest
 from typer.testing import CliRunner
 
-from gateway.api.keys import GRACE, PATTERN
+from gateway.api.keys.keys import GRACE
+from gateway.api.keys.text import PATTERN
 from gateway.cli.age import seconds_of
 from gateway.cli.keys import app, rotate
 from tests.cli.databases import migrated

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import aiohttp
 import pytest
 
-from gateway.api.keys import Keys
+from gateway.api.keys.keys import Keys
 from gateway.app import opened_store
 from gateway.cli.sandboxing import Caller, opened_servers, sandboxed, servers
 from gateway.config import SandboxSettings, load_settings, shipped

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from gateway.api.keys import Wanted
-from gateway.api.scopes import ALL
+from gateway.api.keys.keys import Wanted
+from gateway.api.keys.scopes import ALL
 from gateway.app import Gateway, running
 from gateway.config import Settings, load_settings
 from gateway.events.log import configure

@@ -23,7 +23,7 @@ class ServiceKey(SQLModel, table=True):
     secret_hash: bytes = blob()
     created_at: float = time()
     revoked_at: float | None = time_or_null()
-    #: What it may do (``gateway.api.scopes``), parted by spaces. ``NULL``, of keys made before there were scopes, is what
+    #: What it may do (``gateway.api.keys.scopes``), parted by spaces. ``NULL``, of keys made before there were scopes, is what
     #: they could do: everything but ``admin``.
     scopes: str | None = string_or_null()
     #: When it ends by itself.

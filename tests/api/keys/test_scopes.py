@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api import scopes
-from gateway.api.keys import Wanted
-from gateway.api.scopes import ALL, DEFAULT, NEEDED, Scope
+from gateway.api.keys import scopes
+from gateway.api.keys.keys import Wanted
+from gateway.api.keys.scopes import ALL, DEFAULT, NEEDED, Scope
 
 #: Calls that take no key.
 OPEN = {"/callbacks/{channel}", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/.well-known/jwks.json"}

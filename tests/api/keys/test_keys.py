@@ -8,19 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.keys import (
-    PATTERN,
-    REFRESH_AFTER,
-    TOO_OLD,
-    KeyRefusedError,
-    Keys,
-    Wanted,
-    checksum,
-    refusal,
-)
-from gateway.api.networks import parsed
-from gateway.api.refusals import KeyRefusal
-from gateway.api.scopes import DEFAULT, Scope
+from gateway.api.keys.keys import REFRESH_AFTER, TOO_OLD, KeyRefusedError, Keys, Wanted, refusal
+from gateway.api.keys.networks import parsed
+from gateway.api.keys.refusals import KeyRefusal
+from gateway.api.keys.scopes import DEFAULT, Scope
+from gateway.api.keys.text import PATTERN, checksum
 from gateway.errors import Unauthorized
 from gateway.storage.database import Database
 from gateway.storage.unit import StorageUnavailableError

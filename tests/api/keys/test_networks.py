@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api import networks
+from gateway.api.keys import networks
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api import refusals as module
-from gateway.api.refusals import MINUTE, MOST, KeyRefusal, Reason, Refusals, network_of
+from gateway.api.keys import refusals as module
+from gateway.api.keys.refusals import MINUTE, MOST, KeyRefusal, Reason, Refusals, network_of
 from gateway.events.metrics import KEY_REFUSALS
 from tests.conftest import HandClock
 
