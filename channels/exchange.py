@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from channels.http_answer import HttpAnswer
 from channels.http_errors import AnswerLostError, ConnectError
 
 #: The longest head that is read, in bytes, with those of the interim answers before it.
@@ -26,17 +25,6 @@ _INTERIM: Final = range(100, 200)
 #: After it the connection speaks another protocol, which nobody here asked for (the same, 15.2.2).
 _SWITCHED: Final = 101
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """A whole answer."""
-
-    status: int
-    #: Header names in lower case; the last of a repeated one.
-    headers: Mapping[str, str] = field(repr=False)
-    #: As sent, not decompressed: none was asked for.
-    body: bytes = field(repr=False)
 
 
 class Connection(asyncio.Protocol):
@@ -64,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._headless = headless
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._status = 0
+        self._begun: HttpAnswer | None = None
         # Bytes read in all, and of those the body's.
         self._wire = self._size = 0
         # Whether the head is read, whether the end of the connection is the body's, and whether all of it is here.
@@ -183,10 +171,11 @@ class Connection(asyncio.Protocol):
             if transport is not None and transport.get_write_buffer_size():
                 # Answered before all of it was written (RFC 9112 9.5): what is left would lead the next request.
                 self._over = True
-            waiter.set_result(HttpAnswer(self._status, self._headers, b"".join(self._body)))
+            assert self._begun is not None
+            waiter.set_result(HttpAnswer(self._begun.status, self._begun.headers, b"".join(self._body)))
             return
         self._over = True
-        waiter.set_exception(AnswerLostError(self._fault or "connection lost"))
+        waiter.set_exception(AnswerLostError(self._fault or "connection lost", begun=self._begun))
 
     # -- the parser's side
 
@@ -205,14 +194,15 @@ class Connection(asyncio.Protocol):
         if self._whole:
             return
         status, headers = self._parser.get_status_code(), self._headers
-        self._status = status
         if self._parser.get_http_version() not in _VERSIONS or status < 100 or status == _SWITCHED:
             self._fault = "no answer of HTTP/1"
         elif status in _INTERIM:
             return
-        elif headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            # Nobody said that it would be understood (the same, 7.4).
-            self._fault = "coded otherwise"
+        else:
+            self._begun = HttpAnswer(status, headers)
+            if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+                # Nobody said that it would be understood (the same, 7.4).
+                self._fault = "coded otherwise"
         self._headed = True
         if self._headless:
             # The parser expects a body, so the connection is good for nothing more.
@@ -256,4 +246,4 @@ class Connection(asyncio.Protocol):
             self._set()
         else:
             self._over = True
-            self._waiter.set_exception(AnswerLostError("TimeoutError", timed_out=True))
+            self._waiter.set_exception(AnswerLostError("TimeoutError", timed_out=True, begun=self._begun))

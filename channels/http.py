@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import string
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -21,9 +22,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 from channels.base import AmbiguousError, DeliveryError, PermanentError, Reason, TransientError
-from channels.exchange import HttpAnswer
+from channels.http_answer import HttpAnswer
 from channels.http_errors import AnswerLostError, ConnectError, HttpError, StatusError, WrongServerError
-from channels.http_pool import Pool
+from channels.http_pool import KEEPALIVE, Pool
 from channels.http_request import Head
 from channels.reaching import Road
 from channels.wire import client_tls
@@ -94,20 +95,27 @@ class HttpClient:
         connect_timeout: float = CONNECT_TIMEOUT,
         connections: int = 100,
         max_body: int = MAX_BODY,
+        keepalive: float = KEEPALIVE,
+        road: Callable[[ssl.SSLContext], Road] = Road,
     ) -> None:
-        """``timeout`` and ``connect_timeout`` are in seconds, ``max_body`` in bytes."""
+        """``timeout``, ``connect_timeout`` and ``keepalive`` (of an idle connection) are in seconds, ``max_body`` in bytes.
+
+        ``road`` makes what leads to servers out of what they prove themselves to.
+        """
         #: Seconds a whole call may take.
         self.timeout = timeout
         self._connect_timeout = connect_timeout
         self._connections = connections
         self._max_body = max_body
+        self._keepalive = keepalive
+        self._road = road
         self._pool: Pool | None = None
         #: Heads of requests up to the length of what follows, by what they are made of.
         self._heads: dict[tuple[object, ...], Head] = {}
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(client_tls)
-        self._pool = Pool(Road(tls), self._connections, self._max_body)
+        self._pool = Pool(self._road(tls), self._connections, self._max_body, keepalive=self._keepalive)
         return self
 
     async def __aexit__(

@@ -11,14 +11,14 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
-from channels.http_errors import ConnectError, WrongServerError
+from channels.http_errors import ConnectError, UnprovedServerError, WrongServerError
 from channels.wire import keep_alive, unproved
 
 #: Seconds until the next address is tried beside one that has not answered (RFC 8305 5, the recommended value).
@@ -34,7 +34,7 @@ _HOST: Final = re.compile(r"[a-z0-9._-]+")
 _PATH: Final = "/%:@!$&'()*+,;=?~-._"
 
 #: An address as ``getaddrinfo`` returns it.
-_Address = tuple[int, int, int, str, Any]
+Address = tuple[int, int, int, str, Any]
 _P = TypeVar("_P", bound=asyncio.Protocol)
 
 
@@ -96,14 +96,32 @@ def _ascii(host: str) -> str:
     return name
 
 
-class Road:
-    """Makes connections. Several that look one name up at once share the look-up; ``tls`` is what servers prove to."""
+#: Finds a server's addresses. Raises ``OSError`` where it has none.
+LookUp = Callable[[Origin], Awaitable[Sequence[Address]]]
+#: Is given a socket's address, its host first; raises ``ConnectError`` where nothing may go there.
+Check = Callable[[Any], None]
 
-    def __init__(self, tls: ssl.SSLContext, *, stagger: float = STAGGER) -> None:
+
+async def looked_up(origin: Origin) -> Sequence[Address]:
+    """Return a server's addresses as the system finds them. Raises ``OSError``."""
+    return await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+
+
+class Road:
+    """Makes connections. Several that look one name up at once share the look-up; ``tls`` is what servers prove to.
+
+    ``check`` is given the place of each socket before it is connected, and that of its other end after it was.
+    """
+
+    def __init__(
+        self, tls: ssl.SSLContext, *, stagger: float = STAGGER, look_up: LookUp = looked_up, check: Check | None = None
+    ) -> None:
         """``stagger`` is in seconds."""
         self._tls = tls
         self._stagger = stagger
-        self._look_ups: dict[Origin, asyncio.Future[Sequence[_Address]]] = {}
+        self._look_up = look_up
+        self._check = check
+        self._look_ups: dict[Origin, asyncio.Future[Sequence[Address]]] = {}
 
     async def connected(self, origin: Origin, made: Callable[[], _P]) -> _P:
         """Connect, with a protocol that ``made`` makes. Raises ``ConnectError``; how long it takes is the caller's."""
@@ -119,30 +137,30 @@ class Road:
             return (await loop.create_connection(made, sock=connection, ssl=tls, server_hostname=name))[1]
         except OSError as error:
             sort = "CertificateError" if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
-            raise (WrongServerError if unproved(error) else ConnectError)(sort) from None
+            raise (UnprovedServerError if unproved(error) else ConnectError)(sort) from None
 
-    async def _addresses(self, origin: Origin) -> list[_Address]:
+    async def _addresses(self, origin: Origin) -> list[Address]:
         looking = self._look_ups.get(origin)
         if looking is None:
-            looking = self._look_ups[origin] = asyncio.ensure_future(_looked_up(origin))
+            looking = self._look_ups[origin] = asyncio.ensure_future(self._look_up(origin))
             looking.add_done_callback(partial(self._forget, origin))
         # Whoever gives up waiting leaves the others waiting.
         return _alternating(await asyncio.shield(looking))
 
-    def _forget(self, origin: Origin, done: asyncio.Future[Sequence[_Address]]) -> None:
+    def _forget(self, origin: Origin, done: asyncio.Future[Sequence[Address]]) -> None:
         del self._look_ups[origin]
         if not done.cancelled():
             # Nobody may be waiting any more: read here, it is not reported as an error that nobody saw.
             done.exception()
 
-    async def _first(self, addresses: Sequence[_Address]) -> socket.socket:
+    async def _first(self, addresses: Sequence[Address]) -> socket.socket:
         """Return a connection to the address that answers first. Raises ``OSError``: that of the last one to fail."""
         left, trying = deque(addresses), set[asyncio.Task[socket.socket]]()
         error = OSError("the name has no address")
         try:
             while left or trying:
                 if left:
-                    trying.add(asyncio.create_task(_opened(left.popleft())))
+                    trying.add(asyncio.create_task(self._opened(left.popleft())))
                 # Behind the last address there is nothing to wait for but answers.
                 wait = self._stagger if left else None
                 done, _ = await asyncio.wait(trying, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
@@ -159,24 +177,23 @@ class Road:
         finally:
             await _given_up(trying)
 
-
-async def _looked_up(origin: Origin) -> Sequence[_Address]:
-    return await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-
-
-async def _opened(address: _Address) -> socket.socket:
-    """Connect to one address. Raises ``OSError``."""
-    family, kind, protocol, _, place = address
-    connection = socket.socket(family, kind, protocol)
-    try:
-        connection.setblocking(False)
-        keep_alive(connection)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(connection, place)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    async def _opened(self, address: Address) -> socket.socket:
+        """Connect to one address. Raises ``OSError``, or what ``check`` does."""
+        family, kind, protocol, _, place = address
+        if self._check is not None:
+            self._check(place)
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.setblocking(False)
+            keep_alive(connection)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(connection, place)
+            if self._check is not None:
+                self._check(connection.getpeername())
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 async def _given_up(trying: Collection[asyncio.Task[socket.socket]]) -> None:
@@ -188,7 +205,7 @@ async def _given_up(trying: Collection[asyncio.Task[socket.socket]]) -> None:
             ended.close()
 
 
-def _alternating(addresses: Sequence[_Address]) -> list[_Address]:
+def _alternating(addresses: Sequence[Address]) -> list[Address]:
     """Return addresses with their families in turns, that of the system's first choice first (RFC 8305 4)."""
     first = [one for one in addresses if one[0] == addresses[0][0]]
     second = [one for one in addresses if one[0] != addresses[0][0]]

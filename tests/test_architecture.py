@@ -59,6 +59,7 @@ LEAVES = (
     "channels.kinds",
     "channels.numbering",
     "channels.http",
+    "channels.http_answer",
     "channels.http_asking",
     "channels.http_errors",
     "channels.http_pool",

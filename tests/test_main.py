@@ -13,7 +13,7 @@ try:
     main()
 except SystemExit as ended:
     print(ended.code, gc.isenabled(), gc.get_freeze_count() > 100_000)
-    print(sorted({"aiohttp", "gateway.sandbox", "gateway.webhooks.connecting"} & sys.modules.keys()))
+    print(sorted({"aiohttp", "gateway.sandbox"} & sys.modules.keys()))
 """
 
 

@@ -22,8 +22,10 @@ from gateway.storage.leases import Leases
 from gateway.storage.rings import Rings
 from gateway.verification.limits.account import LOOK as TALLY
 from gateway.verification.limits.counting import Forgetting
+from gateway.webhooks.connecting import Client
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.rows import TOPIC, Webhooks
+from gateway.webhooks.sending import WebhookLane
 
 #: Seconds between sweeps for what is overdue.
 SWEEP = 1.0
@@ -127,10 +129,6 @@ def _of_sqlite(settings: Settings, store: Store) -> Iterator[Duty]:
 def _webhooks(
     settings: Settings, store: Store, rows: Webhooks, metrics: Metrics, endpoints: Mapping[str, Endpoint]
 ) -> Coroutine[None, None, None]:
-    # Without a receiver it is not needed: aiohttp alone is 0.1 s of a start, and 8 MiB.
-    from gateway.webhooks.connecting import Client
-    from gateway.webhooks.sending import WebhookLane
-
     lane = WebhookLane(
         rows,
         Endpoints(store.database, endpoints),

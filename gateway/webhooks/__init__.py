@@ -6,6 +6,6 @@ In reading order:
 - ``rows``: the queue of webhooks, whose statuses nobody else writes
 - ``endpoints``: the services' receivers, and which of them want no more
 - ``signing`` ``schedule`` ``addresses`` ``pace``: pure functions of secrets, time, addresses and answers
-- ``connecting``: one request to a receiver, to a checked address and nowhere else
+- ``looking_up`` ``connecting``: one request to a receiver, to a checked address and nowhere else
 - ``sending``: the lane, which takes what is due and settles it
 """

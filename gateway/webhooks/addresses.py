@@ -11,6 +11,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 from urllib.parse import urlsplit
 
+from channels.http import WrongServerError
+from channels.reaching import target
+
 #: Ports of receivers on the internet; others are other services' (databases, mail).
 PORTS: Final = frozenset({443, 8443})
 
@@ -76,6 +79,11 @@ def url_fault(url: str, *, private: bool, http: bool) -> str | None:
         return "must start with https:// unless [webhooks] allow_private is set"
     if parts.scheme == "https" and not private and (port or 443) not in PORTS:
         return f"must have port {' or '.join(map(str, sorted(PORTS)))} unless [webhooks] allow_private is set"
+    try:
+        # What a connection goes by: a name that it would refuse is better refused now.
+        target(url)
+    except WrongServerError:
+        return "is not a valid URL"
     return None
 
 

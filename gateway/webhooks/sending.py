@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.errors import loudness
 from gateway.events.event import Event, EventName, event
 from gateway.storage.unit import StorageError
-from gateway.webhooks.connecting import TOTAL, Answer, Client, Fault, SendError
+from gateway.webhooks.connecting import AT_ONCE, TOTAL, Answer, Client, Fault, SendError
 from gateway.webhooks.endpoints import Endpoint, Endpoints
 from gateway.webhooks.pace import Pace, shares
 from gateway.webhooks.rows import BITE, Result, Webhook, Webhooks
@@ -27,8 +27,6 @@ from gateway.webhooks.signing import headers
 
 _log = logging.getLogger(__name__)
 
-#: Webhooks of one node under way at once.
-AT_ONCE: Final = 64
 #: Seconds between two looks for what is due, at most.
 POLL: Final = 1.0
 #: Seconds what is under way may still take when the node stops.

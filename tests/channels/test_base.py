@@ -45,6 +45,7 @@ LEAVES = {
     "exchange",
     "findings",
     "http",
+    "http_answer",
     "http_asking",
     "http_errors",
     "http_pool",

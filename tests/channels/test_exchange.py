@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from channels.exchange import MAX_HEAD, Connection, HttpAnswer
+from channels.exchange import MAX_HEAD, Connection
+from channels.http_answer import HttpAnswer
 from channels.http_errors import AnswerLostError, ConnectError
 
 MAX_BODY = 40

@@ -175,7 +175,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "the address connected to is the one that was checked",
         "gateway/webhooks/connecting.py",
-        "if not self._is_permitted(str(place[0])):",
+        "if not is_permitted(str(place[0])):",
         "if not place:",
         "a name that resolves to another address the second time leads anywhere",
         ("tests/webhooks/test_connecting.py",),

@@ -214,6 +214,8 @@ def test_https_on_the_usual_ports_is_right(url):
         "https://shop.example.com:99999/",
         "https://shop.example.com/a b",
         "https://shop.example.com/\n",
+        "https://fa\u00df.example/",
+        "https://shop..example.com/",
         "https://[::1/",
         "ftp://shop.example.com/",
         "file:///etc/passwd",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import sys
@@ -11,26 +12,19 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import aiohttp
 import pytest
 import trustme
 
-from gateway.webhooks import connecting
-from gateway.webhooks.connecting import (
-    MAX_BODY,
-    AddressRefusedError,
-    Answer,
-    CheckedConnector,
-    CheckedResolver,
-    Client,
-    Fault,
-    SendError,
-    look_up_by_system,
-)
+from channels.reaching import Origin
+from channels.wire import client_tls
+from gateway.webhooks import looking_up
+from gateway.webhooks.connecting import MAX_BODY, Answer, Client, Fault, SendError, checked_road
+from gateway.webhooks.looking_up import AddressRefusedError, CheckedLookUp, look_up_by_system
 from tests.conftest import START
 from tests.webhooks.receiver import Receiver, answer, receiving
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
+SHOP = Origin("shop.example.com", 443, tls=True)
 #: Seconds for a request that is to run out of time.
 HASTE = 0.3
 
@@ -154,6 +148,69 @@ async def test_a_body_is_not_unpacked(receiver):
     assert await answered(receiver.url) == Answer(200)
 
 
+# What is sent without end
+
+ENDLESS = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "interim answers of another kind": (b"", b"HTTP/1.1 102 P\r\nX: y\r\n\r\n"),
+    "lines before the answer": (b"", b"\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "a reason": (b"HTTP/1.1 200 ", b"x"),
+}
+ENDLESS_BEHIND_THE_HEAD = {
+    "a body": (b"HTTP/1.1 503 X\r\n\r\n", b"x"),
+    "chunks of a byte": (b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "an extension of a chunk": (b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    "trailers": (b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    "zeros to unpack": (b"HTTP/1.1 503 X\r\nContent-Encoding: gzip\r\nContent-Length: 1000000000\r\n\r\n", b"\0"),
+}
+
+
+@contextlib.asynccontextmanager
+async def endless(first: bytes, more: bytes) -> AsyncIterator[tuple[str, list[int]]]:
+    """Run a receiver that answers without end; yield its URL, and how many bytes each connection could write."""
+    block, written, serving = more * (16_384 // len(more)), list[int](), list[asyncio.Task[None]]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        place = len(written)
+        written.append(0)
+        serving.append(asyncio.current_task())  # type: ignore[arg-type]
+        with contextlib.suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(first)
+            while True:
+                writer.write(block)
+                await writer.drain()
+                written[place] += len(block)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook", written
+        await asyncio.gather(*serving)
+    finally:
+        server.close()
+
+
+#: Bytes that may have left a receiver before it hears that nobody reads: what is read, and what the system holds of it.
+_HELD = 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("first", "more"), ENDLESS.values(), ids=ENDLESS.keys())
+async def test_what_comes_before_an_answer_without_end_is_given_up_after_its_bytes_and_not_its_time(first, more):
+    async with endless(first, more) as (url, written):
+        assert await fault(url) == Fault.BROKEN
+    assert written[0] < _HELD
+
+
+@pytest.mark.parametrize(("first", "more"), ENDLESS_BEHIND_THE_HEAD.values(), ids=ENDLESS_BEHIND_THE_HEAD.keys())
+async def test_what_comes_behind_a_status_without_end_is_left_after_its_bytes_and_the_status_counts(first, more):
+    async with endless(first, more) as (url, written), Client(private=True) as client:
+        assert await client.post(url, {}, b"{}", now=START) == Answer(503)
+    assert written[0] < _HELD
+
+
 # What is none
 
 
@@ -261,30 +318,31 @@ async def test_what_was_looked_up_is_what_is_connected_to():
         asked.append(host)
         return [(V4, "93.184.216.34" if len(asked) == 1 else "127.0.0.1")]
 
-    resolver = CheckedResolver(lambda address: address == "93.184.216.34", look_up)
-    (found,) = await resolver.resolve("shop.example.com", 443)
-    # An address, and said to be one: whoever connects to it looks nothing up.
-    assert (found["host"], found["flags"], found["family"]) == ("93.184.216.34", socket.AI_NUMERICHOST, V4)
+    looked_up = CheckedLookUp(lambda address: address == "93.184.216.34", look_up)
+    # Places of sockets: whoever connects to one looks nothing up.
+    assert await looked_up(SHOP) == [(V4, socket.SOCK_STREAM, 0, "", ("93.184.216.34", 443))]
     with pytest.raises(AddressRefusedError):
-        await resolver.resolve("shop.example.com", 443)
-    await resolver.close()
+        await looked_up(SHOP)
 
 
 @pytest.mark.parametrize("checks", [[True, False], [True, True, False]])
 async def test_the_address_is_checked_before_it_is_connected_to_and_before_a_byte_is_sent(receiver, checks):
     """Whatever the name server said: the socket's address is checked, and then the peer's."""
     left = iter(checks)
-    connector = CheckedConnector(lambda _: next(left), leading_to("127.0.0.1"), None)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        with pytest.raises(aiohttp.ClientError):
-            await session.post(f"http://shop.example.com:{receiver.port}/hook", data=b"secret")
-    assert receiver.requests == []
+    road = checked_road(lambda _: next(left), leading_to("127.0.0.1"), client_tls())
+    with pytest.raises(AddressRefusedError):
+        await road.connected(Origin("shop.example.com", receiver.port, tls=False), asyncio.Protocol)
+    assert (list(left), receiver.requests) == ([], [])
 
 
 async def test_a_peer_that_nobody_can_tell_is_sent_nothing(receiver, monkeypatch):
     """A socket whose other side has gone already has no peer."""
-    monkeypatch.setattr("asyncio.transports.BaseTransport.get_extra_info", lambda *_: None)
-    assert await fault(receiver.url) == Fault.BROKEN
+
+    def gone(_: socket.socket) -> None:
+        raise OSError(errno.ENOTCONN, "secret")
+
+    monkeypatch.setattr(socket.socket, "getpeername", gone)
+    assert await fault(receiver.url) == Fault.UNREACHABLE
     assert receiver.requests == []
 
 
@@ -315,24 +373,31 @@ async def test_a_name_server_that_does_not_answer_holds_up_nobody(receiver):
     server.may_answer.set()
 
 
-async def test_a_name_is_looked_up_once_at_a_time():
+async def test_a_name_is_looked_up_once_at_a_time(receiver):
+    """And whoever gives up waiting leaves the others waiting."""
     server = NameServer()
-    resolver = CheckedResolver(lambda _: True, server)
-    impatient = asyncio.create_task(resolver.resolve("shop.example.com", 443))
-    patient = [asyncio.create_task(resolver.resolve("shop.example.com", 443)) for _ in range(5)]
-    await asyncio.sleep(0)
-    impatient.cancel()
-    server.may_answer.set()
-    found = await asyncio.gather(*patient)
-    assert ({result["host"] for results in found for result in results}, server.asked) == ({"127.0.0.1"}, 1)
-    await resolver.resolve("shop.example.com", 443)
+    receiver.answers = lambda _: answer("200 OK", "Connection: close")
+    url = f"http://shop.example.com:{receiver.port}/hook"
+    async with Client(private=True, look_up=server) as client:
+        impatient = asyncio.create_task(client.post(url, {}, b"{}", now=START))
+        patient = [asyncio.create_task(client.post(url, {}, b"{}", now=START)) for _ in range(5)]
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.sleep(0)
+        server.may_answer.set()
+        assert await asyncio.gather(*patient) == [Answer(200)] * 5
+        assert server.asked == 1
+        await client.post(url, {}, b"{}", now=START)
     assert server.asked == 2
 
 
-async def test_only_addresses_of_the_family_asked_for_are_returned():
-    resolver = CheckedResolver(lambda _: True, leading_to("127.0.0.1", "::1"))
-    found = await resolver.resolve("localhost", 443, socket.AF_INET6)
-    assert [result["host"] for result in found] == ["::1"]
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", V4), ("::1", V6)])
+async def test_an_address_is_not_looked_up(host, family):
+    def refuse(_host: str, _port: int) -> list[tuple[int, str]]:
+        raise AssertionError
+
+    found = await CheckedLookUp(lambda _: True, refuse)(Origin(host, 80, tls=False))
+    assert found == [(family, socket.SOCK_STREAM, 0, "", (host, 80))]
 
 
 def test_a_look_up_that_outlives_the_loop_is_forgotten(monkeypatch):
@@ -340,7 +405,7 @@ def test_a_look_up_that_outlives_the_loop_is_forgotten(monkeypatch):
     failures: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", failures.append)
 
-    class Told(CheckedResolver):
+    class Told(CheckedLookUp):
         def _ask(self, *asked: Any) -> None:
             try:
                 super()._ask(*asked)
@@ -348,8 +413,7 @@ def test_a_look_up_that_outlives_the_loop_is_forgotten(monkeypatch):
                 ended.set()
 
     async def give_up() -> None:
-        resolver = Told(lambda _: True, server)
-        waiting = asyncio.create_task(resolver.resolve("slow.example.com", 443))
+        waiting = asyncio.ensure_future(Told(lambda _: True, server)(SHOP))
         await asyncio.sleep(0)
         waiting.cancel()
 
@@ -363,19 +427,19 @@ async def test_without_a_thread_a_name_is_not_looked_up(monkeypatch):
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(connecting, "start_new_thread", refuse)
+    monkeypatch.setattr(looking_up, "start_new_thread", refuse)
     assert await fault("http://shop.example.com/", look_up=leading_to("127.0.0.1")) == Fault.UNREACHABLE
 
 
 async def test_a_look_up_that_never_began_is_given_up_and_begun_anew(monkeypatch):
     """Out of memory a thread may end before it does anything, and nobody is told."""
     asked: list[object] = []
-    monkeypatch.setattr(connecting, "start_new_thread", lambda *given: asked.append(given))
-    monkeypatch.setattr(connecting, "LASTS", 0.01)
-    resolver = CheckedResolver(lambda _: True, leading_to("127.0.0.1"))
+    monkeypatch.setattr(looking_up, "start_new_thread", lambda *given: asked.append(given))
+    monkeypatch.setattr(looking_up, "LASTS", 0.01)
+    looked_up = CheckedLookUp(lambda _: True, leading_to("127.0.0.1"))
     for _ in range(2):
         with pytest.raises(OSError, match="never ended"):
-            await resolver.resolve("shop.example.com", 443)
+            await looked_up(SHOP)
     assert len(asked) == 2
 
 
