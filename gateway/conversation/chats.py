@@ -143,8 +143,8 @@ async def lock(turn: Turn, until: float) -> None:
         await _tell(turn, EventName.SUBSCRIBER_LOCKED)
 
 
-async def keep_lock(turn: Turn, before: Sequence[Record]) -> None:
-    """Have a lock that still runs come along from who had the number or the link before: else taking it would end it."""
+async def _keep_lock(turn: Turn, before: Sequence[Record]) -> None:
+    """Have a lock that still runs come along from who had the number before: else taking it would end it."""
     until = max((record["locked_until"] or 0.0 for record in before), default=0.0)
     if until > turn.now:
         await lock(turn, until)
@@ -159,7 +159,7 @@ async def prove(turn: Turn, phone: Address) -> str | None:
     phone_hash = turn.tools.hasher.hash(phone.kind, phone.canonical)
     held = await turn.connection.fetch(_HOLD, hash=turn.chat_hash)
     taken = await turn.connection.fetch(_TAKE_PHONE, hash=turn.chat_hash, phone_hash=phone_hash)
-    await keep_lock(turn, taken)
+    await _keep_lock(turn, taken)
     moved = await turn.connection.fetch(
         _PROVE,
         hash=turn.chat_hash,

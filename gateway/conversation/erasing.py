@@ -181,7 +181,7 @@ async def keep(connection: Connection, locks: Iterable[Row]) -> None:
 
 
 async def leave_locks(connection: Connection, hasher: Hasher, subscribers: Iterable[Record], now: float) -> None:
-    """Have the locks of subscribers whose links have just ended outlive those. Raises ``StorageError``."""
+    """Have the locks of subscribers outlive their links, which have just ended or are another chat's. Raises ``StorageError``."""
     await keep(connection, await locks_of(connection, hasher, subscribers, now))
 
 

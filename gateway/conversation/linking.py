@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from channels.chat import Button
-from gateway.conversation import chats, contacts, people
+from gateway.conversation import chats, contacts, erasing, people
 from gateway.conversation import statements as sql
 from gateway.conversation.people import place
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
@@ -45,9 +45,10 @@ async def _confirmed(turn: Turn) -> Outcome:
         if not await _linked(turn, record):
             break
         await chats.ensure(turn)
-        if record["chat_hash"] is not None and record["chat_hash"] != turn.chat_hash:
-            before = await chats.known(turn.connection, record["chat_hash"])
-            await chats.keep_lock(turn, [] if before is None else [before])
+        if record["chat_hash"] != turn.chat_hash:
+            # A lock stays with the account, else to take that over would end it. It does not come along: whoever hands
+            # their own link on could lock the numbers and accounts of whom they hand it to.
+            await erasing.leave_locks(turn.connection, turn.tools.hasher, [record], turn.now)
         said = [*_done(turn, record), *await _farewell(turn, record)]
         wake = await turn.tools.on_link(
             turn.connection,

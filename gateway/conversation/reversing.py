@@ -67,8 +67,8 @@ async def confirm(turn: Turn) -> Outcome:
 
 async def decline(turn: Turn) -> Outcome:
     """Cancel the question that this chat was asked, and take down that it was not its person who asked for it."""
-    question = await _answered(turn)
-    declined = await turn.tools.decline_question(turn.connection, turn.argument, turn.chat_hash, turn.now)
+    question, phone_hash = await _answered(turn), _phone_hash(turn.known)
+    declined = await turn.tools.decline_question(turn.connection, turn.argument, turn.chat_hash, phone_hash, turn.now)
     if declined is None:
         return _gone(turn)
     buttons = ((lock_button(turn, declined.service),),)

@@ -42,8 +42,8 @@ OpenQuestion = Callable[[Connection, str, bytes, bytes | None, float], Awaitable
 OpenedQuestions = Callable[[Connection, bytes, bytes | None, float], Awaitable[list[Question]]]
 #: A person confirms one: connection, verification's id, chat's hash, phone's hash, now.
 AnswerQuestion = Callable[[Connection, str, bytes, bytes | None, float], Awaitable[Verdict]]
-#: A person says no to one: connection, verification's id, chat's hash, now. ``None`` where it is not theirs.
-DeclineQuestion = Callable[[Connection, str, bytes, float], Awaitable[Reported | None]]
+#: A person says no to one: connection, verification's id, chat's hash, phone's hash, now. ``None`` where no such was opened.
+DeclineQuestion = Callable[[Connection, str, bytes, bytes | None, float], Awaitable[Reported | None]]
 #: A person did not ask for a code: connection, verification's id, their chat, now. ``None`` where it did not go there.
 Report = Callable[[Connection, str, str, float], Awaitable[Reported | None]]
 

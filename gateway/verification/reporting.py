@@ -52,7 +52,7 @@ def opened_route(sealer: Sealer, record: Record) -> list[Stop]:
 
 
 async def reported(connection: Connection, queue: Queue, record: Record, stop: Stop, now: float) -> Reported:
-    """Write down, once, that a person did not ask for a verification whose row is held, and cancel it if it is pending."""
+    """Write down, once, that its person did not ask for a verification whose row is held, and cancel it if it is pending."""
     verification_id, service = record["id"], record["service"]
     if not await connection.fetch(sql.REPORTED, id=verification_id):
         told = event(
@@ -64,6 +64,12 @@ async def reported(connection: Connection, queue: Queue, record: Record, stop: S
             recipient=stop.recipient,
         )
         await connection.apply(recorded(None, [], [told]))
+    return await canceled(connection, queue, record, now)
+
+
+async def canceled(connection: Connection, queue: Queue, record: Record, now: float) -> Reported:
+    """Cancel a verification whose row is held, if it is pending, and say nothing of whose word it was."""
+    verification_id, service = record["id"], record["service"]
     status = VerificationStatus.CANCELED
     if (before := status_at(record, now)) != VerificationStatus.PENDING:
         # Whoever presses twice is told the same twice, not that somebody may have used it.

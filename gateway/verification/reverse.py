@@ -33,7 +33,7 @@ from gateway.verification import statements as sql
 from gateway.verification.limits import counting
 from gateway.verification.limits.claims import visitor_guard
 from gateway.verification.references import counted_hash, own_kinds
-from gateway.verification.reporting import opened_route, reported
+from gateway.verification.reporting import canceled, opened_route, reported
 from gateway.verification.request import Asked, code_policy, route_of
 from gateway.verification.starting import Prepared
 from gateway.verification.view import ID, VerificationView, status_at
@@ -194,13 +194,19 @@ class Reverse:
         return Verdict.APPROVED
 
     async def decline(
-        self, connection: Connection, verification_id: str, chat_hash: bytes, now: float
+        self, connection: Connection, verification_id: str, chat_hash: bytes, phone_hash: bytes | None, now: float
     ) -> Reported | None:
-        """Cancel a verification that this chat has opened; ``None`` where it has not."""
+        """Cancel a verification that this chat has opened; ``None`` where it has not.
+
+        It is reported only where the address asked for is its person's: a stranger who opens the link that they asked for
+        could tell an application otherwise that somebody else was attacked.
+        """
         record = await self._held(connection, verification_id, chat_hash)
         stops = [] if record is None else opened_route(self._sealer, record)
         if record is None or not stops:
             return None
+        if not await self._is_theirs(connection, record, chat_hash, phone_hash):
+            return await canceled(connection, self._queue, record, now)
         return await reported(connection, self._queue, record, stops[0], now)
 
     async def forget(self) -> int:

@@ -310,12 +310,19 @@ async def test_a_request_that_met_a_confirmation_gets_no_link_to_the_linked_pers
     assert (await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))).chat == CHAT
 
 
-async def test_a_lock_that_runs_comes_along_to_a_chat_that_takes_the_link(talk, clock):
+async def test_a_lock_that_runs_stays_with_a_link_that_another_chat_takes_and_locks_nothing_else_of_that(talk, clock):
+    """A stranger who locks their own account and hands its link to somebody must not lock all that they have."""
     await talk.link()
     until = clock.now() + 60
     await talk.turned(lambda turn: chats.lock(turn, until))
-    again = await talk.invite()
-    [asked] = await talk.start(again.link, OTHER_CHAT)
-    await talk.hear(OTHER_CHAT, text=asked.buttons[0][0].data, press="1")
+    theirs = await talk.invite("user-7")
+    for view in (theirs, await talk.invite()):
+        [asked] = await talk.start(view.link, OTHER_CHAT)
+        await talk.hear(OTHER_CHAT, text=asked.buttons[0][0].data, press="1")
     reach = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))
     assert (reach.chat, reach.locked_until) == (OTHER_CHAT, until)
+    other = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-7"))
+    assert (other.chat, other.locked_until) == (OTHER_CHAT, None)
+    clock.advance(60)
+    after = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))
+    assert after.locked_until is None or after.locked_until <= clock.now()

@@ -93,7 +93,7 @@ async def test_a_no_is_taken_down_and_a_lock_offered(people, clock):
     [reply] = await people.press("out:ver_1")
     assert "Nothing was confirmed" in reply.text
     assert (reply.replaces, data(reply)) == ("m1", ["lock:"])
-    assert people.core.asked[-1] == ("decline", "ver_1", clock.now())
+    assert people.core.asked[-1] == ("decline", "ver_1", None, clock.now())
 
 
 async def test_a_no_to_what_is_gone_changes_nothing(people):
@@ -121,8 +121,13 @@ async def test_the_number_a_chat_has_proved_is_passed_on(people, hasher):
     await people.share()
     await people.command("start", "token")
     await people.press("in:ver_1")
+    await people.press("out:ver_1")
     phone_hash = hasher.hash("phone", PHONE)
-    assert [asked[2] for asked in people.core.asked if asked[0] != "decline"] == [phone_hash, phone_hash]
+    assert [(asked[0], asked[2]) for asked in people.core.asked] == [
+        ("open", phone_hash),
+        ("answer", phone_hash),
+        ("decline", phone_hash),
+    ]
 
 
 async def test_a_number_is_proved_without_a_code_and_only_once(talk):

@@ -71,9 +71,9 @@ class Core:
         return self.verdict
 
     async def decline_question(
-        self, _: Connection, verification_id: str, chat_hash: bytes, now: float
+        self, _: Connection, verification_id: str, chat_hash: bytes, phone_hash: bytes | None, now: float
     ) -> Reported | None:
-        self.asked.append(("decline", verification_id, now))
+        self.asked.append(("decline", verification_id, phone_hash, now))
         return self.reported
 
     async def report(self, _: Connection, verification_id: str, chat: str, now: float) -> Reported | None:

@@ -85,6 +85,10 @@ def opened(world, given, chat=CHAT, phone=None):
     return of(world, "open", given, chat, phone)
 
 
+def declined(world, view, chat=CHAT, phone=None):
+    return of(world, "decline", view.id, chat, phone)
+
+
 def answered(world, view, chat=CHAT, phone=None):
     return of(world, "answer", view.id, chat, phone)
 
@@ -365,7 +369,7 @@ async def test_what_was_not_opened_cannot_be_confirmed(world):
 @pytest.mark.parametrize("given", ["", "ver_1", f"ver_{'0' * 36}", "ver_\0", "\ud800"])
 async def test_what_is_no_verification_cannot_be_answered(world, given):
     assert await of(world, "answer", given, CHAT, None) is Verdict.GONE
-    assert await of(world, "decline", given, CHAT) is None
+    assert await of(world, "decline", given, CHAT, None) is None
 
 
 async def test_confirming_too_late_is_no_use(world, clock):
@@ -443,17 +447,35 @@ async def test_what_was_erased_is_nobodys(world, database):
     await database.run(lambda connection: connection.fetch(erase, id=view.id))
     assert await opened(world, token(view)) == Question(view.id, "shop", "", needs_phone=False)
     assert await answered(world, view) is Verdict.WRONG_PERSON
-    assert await of(world, "decline", view.id, CHAT) is None
+    assert await declined(world, view) is None
 
 
-async def test_saying_no_cancels_and_tells_the_service(world):
-    view = await asked(world)
+@pytest.mark.parametrize("to", [REFERENCE, {"phone": PHONE}, {**REFERENCE, "phone": PHONE}], ids=str)
+async def test_saying_no_cancels_and_tells_the_service(world, to, phone_hash):
+    view = await asked(world, to)
     await opened(world, token(view))
-    assert await of(world, "decline", view.id, OTHER) is None
+    assert await declined(world, view, OTHER, phone_hash) is None
     for _ in range(2):
-        assert await of(world, "decline", view.id, CHAT) == Reported("shop", canceled=True)
+        assert await declined(world, view, CHAT, phone_hash) == Reported("shop", canceled=True)
     assert await answered(world, view) is Verdict.GONE
     assert await world.events(view) == ["verification.created", "verification.reported", "verification.canceled"]
+
+
+@pytest.mark.parametrize("proved", [None, b"another number"])
+async def test_whoever_opened_somebody_elses_cancels_it_and_reports_nothing_in_their_name(world, proved):
+    view = await asked(world, {"phone": PHONE})
+    await opened(world, token(view), phone=proved)
+    for _ in range(2):
+        assert await declined(world, view, phone=proved) == Reported("shop", canceled=True)
+    assert await world.events(view) == ["verification.created", "verification.canceled"]
+
+
+async def test_a_chat_that_a_reference_has_left_reports_nothing_of_it(world):
+    view = await asked(world)
+    await opened(world, token(view))
+    await link_reference(world, OTHER)
+    await declined(world, view)
+    assert await world.events(view) == ["verification.created", "verification.canceled"]
 
 
 # What does not apply
