@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -24,6 +25,9 @@ STUCK_PAUSE_MAX: Final = 5.0
 TRIES: Final = 3
 #: Seconds one handling may take: what everybody else writes waits behind it.
 HANDLE_SECONDS: Final = 30.0
+#: Seconds within which an answer without anything new is no poll that was held: the next one waits as long. A server that
+#: holds none would be asked some thousand times a second.
+QUICK: Final = 1.0
 
 #: Waits so many seconds.
 Pause = Callable[[float], Awaitable[None]]
@@ -51,23 +55,40 @@ class Polling:
     """Polls for one channel. An update is confirmed after it was handled, so a crash repeats it."""
 
     def __init__(
-        self, channel: str, fetch: Fetch, acknowledge: Callable[[Inbound], None], pause: Pause, handle_seconds: float
+        self,
+        channel: str,
+        fetch: Fetch,
+        acknowledge: Callable[[Inbound], None],
+        pause: Pause,
+        handle_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``acknowledge`` is told of each update before it is handled, which may take ``handle_seconds``."""
+        """``acknowledge`` is told of each update before it is handled, which may take ``handle_seconds``.
+
+        ``monotonic`` returns seconds from a moment that does not change.
+        """
         self._channel = channel
         self._fetch = fetch
         self._acknowledge = acknowledge
         self._pause = pause
         self._handle_seconds = handle_seconds
+        self._monotonic = monotonic
 
     async def run(self, handle: HandleInbound) -> None:
         """Pass on what people write until canceled."""
         offset: int | None = None
         stuck = 0
+        before = set[int]()
         while True:
+            asked_at = self._monotonic()
             found = await until_done(partial(self._fetch, offset), self._channel, self._pause)
-            if not found:
+            numbers = {update.update_id for update in found}
+            if not stuck and numbers <= before:
+                # Nothing has come, or what was handled comes once more.
+                if self._monotonic() - asked_at < QUICK:
+                    await self._pause(QUICK)
                 continue
+            before = numbers
             first_stuck = await self._pass_on(found, handle)
             offset = found[-1].update_id + 1 if first_stuck is None else first_stuck
             stuck = 0 if first_stuck is None else stuck + 1

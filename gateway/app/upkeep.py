@@ -88,6 +88,7 @@ def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:
     found = [
         Duty("overdue", checking.expire_overdue, SWEEP, urgent=True),
         Duty("answers", gateway.parts.answers.forget, FORGETTING),
+        Duty("subscribers", lambda: gateway.parts.subscribers.forget(kept.verifications), FORGETTING),
         Duty("locks", lambda: forget_locks(store.database, store.clock.now()), FORGETTING),
         Duty("cooldowns", checking.forget_cooldowns, FORGETTING),
         Duty("challenges", reverse.forget, FORGETTING),

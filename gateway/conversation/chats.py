@@ -207,8 +207,8 @@ async def services(turn: Turn) -> list[Record]:
 
 async def forget(turn: Turn) -> Forgotten:
     """Erase everything about this chat; return what there was."""
-    unlinked = await turn.connection.fetch(sql.UNLINK_CHAT, chat_hash=turn.chat_hash)
-    await turn.connection.fetch(sql.FORGET_ASKED, chat_hash=turn.chat_hash)
+    unlinked = await turn.connection.fetch(sql.UNLINK_CHAT, chat_hash=turn.chat_hash, at=turn.now)
+    await turn.connection.fetch(sql.FORGET_ASKED, chat_hash=turn.chat_hash, at=turn.now)
     unmuted = await turn.connection.fetch(_UNMUTE_ALL, hash=turn.chat_hash)
     gone = await turn.connection.fetch(_FORGET, hash=turn.chat_hash)
     for record in gone:
@@ -236,7 +236,7 @@ async def forget_phone(turn: Turn) -> bool:
 async def unlink(turn: Turn, subscriber_id: str) -> Record | None:
     """End one link of this chat; return the subscriber as it was, ``None`` where it is not this chat's."""
     found = await turn.connection.fetch(sql.ANY_BY_ID, id=subscriber_id)
-    if not await turn.connection.fetch(sql.UNLINK_ONE, id=subscriber_id, chat_hash=turn.chat_hash):
+    if not await turn.connection.fetch(sql.UNLINK_ONE, id=subscriber_id, chat_hash=turn.chat_hash, at=turn.now):
         return None
     await erasing.leave_locks(turn.connection, turn.tools.hasher, found, turn.now)
     await _tell(turn, EventName.SUBSCRIBER_UNLINKED, found[0]["service"])

@@ -116,7 +116,7 @@ def _locale(turn: Turn) -> str | None:
 
 async def _declined(turn: Turn) -> Outcome:
     found = await turn.connection.fetch(sql.ANY_BY_ID, id=turn.argument)
-    declined = (sql.DECLINE, (turn.argument, turn.chat_hash))
+    declined = (sql.DECLINE, (turn.argument, turn.chat_hash, turn.now))
     if not await turn.connection.apply(recorded(declined, [], [])):
         # Pressed twice: what the first press said stays.
         return await _again(turn) or Outcome((turn.say("question_over"),))

@@ -63,20 +63,20 @@ LINK = Statement(
 #: The chat that was asked said no.
 DECLINE = Statement(
     "subscriber.decline",
-    {"id": "text", "chat_hash": "bytea"},
-    """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
+    {"id": "text", "chat_hash": "bytea", "at": "double precision"},
+    """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = r.at
     FROM r WHERE subscriber.id = r.id AND subscriber.asked_chat_hash = r.chat_hash RETURNING subscriber.id""",
     key=(0,),
 )
 
 #: Everything that a chat had linked is forgotten.
 UNLINK_CHAT = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
-    display_name_sealed = NULL, linked_at = NULL
+    display_name_sealed = NULL, linked_at = NULL, link_expires_at = :at
     WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id, service, reference_hash"""
 
 #: One of them.
 UNLINK_ONE = """UPDATE subscriber SET status = 'unlinked', chat_sealed = NULL, chat_hash = NULL,
-    display_name_sealed = NULL, linked_at = NULL
+    display_name_sealed = NULL, linked_at = NULL, link_expires_at = :at
     WHERE id = :id AND chat_hash = :chat_hash AND status IN ('linked', 'blocked') RETURNING id"""
 
 #: Links that a backup had open end: one that was used since would link somebody else.
@@ -84,7 +84,7 @@ END_LINKS = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = :
     WHERE link_expires_at > :at RETURNING id"""
 
 #: A chat that was asked and has not answered.
-FORGET_ASKED = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = NULL
+FORGET_ASKED = """UPDATE subscriber SET asked_chat_hash = NULL, link_expires_at = :at
     WHERE asked_chat_hash = :chat_hash RETURNING id"""
 
 #: A person blocked the bot, or let it in again.
@@ -92,6 +92,12 @@ BLOCK_CHAT = """UPDATE subscriber SET status = 'blocked' WHERE chat_hash = :chat
     RETURNING id, service"""
 UNBLOCK_CHAT = """UPDATE subscriber SET status = 'linked' WHERE chat_hash = :chat_hash AND status = 'blocked'
     RETURNING id, service"""
+
+_UNLINKED_LONG = "chat_hash IS NULL AND link_expires_at < :before"
+#: Those who have no chat and whose link ended long ago. Outside, the same is asked of what another node wrote while this
+#: waited for the row.
+FORGET_UNLINKED = f"""DELETE FROM subscriber WHERE {_UNLINKED_LONG} AND id IN
+    (SELECT id FROM subscriber WHERE {_UNLINKED_LONG} LIMIT CAST(:number AS bigint)) RETURNING id"""  # noqa: S608 - only text of our own is put in, values are bound
 
 DELETE = "DELETE FROM subscriber WHERE id = :id AND service = :service RETURNING service, reference_hash, chat_hash"
 

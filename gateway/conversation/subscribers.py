@@ -26,6 +26,9 @@ LINK_LIFETIME = 600.0
 #: Random bytes of a link token: 128 bits, 22 characters of the 64 that Telegram's deep links take
 #: (core.telegram.org/bots/features#deep-linking).
 TOKEN_BYTES = 16
+#: Rows of a bite of people who never linked.
+BITE = 500
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,14 @@ class Subscribers:
             await connection.apply(recorded(None, [], [event(EventName.SUBSCRIBER_UNLINKED, now, service)]))
 
         await self._database.run(work)
+
+    async def forget(self, days: float) -> int:
+        """Delete people without a chat so many days after their latest link ended; return how many there were, ``BITE`` at most.
+
+        Raises ``StorageError``.
+        """
+        given = {"before": self._clock.now() - days * _DAY, "number": BITE}
+        return len(await self._database.run(lambda connection: connection.fetch(sql.FORGET_UNLINKED, **given)))
 
     async def end_restored(self) -> int:
         """End every link that a restored backup has open, before anything else is done; return how many there were.

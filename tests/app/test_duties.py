@@ -21,6 +21,7 @@ DUTIES = {
     "address": "addresses",
     "challenge": "challenges",
     "cooldown": "cooldowns",
+    "subscriber": "subscribers",
     "idempotent_answer": "answers",
     "webhook": "webhooks",
     "heard": "heard",
@@ -37,7 +38,6 @@ DUTIES = {
 }
 #: Why a table needs none, in the words of its line.
 REASONS = {
-    "subscriber": "until they or the service take the link back",
     "chat": "until its person stops the bot",
     "mute": "until they take it back or stop the bot",
     "recovery_code": "until used",

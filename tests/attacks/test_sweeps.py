@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from channels.kinds import KINDS
 from gateway.conversation.erasing import forget_locks
+from gateway.conversation.subscribers import Subscribers
 from gateway.storage.answers import Answers
 from gateway.storage.database import Database
 from gateway.storage.ids import new_id
@@ -43,6 +45,17 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "idempotent_answer": ({"service": "shop", "key_hash": HASH, "fingerprint": b"", "sealed": b"s"}, "created_at"),
     "tally": ({"service": "shop", "node": "a", "kind": "spend", "amount": 1.0}, "window_at"),
     "chat": ({"hash": HASH, "chat_sealed": b"", "created_at": 0.0}, "locked_until"),
+    "subscriber": (
+        {
+            "id": new_id("sub", 0.0),
+            "service": "shop",
+            "reference_hash": HASH,
+            "person_sealed": b"",
+            "status": "pending",
+            "created_at": 0.0,
+        },
+        "link_expires_at",
+    ),
     "webhook": (
         {
             "id": new_id("whk", 0.0),
@@ -81,6 +94,7 @@ def sweeps(database: Database, clock: HandClock, world: Any) -> dict[str, Sweep]
         "idempotent_answer": Answers(database, world.sealer, clock).forget,
         "tally": lambda: Tallies(database, "b", {}, alone=True).forget(now),
         "chat": lambda: forget_locks(database, now),
+        "subscriber": lambda: Subscribers(**made, bot=None, phone=KINDS["phone"]).forget(30),
         "webhook": lambda: Webhooks(database, clock, node="b").forget(now, 30),
     }
 

@@ -16,7 +16,7 @@ from gateway.storage.sealing import token_hash
 from gateway.storage.unit import Connection, StorageContendedError
 from gateway.verification.request import Asked
 from gateway.verification.view import VerificationView
-from tests.conversation.conftest import CHAT
+from tests.conversation.conftest import CHAT, OTHER_CHAT
 from tests.world import PHONE, Scripted
 
 
@@ -55,6 +55,52 @@ async def test_every_link_that_a_restored_backup_has_open_is_ended(talk, clock):
     assert await talk.subscribers.end_restored() == 1
     assert (await talk.subscribers.one("shop", invited.id)).expires_at == clock.now()
     assert await talk.subscribers.end_restored() == 0
+
+
+DAY = 86_400.0
+
+
+async def test_who_never_linked_is_forgotten_some_days_after_their_latest_link_ended(talk, clock):
+    view = await talk.invite()
+    clock.advance(29 * DAY)
+    again = await talk.invite()
+    clock.advance(LINK_LIFETIME + 30 * DAY)
+    assert (again.id, await talk.subscribers.forget(30)) == (view.id, 0)
+    clock.advance(1)
+    assert (await talk.subscribers.forget(30), await talk.subscribers.forget(30)) == (1, 0)
+    with pytest.raises(NotFound):
+        await talk.subscribers.one("shop", view.id)
+
+
+@pytest.mark.parametrize("ended", ["declined", "unlinked", "stopped", "stopped while asked"])
+async def test_who_said_no_or_took_the_link_back_is_forgotten_some_days_after_that(talk, clock, ended):
+    clock.advance(40 * DAY)
+    view = await talk.invite()
+    [asked] = await talk.start(view.link)
+    if ended in {"unlinked", "stopped"}:
+        await talk.press(asked, 0)
+        clock.advance(40 * DAY)
+    if ended == "declined":
+        await talk.press(asked, 1)
+    elif ended == "unlinked":
+        await talk.turned(lambda turn: chats.unlink(turn, view.id))
+    else:
+        await talk.turned(chats.forget)
+    clock.advance(30 * DAY)
+    assert await talk.subscribers.forget(30) == 0
+    clock.advance(1)
+    assert await talk.subscribers.forget(30) == 1
+
+
+async def test_who_is_linked_is_never_forgotten_nor_who_blocked_the_bot(talk, clock):
+    view = await talk.link()
+    blocked = await talk.link(OTHER_CHAT, reference="user-7")
+    await talk.hear(OTHER_CHAT, blocked=True)
+    # Another link of theirs that nobody opened changes nothing.
+    await talk.invite()
+    clock.advance(400 * DAY)
+    assert await talk.subscribers.forget(30) == 0
+    assert [(await talk.subscribers.one("shop", one.id)).status for one in (view, blocked)] == ["linked", "blocked"]
 
 
 async def test_who_is_invited_again_without_a_phone_keeps_the_known_one(talk):

@@ -27,6 +27,7 @@ class Subscriber(SQLModel, table=True):
         Index("ix_subscriber_chat_hash", "chat_hash"),
         Index("uq_subscriber_link_token_hash", "link_token_hash", unique=True),
         index_where("ix_subscriber_asked_chat_hash", "asked_chat_hash", where="asked_chat_hash IS NOT NULL"),
+        index_where("ix_subscriber_unlinked_link_expires_at", "link_expires_at", where="chat_hash IS NULL"),
     )
 
     id: str = key()
@@ -43,6 +44,7 @@ class Subscriber(SQLModel, table=True):
     chat_hash: bytes | None = blob_or_null()
     #: SHA-256 of the link token's 128 bits; ``NULL`` once used.
     link_token_hash: bytes | None = blob_or_null()
+    #: When the latest link ends, or ended: by its time, by a no, or as it was taken back; ``NULL`` of one that linked.
     link_expires_at: float | None = time_or_null()
     #: The chat that opened the link and has not confirmed yet (keyed hash).
     asked_chat_hash: bytes | None = blob_or_null()
