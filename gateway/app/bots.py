@@ -85,6 +85,7 @@ def built_bots(settings: Settings, store: Store, channels: Mapping[str, Channel]
         clock=store.clock,
         hasher=store.hasher,
         tools=_tools(settings, store, spine),
+        blocking=spine.blocking,
         replies=replies,
         replying=replying,
         announce=spine.dispatcher.announce,

@@ -120,6 +120,11 @@ def kinds_of(channels: Mapping[str, Channel]) -> dict[str, Normalize]:
     return {**KINDS, **{kind: check for kind, check in own if check is not KINDS.get(kind)}}
 
 
+def linking(channels: Mapping[str, Channel]) -> Channel | None:
+    """Return the channel whose bot hands out links, the first configured; ``None`` where there is no bot."""
+    return next((channel for channel in channels.values() if channel.needs_subscriber), None)
+
+
 def conversing(channels: Mapping[str, Channel]) -> dict[str, Conversing]:
     """Return the channels with a bot that people write to."""
     return {name: channel for name, channel in channels.items() if isinstance(channel, Conversing)}

@@ -14,7 +14,7 @@ from gateway.api.keys.keys import Keys
 from gateway.api.keys.refusals import Refusals
 from gateway.app.allowances import built_allowances
 from gateway.app.bots import Bots, Spine, built_bots
-from gateway.app.channels import kinds_of, load_replies, revising
+from gateway.app.channels import kinds_of, linking, load_replies, revising
 from gateway.app.erasing import built_erasing
 from gateway.app.health import Readiness
 from gateway.app.store import Store, several_nodes
@@ -82,7 +82,8 @@ def built(
 ) -> Gateway:
     """Put a gateway together. ``sandbox`` allows providers' test numbers. Raises ``TemplateError``."""
     node, kinds, texts = secrets.token_hex(8), kinds_of(channels), load_replies(templates.values())
-    blocking = Blocking(store.database, store.hasher, store.clock)
+    bot = linking(channels)
+    blocking = Blocking(store.database, store.hasher, store.clock, None if bot is None else bot.name)
     signing_keys = SigningKeys(store.database, store.sealer, store.clock)
     proofs = Proofs(signing_keys, store.hasher, settings.server.issuer)
     allowances = built_allowances(settings, store, channels, node)
@@ -92,7 +93,7 @@ def built(
     dispatcher = _dispatcher(
         settings, store, channels, queue, code_renderer(settings.services, templates, texts), paces
     )
-    subscribers = _subscribers(store, channels, kinds["phone"])
+    subscribers = _subscribers(store, bot, kinds["phone"])
     reverse = _reverse(settings, store, channels, queue)
     verifications = _verifications(
         settings, store, channels, queue, dispatcher, subscribers, reverse, allowances, sandbox=sandbox
@@ -242,13 +243,13 @@ def _verifications(
     )
 
 
-def _subscribers(store: Store, channels: Mapping[str, Channel], phone: Normalize) -> Subscribers:
+def _subscribers(store: Store, bot: Channel | None, phone: Normalize) -> Subscribers:
     return Subscribers(
         database=store.database,
         sealer=store.sealer,
         hasher=store.hasher,
         clock=store.clock,
-        bot=next((channel for channel in channels.values() if channel.needs_subscriber), None),
+        bot=bot,
         phone=phone,
     )
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from channels.chat import Inbound
 from gateway.clock import Clock
-from gateway.conversation import blocking, chats, commands
+from gateway.conversation import chats, commands
+from gateway.conversation.blocking import Blocking
 from gateway.conversation.replies import Replies, Waiting
 from gateway.conversation.replying import Replying
 from gateway.conversation.turn import Handler, Outcome, Said, Tools, Turn
@@ -85,6 +86,7 @@ class Inbox:
         clock: Clock,
         hasher: Hasher,
         tools: Tools,
+        blocking: Blocking,
         replies: Replies,
         replying: Replying,
         announce: Callable[[str], None],
@@ -94,6 +96,7 @@ class Inbox:
         self._clock = clock
         self._hasher = hasher
         self._tools = tools
+        self._blocking = blocking
         self._replies = replies
         self._replying = replying
         self._announce = announce
@@ -162,22 +165,15 @@ class Inbox:
     async def _answered(self, turn: Turn) -> Outcome:
         inbound = turn.inbound
         if inbound.blocked is not None:
-            await _blocked(turn)
+            await (self._blocking.block(turn) if inbound.blocked else self._blocking.unblock(turn))
             return Outcome()
         if not inbound.private:
             return Outcome((_refusal(turn),))
         # Who writes can be written to, whatever was known before.
-        await blocking.unblock(turn)
+        await self._blocking.unblock(turn)
         await chats.refresh(turn)
         handler, argument = self._table.find(inbound)
         return await handler(replace(turn, argument=argument))
-
-
-async def _blocked(turn: Turn) -> None:
-    if turn.inbound.blocked:
-        await blocking.block(turn.connection, turn.chat_hash, turn.now)
-    else:
-        await blocking.unblock(turn)
 
 
 def _refusal(turn: Turn) -> Said:

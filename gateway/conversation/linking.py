@@ -9,7 +9,6 @@ from gateway.conversation import chats, contacts, erasing, people
 from gateway.conversation import statements as sql
 from gateway.conversation.people import place
 from gateway.conversation.turn import Handler, Outcome, Said, Turn
-from gateway.delivery.lifecycle import SubscriberStatus
 from gateway.delivery.writing.legible import visible
 from gateway.events.event import EventName, event, recorded
 from gateway.storage.sealing import token_hash
@@ -65,7 +64,7 @@ async def _confirmed(turn: Turn) -> Outcome:
 async def _again(turn: Turn) -> Outcome | None:
     """Say once more that this chat is linked, where it is: a second press must not take that back; else ``None``."""
     for record in await turn.connection.fetch(sql.ANY_BY_ID, id=turn.argument):
-        if record["status"] == SubscriberStatus.LINKED and record["chat_hash"] == turn.chat_hash:
+        if record["chat_hash"] == turn.chat_hash:
             account = people.told(turn.tools.sealer, record).masked
             return Outcome((turn.say("linked", service=record["service"], replaces=True, account=account),))
     return None

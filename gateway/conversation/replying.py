@@ -136,7 +136,7 @@ class _Lane:
 
 
 class Replying:
-    """One loop a channel. ``on_blocked`` hears of a chat's address where the person blocks the bot.
+    """One loop a channel. ``on_blocked`` hears of the channel and the chat's address where the person blocks the bot.
 
     ``paces`` are the channels' pacers, which codes share; ``urgent`` says whether codes of a channel wait: they go
     first. ``timeout`` and ``grace`` are in seconds: for one answer, and for those under way when the loop is canceled.
@@ -148,7 +148,7 @@ class Replying:
         replies: Replies,
         channels: Mapping[str, Conversing],
         clock: Clock,
-        on_blocked: Callable[[str], Awaitable[None]],
+        on_blocked: Callable[[str, str], Awaitable[None]],
         *,
         paces: Mapping[str, Pacer] | None = None,
         urgent: Callable[[str], bool] = lambda _: False,
@@ -290,7 +290,7 @@ class Replying:
         else:
             await self._drop(waiting, str(error.reason))
             if error.reason is Reason.BLOCKED:
-                await self._on_blocked(waiting.chat)
+                await self._on_blocked(waiting.channel, waiting.chat)
 
     async def _put_off(self, lane: _Lane, waiting: Waiting, error: TransientError) -> None:
         if waiting.tries + 1 >= MAX_TRIES:

@@ -43,7 +43,7 @@ ASK = Statement(
     key=(0,),
 )
 
-#: The chat that was asked confirmed in time.
+#: The chat that was asked confirmed in time: by any bot, so the one that hands out links may be blocked there.
 LINK = Statement(
     "subscriber.link",
     {
@@ -53,7 +53,9 @@ LINK = Statement(
         "display_name_sealed": "bytea",
         "at": "double precision",
     },
-    """UPDATE subscriber SET status = 'linked', chat_sealed = r.chat_sealed, chat_hash = r.chat_hash,
+    """UPDATE subscriber SET status = CASE WHEN EXISTS (SELECT 1 FROM chat WHERE chat.hash = r.chat_hash
+            AND chat.blocked_at IS NOT NULL) THEN 'blocked' ELSE 'linked' END,
+        chat_sealed = r.chat_sealed, chat_hash = r.chat_hash,
         display_name_sealed = r.display_name_sealed, linked_at = r.at, asked_chat_hash = NULL, link_expires_at = NULL
     FROM r WHERE subscriber.id = r.id AND subscriber.asked_chat_hash = r.chat_hash
         AND subscriber.link_expires_at > r.at RETURNING subscriber.id""",
@@ -105,7 +107,9 @@ BY_ID = "SELECT * FROM subscriber WHERE id = :id AND service = :service"
 BY_REFERENCE = "SELECT * FROM subscriber WHERE service = :service AND reference_hash = :reference_hash"
 BY_TOKEN = "SELECT * FROM subscriber WHERE link_token_hash = :token_hash"  # noqa: S105 - a column, not a password
 ANY_BY_ID = "SELECT * FROM subscriber WHERE id = :id"
-OF_CHAT = """SELECT * FROM subscriber WHERE chat_hash = :chat_hash AND status = 'linked' ORDER BY linked_at, id"""
+#: Those of a chat, which may be one with another bot than theirs who blocked.
+OF_CHAT = """SELECT * FROM subscriber WHERE chat_hash = :chat_hash AND status IN ('linked', 'blocked')
+    ORDER BY linked_at, id"""
 
 #: How a bot reaches whom a service calls by a reference; ``left`` names the lock that may have outlived a chat of theirs.
 REACH_BY_REFERENCE = """SELECT subscriber.id, chat.hash, subscriber.chat_sealed,

@@ -58,7 +58,7 @@ class PreparedSubscriber:
 
 
 class Subscribers:
-    """The people one bot knows. ``bot`` is the channel they talk to, ``None`` where none is configured."""
+    """The people one bot knows. ``bot`` is the channel that hands out links, ``None`` where none is configured."""
 
     def __init__(
         self,
@@ -186,10 +186,10 @@ class Subscribers:
             until = None
         where = chats.place("chat", record["hash"]) if record["id"] is None else people.place("chat", record["id"])
         return Reach(
-            chat=None if chat is None or record["blocked"] else self._sealer.open(chat, where).decode(),
+            chat=None if chat is None else self._sealer.open(chat, where).decode(),
             locale=record["language"],
             muted=record["muted"] is not None,
-            blocked=chat is not None and bool(record["blocked"]),
+            blocked=self._bot.name if self._bot is not None and chat is not None and record["blocked"] else None,
             locked_until=until,
         )
 

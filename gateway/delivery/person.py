@@ -14,14 +14,14 @@ from gateway.storage.unit import Connection, Fetch
 class Reach:
     """How a bot reaches the person of one address now."""
 
-    #: The chat's address; ``None`` where the person has not linked or proved theirs, or blocked the bot.
+    #: The chat's address; ``None`` where the person has not linked or proved theirs.
     chat: str | None = field(default=None, repr=False)
     #: The language the person chose, else the one their client tells.
     locale: str | None = None
     #: Whether the person wants no messages of this service in the chat.
     muted: bool = False
-    #: Whether the person, who has linked or proved theirs, blocked the bot.
-    blocked: bool = False
+    #: The channel whose bot may not write there, for the person blocked it. Any other bot may, for all that is known.
+    blocked: str | None = None
     #: Until when the person refuses every code, in seconds since the Unix epoch; ``None`` where that is not so now.
     locked_until: float | None = None
 

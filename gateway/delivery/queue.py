@@ -38,8 +38,8 @@ LOOK_AFTER = 5.0
 class OnBlocked(Protocol):
     """What the owner of chats does when a person turns out to block the bot. Runs in the queue's transaction."""
 
-    def __call__(self, connection: Connection, address: str, now: float, /) -> Awaitable[None]:
-        """Remember that the chat at ``address`` cannot be written to."""
+    def __call__(self, connection: Connection, channel: str, address: str, now: float, /) -> Awaitable[None]:
+        """Remember that the bot of ``channel`` cannot write to the chat at ``address``."""
         ...
 
 
@@ -59,7 +59,7 @@ def at_once(_: Message, /) -> None:
     return
 
 
-async def nobody(connection: Connection, address: str, now: float, /) -> None:
+async def nobody(connection: Connection, channel: str, address: str, now: float, /) -> None:
     """Do nothing: nobody wants to know who blocks the bot."""
 
 
@@ -245,7 +245,7 @@ class Queue:
             if not await connection.apply(move):
                 return None
             if failure.reason is Reason.BLOCKED and message.channel in self._chats:
-                await self._on_blocked(connection, message.address, now)
+                await self._on_blocked(connection, message.channel, message.address, now)
             successor = await self._succession.step(connection, message, now, alive=alive, leased=leased)
             # Last: a send waits for its recipient's cooldown before it does for what this writes.
             await self._sends.give_back(connection, message.verification_id)

@@ -53,7 +53,7 @@ def muted(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mappin
 
 def blocked(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> bool:
     """Whether a bot of ``route`` is skipped because the person blocked it."""
-    return any(reach.blocked for reach in _by_bots(route, channels, reaches))
+    return any(reach.blocked in route for reach in _by_bots(route, channels, reaches))
 
 
 def _by_bots(route: Sequence[str], channels: Mapping[str, Channel], reaches: Mapping[str, Reach]) -> Iterator[Reach]:
@@ -65,9 +65,9 @@ def _in_chat(channel: Channel, to: Mapping[str, Address], reaches: Mapping[str, 
     """Yield the step to the person's chat, or else, to whom the bot's own kind names, the one that waits for it."""
     for kind in channel.kinds:
         reach = reaches.get(kind)
-        if reach is not None and reach.chat is not None and not reach.muted:
+        if reach is not None and reach.chat is not None and not reach.muted and reach.blocked != channel.name:
             yield Step(channel.name, to[kind].masked, reach.chat, kind, reach.locale)
             return
     own = next(iter(channel.kinds))
-    if own in to and not (reaches[own].muted or reaches[own].blocked):
+    if own in to and reaches[own].chat is None:
         yield Step(channel.name, to[own].masked, None, own)

@@ -336,7 +336,7 @@ def refuse_unlinked(reaches: Mapping[str, Reach]) -> None:
     if PHONE in reaches:
         return
     for kind, reach in reaches.items():
-        if reach.chat is None and not reach.blocked:
+        if reach.chat is None:
             detail = "nobody has linked this; link it first, or give the phone that the person is to prove"
             raise InvalidRequest.field(f"/to/{kind}", detail)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.app.channels import load_templates, open_channels
+from gateway.app.channels import linking, load_templates, open_channels
 from gateway.app.core import _confirm_within
 from gateway.errors import ConfigError
 from tests.config.samples import MINIMAL, load
-from tests.world import Scripted
+from tests.world import Scripted, Talker
 
 #: A service one of whose purposes sends by another channel.
 PURPOSE = """
@@ -107,3 +107,9 @@ def test_each_purpose_says_how_long_it_waits_for_a_report(tmp_path):
     settings = load(tmp_path, MINIMAL + PURPOSE)
     asked = [("shop", "login", "pager"), ("shop", "login", "console"), ("shop", "pay", "pager"), ("gone", "login", "x")]
     assert [_confirm_within(settings, *item) for item in asked] == [7.0, None, None, None]
+
+
+def test_the_first_configured_bot_hands_out_links():
+    bots = {name: Talker(name, ["telegram"]) for name in ("late", "alt")}
+    assert linking({"sms": Scripted("sms", ["phone"]), **bots}) is bots["late"]
+    assert linking({"sms": Scripted("sms", ["phone"])}) is None

@@ -39,9 +39,9 @@ def test_people_who_are_filled_in_are_reached_in_a_chat_of_their_own(tmp_path, m
 
     aside(resolve())
     assert [(reach.chat, reach.locale, reach.blocked) for reach in reaches] == [
-        ("1", "en", False),
-        ("2", "en", False),
-        ("3", "en", False),
-        (None, None, False),
+        ("1", "en", None),
+        ("2", "en", None),
+        ("3", "en", None),
+        (None, None, None),
     ]
     assert prepared.folder != filled.folder

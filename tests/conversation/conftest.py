@@ -13,6 +13,7 @@ import pytest
 from channels.chat import Inbound, Reply
 from channels.kinds import KINDS
 from gateway.app import load_replies
+from gateway.app.channels import conversing
 from gateway.conversation import chats
 from gateway.conversation.blocking import Blocking
 from gateway.conversation.inbox import TABLE, Inbox, Table
@@ -73,17 +74,19 @@ class Talk:
         }
         return Inbound(chat=chat, **fields | written)
 
-    async def say(self, chat: str = CHAT, **written: Any) -> Sequence[Reply]:
-        """Write to the bot; return what it then answers in that chat."""
-        return (await self.hear(chat, **written)).get(chat, [])
+    async def say(self, chat: str = CHAT, *, to: str = "bot", **written: Any) -> Sequence[Reply]:
+        """Write to the bot of the channel ``to``; return what it then answers in that chat."""
+        return (await self.hear(chat, to=to, **written)).get(chat, [])
 
-    async def hear(self, chat: str = CHAT, **written: Any) -> dict[str, list[Reply]]:
-        """Write to the bot; return what it then says, by chat."""
-        before = len(self.bot.did)
-        await self.inbox.handle("bot", self.inbound(chat, **written))
-        await self.replying.send_once("bot")
+    async def hear(self, chat: str = CHAT, *, to: str = "bot", **written: Any) -> dict[str, list[Reply]]:
+        """Write to the bot of the channel ``to``; return what it then says, by chat."""
+        bot = self.world.channels[to]
+        assert isinstance(bot, Bot)
+        before = len(bot.did)
+        await self.inbox.handle(to, self.inbound(chat, **written))
+        await self.replying.send_once(to)
         said: dict[str, list[Reply]] = {}
-        for name, *what in self.bot.did[before:]:
+        for name, *what in bot.did[before:]:
             if name == "say":
                 said.setdefault(what[0], []).append(what[1])
         return said
@@ -157,7 +160,7 @@ def make_talk(database, clock, sealer, hasher, texts) -> Callable[..., Talk]:
     ) -> Talk:
         own = within or database
         bot = Bot("bot", ["telegram", "phone"])
-        blocking = Blocking(own, hasher, clock)
+        blocking = Blocking(own, hasher, clock, bot.name)
         subscribers = Subscribers(
             database=own, sealer=sealer, hasher=hasher, clock=clock, bot=bot, phone=KINDS["phone"]
         )
@@ -190,12 +193,13 @@ def make_talk(database, clock, sealer, hasher, texts) -> Callable[..., Talk]:
         )
         announced: list[str] = []
         replies = Replies(own, sealer, clock, node)
-        answering = Replying(replies, {"bot": bot}, clock, blocking.blocked, **replying)
+        answering = Replying(replies, conversing(world.channels), clock, blocking.blocked, **replying)
         inbox = Inbox(
             database=own,
             clock=clock,
             hasher=hasher,
             tools=tools,
+            blocking=blocking,
             replies=replies,
             replying=answering,
             announce=announced.append,

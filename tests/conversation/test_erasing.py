@@ -134,7 +134,7 @@ async def test_a_lock_is_obeyed_until_its_time_is_over(talk, forget, clock):
     ] == [(b"", None, None), (b"", None, None)]
     for kind, to in (("telegram", "user-42"), ("phone", PHONE)):
         reach = await talk.subscribers.resolve("shop", KINDS[kind](to))
-        assert (until, None, False) == (reach.locked_until, reach.chat, reach.blocked)
+        assert (until, None, None) == (reach.locked_until, reach.chat, reach.blocked)
         with pytest.raises(RecipientRefused, match="locked"):
             await talk.world.start({kind: to}, channels=["bot"])
     assert (await talk.subscribers.resolve("bank", KINDS["telegram"]("user-42"))).locked_until is None

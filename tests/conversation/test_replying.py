@@ -73,7 +73,7 @@ class Node:
         self.database = database
         self.clock = clock
         self.bot = Talking()
-        self.blocked: list[str] = []
+        self.blocked: list[tuple[str, str]] = []
         self.replies = Away(database, sealer, clock, name)
         self.looks = asyncio.Semaphore(0)
         options = {"sleep": self._sleep, **options}
@@ -105,8 +105,8 @@ class Node:
         found: list[Any] = await self.database.fetch("SELECT lease, tries, due_at FROM reply ORDER BY id")
         return [dict(row) for row in found]
 
-    async def _on_blocked(self, chat: str) -> None:
-        self.blocked.append(chat)
+    async def _on_blocked(self, channel: str, chat: str) -> None:
+        self.blocked.append((channel, chat))
 
     async def _sleep(self, seconds: float) -> None:
         assert seconds == POLL
@@ -219,7 +219,7 @@ async def test_a_chat_that_blocks_the_bot_is_told_of(node):
     node.bot.faults = [PermanentError(Reason.BLOCKED)]
     await node.answer("one")
     await node.send()
-    assert node.blocked == [CHAT]
+    assert node.blocked == [("bot", CHAT)]
     assert await node.left() == []
 
 

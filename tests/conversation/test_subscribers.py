@@ -268,7 +268,7 @@ async def test_who_blocks_the_bot_is_locked_all_the_same(talk, clock):
     await talk.turned(lambda turn: chats.lock(turn, until))
     await talk.say(blocked=True)
     reach = await talk.subscribers.resolve("shop", KINDS["telegram"]("user-42"))
-    assert (reach.chat, reach.blocked, reach.locked_until) == (None, True, until)
+    assert (reach.chat, reach.blocked, reach.locked_until) == (CHAT, "bot", until)
 
 
 async def test_a_chat_linked_before_there_were_rows_is_reached(talk):

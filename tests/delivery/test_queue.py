@@ -220,12 +220,12 @@ async def test_a_message_of_an_older_code_is_canceled(world, database):
 
 async def blocked_by(make_chatty, ask, script):
     """Send one message to a chat; return the world, the verification and what was heard of blocked chats."""
-    heard: list[tuple[str, float]] = []
+    heard: list[tuple[str, str, str]] = []
 
-    async def on_blocked(connection, address, now, /):
+    async def on_blocked(connection, channel, address, now, /):
         # Within the queue's transaction: what it settled is seen.
         [row] = await connection.fetch("SELECT status FROM message WHERE channel = 'telegram'")
-        heard.append((address, row["status"]))
+        heard.append((channel, address, row["status"]))
 
     world = make_chatty(on_blocked=on_blocked)
     world.channels["telegram"].script = script
@@ -236,7 +236,7 @@ async def blocked_by(make_chatty, ask, script):
 
 async def test_a_chat_that_blocks_the_bot_is_told_and_the_route_goes_on_at_once(make_chatty, ask):
     world, view, heard = await blocked_by(make_chatty, ask, [PermanentError(Reason.BLOCKED)])
-    assert heard == [(CHAT, "failed")]
+    assert heard == [("telegram", CHAT, "failed")]
     await world.attempt()
     assert await world.statuses(view) == [("telegram", "failed"), ("sms", "sent")]
 
@@ -247,7 +247,7 @@ async def test_another_refusal_says_nothing_of_the_chat(make_chatty, ask):
 
 
 async def test_a_person_who_opted_out_elsewhere_blocks_no_chat(make_chatty):
-    async def on_blocked(connection, address, now, /):
+    async def on_blocked(connection, channel, address, now, /):
         raise AssertionError("no chat")
 
     world = make_chatty(on_blocked=on_blocked)
@@ -260,7 +260,7 @@ async def test_a_person_who_opted_out_elsewhere_blocks_no_chat(make_chatty):
 async def test_an_answer_after_the_message_was_settled_blocks_nobody(make_chatty, ask):
     heard: list[str] = []
 
-    async def on_blocked(connection, address, now, /):
+    async def on_blocked(connection, channel, address, now, /):
         heard.append(address)
 
     world = make_chatty(on_blocked=on_blocked)

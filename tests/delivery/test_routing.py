@@ -6,17 +6,19 @@ import pytest
 
 from channels.kinds import KINDS
 from gateway.delivery.person import Reach
-from gateway.delivery.routing import Step, muted, plan
+from gateway.delivery.routing import Step, blocked, muted, plan
 from tests.world import EMAIL, PHONE, Scripted
 
 CHANNELS = {
     "pigeon": Scripted("pigeon", ["phone"]),
     "owl": Scripted("owl", ["email", "phone"]),
     "bot": Scripted("bot", ["telegram", "phone"], needs_subscriber=True),
+    "other": Scripted("other", ["telegram", "phone"], needs_subscriber=True),
 }
 NOBODY = Reach()
 CHAT = Reach("4242", locale="de")
 MUTED = Reach("4242", muted=True)
+BLOCKED = Reach("4242", blocked="bot")
 
 
 def to(**addresses: str):
@@ -90,6 +92,25 @@ def test_a_route_tells_whether_a_mute_is_why_it_is_short():
     assert muted(["owl", "bot"], CHANNELS, reaches)
     assert not muted(["owl"], CHANNELS, reaches)
     assert not muted(["bot"], CHANNELS, {"phone": CHAT})
+
+
+@pytest.mark.parametrize("kind", ["telegram", "phone"])
+def test_a_blocked_bot_is_skipped_and_another_writes_to_the_chat(kind):
+    addresses = to(**{kind: "user-42" if kind == "telegram" else PHONE})
+    planned = steps(["bot", "other"], addresses, **{kind: BLOCKED})
+    assert [(step.channel, step.address) for step in planned] == [("other", "4242")]
+
+
+def test_who_blocked_the_bot_in_one_chat_is_reached_in_another():
+    [step] = steps(["bot"], to(telegram="user-42", phone=PHONE), telegram=BLOCKED, phone=Reach("7"))
+    assert (step.address, step.kind) == ("7", "phone")
+
+
+def test_a_route_tells_whether_a_block_is_why_it_is_short():
+    reaches = {"telegram": BLOCKED, "phone": NOBODY}
+    assert blocked(["owl", "bot"], CHANNELS, reaches)
+    assert not blocked(["other"], CHANNELS, reaches)
+    assert not blocked(["bot"], CHANNELS, {"phone": CHAT})
 
 
 def test_a_route_may_reach_nobody():

@@ -533,7 +533,7 @@ async def test_who_blocked_the_bot_is_sent_to_by_other_channels_and_never_invite
     async def invite(*_: object) -> Invitation:
         raise AssertionError("whoever opened that link would take the person's place")
 
-    world = with_bot({"telegram": Reach(blocked=True)}, invite=invite)
+    world = with_bot({"telegram": Reach("4242", blocked="bot")}, invite=invite)
     assert (await world.start({"telegram": "user-42", "email": EMAIL})).channel == "email"
     with pytest.raises(RecipientRefused) as caught:
         await world.start({"telegram": "user-42"})

@@ -23,7 +23,7 @@ _LAST = f"""SELECT * FROM (
     SELECT {_COLUMNS} FROM subscriber
         JOIN address ON address.hash = subscriber.reference_hash
         JOIN verification ON verification.id = address.verification_id AND verification.service = subscriber.service
-        WHERE subscriber.chat_hash = :chat_hash AND subscriber.status = 'linked'
+        WHERE subscriber.chat_hash = :chat_hash AND subscriber.status IN ('linked', 'blocked')
             AND verification.created_at >= subscriber.linked_at - :before
     UNION
     SELECT {_COLUMNS} FROM chat
