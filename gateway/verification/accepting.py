@@ -110,10 +110,10 @@ class Accepting:
 
     def visited(self, prepared: Prepared, asked: Asked, limits: LimitSettings) -> Prepared:
         """Return a reverse verification with what it claims: nothing is sent, so who asks is all that is counted."""
-        visitor = claims.visitor_hash(self._hasher, asked.client_ip)
+        view = prepared.view
+        visitor = claims.visitor_hash(self._hasher, view.service, asked.client_ip)
         if visitor is None or not limits.ip_per_hour:
             return prepared
-        view = prepared.view
         claim = Claim(view.id, view.service, view.purpose, b"", view.created_at, limits, 0, True, visitor=visitor)
         guard = claims.visitor_guard(visitor, claim.at, OFF if claim.observes else limits.ip_per_hour)
         return replace(prepared, move=replace(prepared.move, first=(guard,)), claim=claim)

@@ -163,5 +163,5 @@ class Drafting:
             cooldown=cools,
             code=claims.code_hash(self._hasher, message.service, address_hash, message.code),
             block=message.block_hash,
-            visitor=claims.visitor_hash(self._hasher, asked.client_ip),
+            visitor=claims.visitor_hash(self._hasher, message.service, asked.client_ip),
         )

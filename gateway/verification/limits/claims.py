@@ -209,9 +209,13 @@ def visitor_of(ip: str) -> str:
     return str(ipaddress.IPv6Network((int(address), IPV6_BITS), strict=False))
 
 
-def visitor_hash(hasher: Hasher, ip: str | None) -> bytes | None:
-    """Return the keyed hash of a visitor, ``None`` where nobody says who asks."""
-    return None if ip is None else hasher.hash("visitor", visitor_of(ip))
+def visitor_hash(hasher: Hasher, service: str, ip: str | None) -> bytes | None:
+    """Return the keyed hash of a service's visitor, ``None`` where nobody says who asks.
+
+    By service, for the address is only claimed: one could lock it out at the others otherwise, and read how often they were
+    asked from there.
+    """
+    return None if ip is None else hasher.hash("visitor", f"{service}\0{visitor_of(ip)}")
 
 
 #: Makes another code where the first was one of the recipient's latest; ``None``: the service brought its own.

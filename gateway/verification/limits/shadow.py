@@ -82,7 +82,7 @@ class Shadow:
         #: What is pending for each recipient, whichever service's and purpose's.
         self._alive: dict[bytes, dict[str, Run]] = {}
         self._blocks: dict[str, _Block] = {}
-        self._visitors: dict[str, Window] = {}
+        self._visitors: dict[tuple[str, str], Window] = {}
         self._cooldowns: dict[tuple[str, bytes], tuple[float, str]] = {}
         self._trusted: dict[tuple[str, bytes, str], float] = {}
 
@@ -123,7 +123,8 @@ class Shadow:
         self._pending.setdefault(run.guessed(place), {})[run.past.id] = run
         self._alive.setdefault(place.hash, {})[run.past.id] = run
         if send.cause is Cause.CREATE and run.past.visitor is not None:
-            self._visitors[run.past.visitor] = self._visitors.get(run.past.visitor, _NEVER).claimed(at, HOUR)
+            visitor = run.past.service, run.past.visitor
+            self._visitors[visitor] = self._visitors.get(visitor, _NEVER).claimed(at, HOUR)
         if send.cause is not Cause.FALLBACK:
             run.sends += 1
             until = at + cooldown.length(run.limits.cooldown, run.sends)
@@ -219,7 +220,7 @@ class Shadow:
         yield from self._of_guesses(run, send)
         yield from self._of_wrong(run, send)
         yield from self._of_block(run, send)
-        visitor = self._visitors.get(run.past.visitor or "", _NEVER)
+        visitor = self._visitors.get((run.past.service, run.past.visitor or ""), _NEVER)
         if send.cause is Cause.CREATE and visitor.at(at) >= quota(limits.ip_per_hour):
             yield "ip_per_hour", visitor.until - at
 

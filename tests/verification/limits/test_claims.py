@@ -40,7 +40,7 @@ def test_an_ip_address_stands_for_itself_and_of_ipv6_for_its_network(ip, visitor
 
 
 def test_who_does_not_say_who_asks_is_no_visitor(hasher):
-    assert claims.visitor_hash(hasher, None) is None
+    assert claims.visitor_hash(hasher, "shop", None) is None
 
 
 def test_neighbouring_numbers_are_one_block_and_other_kinds_are_in_none(hasher):

@@ -15,6 +15,8 @@ from tests.rows import put, row
 from tests.world import EMAIL, PHONE, Scripted, World, refused, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
+#: An IP address that many share.
+OFFICE = "203.0.113.9"
 
 
 def wrong(code: str) -> str:
@@ -346,6 +348,16 @@ async def test_a_block_does_not_rest_for_what_never_left(make_world, clock, data
     for n in range(25):
         await sent(world, {"phone": f"+49151123456{n:02}"})
     assert [(item["sends"], item["rests_until"]) for item in await database.fetch("SELECT * FROM block")] == [(0, None)]
+
+
+async def test_what_a_service_says_of_an_ip_address_refuses_nobody_at_another_and_tells_nothing_of_it(make_world):
+    """It is claimed in a body: one could lock an office out of every other application."""
+    shop, bank = make_world(ip_per_hour=2), make_world(name="bank", ip_per_hour=2)
+    for world in (bank, shop, shop):
+        await sent(world, {"email": f"u{world.name}{len(world.channels['email'].sent)}@example.org"}, client_ip=OFFICE)
+    assert (await refusal(shop, client_ip=OFFICE)).extra["limit"] == "ip_per_hour"
+    assert (await sent(bank, {"email": "ann@example.org"}, client_ip=OFFICE)).status == "pending"
+    assert (await refusal(bank, {"email": "bob@example.org"}, client_ip=OFFICE)).extra["limit"] == "ip_per_hour"
 
 
 async def test_twenty_verifications_an_hour_of_one_address(make_world, clock):

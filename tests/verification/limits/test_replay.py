@@ -259,6 +259,13 @@ def test_a_visitor_creates_so_many_in_an_hour():
     assert refused(report) == {"ip_per_hour": 1}
 
 
+def test_a_visitor_is_counted_for_each_service_by_itself():
+    replay = Replay({"shop": policy(ip_per_hour=2), "bank": policy(ip_per_hour=2)}, lambda *_: COST)
+    for at, service in enumerate(["shop", "bank", "shop", "bank", "shop"]):
+        replay.take(past(at, to=place(at), visitor="203.0.113.9", service=service))
+    assert refused(replay.finish()) == {"ip_per_hour": 1}
+
+
 @pytest.mark.parametrize(
     ("to", "limit"),
     [
