@@ -29,7 +29,7 @@ from gateway.api.verifications import PATH as VERIFICATIONS
 from gateway.errors import InvalidRequest, Problem
 from gateway.storage.answers import Source
 from gateway.storage.unit import Connection
-from gateway.verification.chunking import CHUNK, chunks
+from gateway.verification.chunking import CHUNK, KEYED, chunks
 from gateway.verification.verifications import Prepared
 from gateway.verification.view import VerificationView
 
@@ -58,7 +58,8 @@ class BatchRoutes:
         intake.parameters(request.scope["query_string"])
         key = key_of(request)
         value = await read_json(request, limit=MAX_BODY)
-        parted = list(chunks(intake.shaped(value, CreateBatch).items, _addresses, CHUNK))
+        size = CHUNK if key is None else KEYED
+        parted = list(chunks(intake.shaped(value, CreateBatch).items, _addresses, size))
         if key is None:
             return _answer([await self._chunk(service, chunk) for chunk in parted], replayed=False)
         fingerprint, found, replays = fingerprint_of(value), [], 0
@@ -105,7 +106,7 @@ class BatchRoutes:
             return b"[" + b",".join(told) + b"]"
 
         try:
-            told, replayed = await answers.once(service, source, fingerprint, create)
+            told, replayed = await answers.once(service, source, fingerprint, create, weight=len(prepared))
         except Exception:
             self._dropped(prepared)
             raise

@@ -213,8 +213,8 @@ async def forget(turn: Turn) -> Forgotten:
     gone = await turn.connection.fetch(_FORGET, hash=turn.chat_hash)
     for record in gone:
         await _leave_lock(turn, record, unlinked)
-    for record in unlinked:
-        await _tell(turn, EventName.SUBSCRIBER_UNLINKED, record["service"])
+    told = [event(EventName.SUBSCRIBER_UNLINKED, turn.now, record["service"]) for record in unlinked]
+    await turn.connection.apply(recorded(None, [], told))
     return Forgotten(
         services=sorted({record["service"] for record in unlinked}),
         phone_masked=gone[0]["phone_masked"] if gone else None,

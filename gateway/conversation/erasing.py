@@ -88,7 +88,7 @@ class Forgetting:
             found |= {record["id"]: record for record in told}
             return await self._erase(connection, whom, list(found.values()), now)
 
-        leaving = await self._database.run(work)
+        leaving = await self._database.run(work, weight=1 + len(told))
         if leaving.chats:
             await self._replies.forget(lambda chat: self._hasher.hash("chat", chat) in leaving.chats)
         return leaving

@@ -94,11 +94,17 @@ class Answers:
         return self._opened(service, _key_hash(source), found[0], fingerprint) if found else None
 
     async def once(
-        self, service: str, source: Source, fingerprint: bytes, create: Callable[[Connection], Awaitable[bytes]]
+        self,
+        service: str,
+        source: Source,
+        fingerprint: bytes,
+        create: Callable[[Connection], Awaitable[bytes]],
+        *,
+        weight: int = 1,
     ) -> tuple[bytes, bool]:
         """Return the answer of ``create``, run in the transaction that keeps it, and whether it was given before.
 
-        What ``create`` raises undoes everything, the key included: it can be used again. Raises
+        What ``create`` raises undoes everything, the key included: it can be used again. ``weight`` is that of a work. Raises
         ``IdempotencyMismatch`` where the key came with another body, ``IdempotencyConflict`` where its answer cannot
         be seen yet.
         """
@@ -115,7 +121,7 @@ class Answers:
                 raise IdempotencyConflict("try again in a moment")
             return self._opened(service, key_hash, found[0], fingerprint), True
 
-        return await self._database.run(work)
+        return await self._database.run(work, weight=weight)
 
     async def forget(self, limit: int = 500) -> int:
         """Delete up to ``limit`` answers that are older than a day and return how many there were."""

@@ -1,8 +1,8 @@
 """One ``Database``: writes are gathered and committed together, reads go beside them.
 
 Whatever waits when the writer is free becomes one transaction with one fsync; while it commits, the next batch
-gathers. So a busy gateway pays for an fsync per batch and an idle one waits for nobody. A unit that fails, fails
-alone: the batch is rolled back and each unit is tried by itself.
+gathers. So a busy gateway pays for an fsync per batch and an idle one waits for nobody. A unit that is heavy is written
+alone (``line``). A unit that fails, fails alone: the batch is rolled back and each unit is tried by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 from gateway.storage.absence import Absence
 from gateway.storage.engine import Done, Engine
+from gateway.storage.line import Line, Waiting
 from gateway.storage.unit import (
     Connection,
     Move,
@@ -37,11 +38,6 @@ _log = logging.getLogger(__name__)
 
 _STOPPED = "the storage writer was stopped"
 
-#: Units in one transaction at most: bounds the time a single commit can hold everybody up (measured 20 µs a row).
-MAX_BATCH = 500
-#: Works of them. Each reads before it decides, five round trips to PostgreSQL: behind 300 that were asked for at once everybody
-#: else waited for four seconds.
-MAX_WORKS = 16
 #: Moves that wait from which on they are written at once, beside a batch that is under way, where the engine can.
 #: Otherwise 32 callers wait for one batch and then the writer for 32 callers, in turns, and of two cores one idles
 #: (decision 28 has the figures).
@@ -56,14 +52,8 @@ LONG = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    unit: Unit
-    done: asyncio.Future[Any]
-
-
-@dataclass(slots=True, eq=False)
 class _Begun:
-    batch: list[_Waiting]
+    batch: list[Waiting]
     outcomes: Coroutine[Any, Any, list[Done]]
     #: When, in the loop's time.
     at: float
@@ -92,9 +82,7 @@ class Database:
         self._alongside = alongside
         self._alongside_wakes = tuple(alongside_wakes)
         self._absence = absence
-        self._waiting: deque[_Waiting] = deque()
-        #: How many of them are works.
-        self._works = 0
+        self._line = Line()
         #: What is written by the engine while others gather, in order; not while a batch is committed here.
         self._begun: deque[_Begun] = deque()
         self._committing = False
@@ -124,25 +112,25 @@ class Database:
     @property
     def waiting(self) -> int:
         """How many units wait for the next batch."""
-        return len(self._waiting)
+        return len(self._line)
 
     @property
     def away(self) -> bool:
         """Whether it is known to be away; without an ``absence`` nobody knows."""
         return self._absence is not None and self._absence.away
 
-    async def write(self, move: Move) -> bool:
-        """Write a move durably and return whether its guards held. Raises ``StorageError``."""
-        return bool(await self.submit(move))
+    async def write(self, move: Move, *, weight: int = 1) -> bool:
+        """Write a move durably and return whether its guards held; for ``weight`` see ``run``. Raises ``StorageError``."""
+        return bool(await self.submit(move, weight=weight))
 
-    def submit(self, move: Move) -> asyncio.Future[Any]:
+    def submit(self, move: Move, *, weight: int = 1) -> asyncio.Future[Any]:
         """Hand in a move for the next batch; what is returned is done once it is durable, and true if its guards held.
 
         Raises ``StorageError`` while the database is closing; else the future does.
         """
         if self._alongside is not None:
             move = self._accompanied(move)
-        return self._submit(move)
+        return self._submit(move, weight)
 
     async def claim(self, move: Move) -> Record | None:
         """Write a move durably and return the row its last guard wrote; ``None`` where a guard did not hold.
@@ -154,14 +142,15 @@ class Database:
         row: Record | None = await self.submit(move)
         return row
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, weight: int = 1) -> T:
         """Run a work in a transaction and return its value once that is durable.
 
-        Raises ``StorageError`` or what the work raised.
+        ``weight`` tells how many usual works, of some five statements each, it does as much as: one that does the same for
+        each of many rows tells how many there are. Raises ``StorageError`` or what the work raised.
         """
         if self._alongside is not None:
             work = self._accompanied_work(work)
-        value: T = await self._submit(work)
+        value: T = await self._submit(work, weight)
         return value
 
     async def fetch(self, sql: str, /, **values: Any) -> list[Record]:
@@ -185,37 +174,44 @@ class Database:
     def _accompanied_work(self, work: Callable[[Connection], Awaitable[T]]) -> Callable[[Connection], Awaitable[T]]:
         return lambda connection: work(_Accompanied(connection, self._accompanied))
 
-    def _submit(self, unit: Unit) -> asyncio.Future[Any]:
+    def _submit(self, unit: Unit, weight: int) -> asyncio.Future[Any]:
         if self._closing:
             raise StorageUnavailableError("the database is closing")
         assert self._loop is not None, "the database is not open"
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Waiting(unit, done))
-        if not isinstance(unit, Move):
-            self._works += 1
-        elif len(self._waiting) >= AT_ONCE and len(self._begun) < UNDER_WAY:
+        line = self._line
+        line.add(Waiting(unit, done, weight))
+        if len(line.light) >= AT_ONCE and len(self._begun) < UNDER_WAY:
             self._begin_at_once()
         self._wake.set()
         return done
 
     def _begin_at_once(self) -> None:
+        assert self._loop is not None
+        line = self._line
         # A work that waits is next: moves would come before it for as long as they came.
-        if not self._works and not self._committing and self._engine.splits(len(self._waiting)):
-            self._begin(self._gather())
+        if line.works or self._committing or (line.heavy and line.heavy_is_next(self._loop.time())):
+            return
+        if self._engine.splits(len(line.light)):
+            self._begin(line.gather())
 
-    def _begin(self, batch: list[_Waiting]) -> None:
+    def _begin(self, batch: list[Waiting]) -> None:
         assert self._loop is not None
         moves = [item.unit for item in batch if isinstance(item.unit, Move)]
         self._begun.append(_Begun(batch, self._engine.begin(moves), self._loop.time()))
 
     async def _write_batches(self) -> None:
+        assert self._loop is not None
+        line = self._line
         try:
-            while self._waiting or self._begun or not self._closing:
+            while line.light or line.heavy or self._begun or not self._closing:
                 if self._begun:
                     await self._end_first()
-                    if len(self._waiting) >= AT_ONCE:
+                    if len(line.light) >= AT_ONCE:
                         self._begin_at_once()
-                elif self._waiting:
+                elif line.heavy and line.heavy_is_next(self._loop.time()):
+                    await self._write_heavy()
+                elif line.light:
                     await self._write_next()
                 else:
                     self._wake.clear()
@@ -228,13 +224,13 @@ class Database:
 
     async def _write_next(self) -> None:
         """Write what waits: what the engine splits off is begun, and its works follow once it has ended."""
-        if self._busy and not self._engine.splits(len(self._waiting)):
+        if self._busy and not self._engine.splits(len(self._line.light)):
             # What is ready on the loop may write as well: one turn of it makes a batch nearly twice as long. Not where
             # another process writes, which would wait for it: then callers and it would work in turns.
             await asyncio.sleep(0)
             if self._begun:
                 return
-        batch = self._gather()
+        batch = self._line.gather()
         self._busy = len(batch) > 1
         moves = [item for item in batch if isinstance(item.unit, Move)]
         if not self._engine.splits(len(moves)):
@@ -246,7 +242,13 @@ class Database:
             await self._end_first()
             await self._write_here([item for item in batch if not isinstance(item.unit, Move)])
 
-    async def _write_here(self, batch: list[_Waiting]) -> None:
+    async def _write_heavy(self) -> None:
+        assert self._loop is not None
+        began = self._loop.time()
+        await self._write_here([self._line.take_heavy()])
+        self._line.rest(began, self._loop.time())
+
+    async def _write_here(self, batch: list[Waiting]) -> None:
         assert self._loop is not None
         self._committing = True
         await self._write_batch(batch, self._engine.commit([item.unit for item in batch]), self._loop.time())
@@ -259,33 +261,7 @@ class Database:
         finally:
             self._begun.popleft()
 
-    def _gather(self) -> list[_Waiting]:
-        """Take what waits, less what would write a row of this batch twice: that is for the next."""
-        batch: list[_Waiting] = []
-        later: list[_Waiting] = []
-        seen: set[tuple[object, ...]] = set()
-        works = 0
-        while self._waiting and len(batch) < MAX_BATCH:
-            item = self._waiting.popleft()
-            if not isinstance(item.unit, Move):
-                works += 1
-                if works > MAX_WORKS:
-                    later.append(item)
-                    continue
-            identities = item.unit.identities if isinstance(item.unit, Move) else ()
-            if identities and not seen.isdisjoint(identities):
-                later.append(item)
-                continue
-            seen.update(identities)
-            batch.append(item)
-            if not isinstance(item.unit, Move):
-                self._works -= 1
-        self._waiting.extendleft(reversed(later))
-        return batch
-
-    async def _write_batch(
-        self, batch: list[_Waiting], outcomes: Coroutine[Any, Any, list[Done]], begun: float
-    ) -> None:
+    async def _write_batch(self, batch: list[Waiting], outcomes: Coroutine[Any, Any, list[Done]], begun: float) -> None:
         assert self._loop is not None
         error = await self._commit(batch, outcomes)
         if error is None:
@@ -301,11 +277,9 @@ class Database:
         _fail(batch, error)
         if _is_gone(error) and self._loop.time() - begun >= LONG:
             # They have waited as long: each batch of them would wait for the same lock, disk or server again.
-            _fail(self._waiting, error)
-            self._waiting.clear()
-            self._works = 0
+            _fail(self._line.clear(), error)
 
-    async def _write_each(self, batch: list[_Waiting], begun: float) -> None:
+    async def _write_each(self, batch: list[Waiting], begun: float) -> None:
         assert self._loop is not None
         for place, item in enumerate(batch):
             error = await self._commit([item], self._engine.commit([item.unit]))
@@ -319,7 +293,7 @@ class Database:
                 _fail(batch[place + 1 :], StorageContendedError("other transactions were in the way for too long"))
                 return
 
-    async def _commit(self, batch: list[_Waiting], writing: Coroutine[Any, Any, list[Done]]) -> StorageError | None:
+    async def _commit(self, batch: list[Waiting], writing: Coroutine[Any, Any, list[Done]]) -> StorageError | None:
         """Wait until a batch is written and settle it; where that fails, settle nothing and return why."""
         try:
             outcomes = await (writing if self._absence is None else self._absence.watched("written", writing))
@@ -372,12 +346,12 @@ def _is_gone(error: StorageError) -> bool:
     return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageContendedError)
 
 
-def _fail(items: Iterable[_Waiting], error: StorageError) -> None:
+def _fail(items: Iterable[Waiting], error: StorageError) -> None:
     for item in items:
         _settle(item, Done(error=error))
 
 
-def _settle(item: _Waiting, done: Done) -> None:
+def _settle(item: Waiting, done: Done) -> None:
     if item.done.done():  # the caller went away; what was written stays written
         return
     if done.error is not None:

@@ -250,7 +250,7 @@ class Erasing:
             writes: list[Write] = [(statement, (item.id,)) for statement in sql.WIPE for item in bite]
             # Along with the route, which alone tells of them.
             writes += _addresses(bite, lambda hashed: hashed not in person.hashes)
-            await self._database.write(Move(None, [*writes, *bodies]))
+            await self._database.write(Move(None, [*writes, *bodies]), weight=len(bite))
             webhooks += len(bodies)
         return webhooks
 
@@ -264,7 +264,7 @@ class Erasing:
         while page := await self._database.fetch(sql.ORPHANS, of=of, after=after, before=before):
             theirs = [record for record in page if _recipient(record["body"]) in person.masks]
             writes = [(sql.REWRITE_WEBHOOK, (record["id"], _without_recipient(record["body"]))) for record in theirs]
-            await self._database.write(Move(None, writes))
+            await self._database.write(Move(None, writes), weight=len(theirs))
             webhooks += len(theirs)
             of, after = page[-1]["verification_id"], page[-1]["id"]
         return webhooks
@@ -277,10 +277,12 @@ class Erasing:
     async def _lose(self, person: Whom, found: Sequence[_Found]) -> None:
         """Delete that by which verifications are found: nothing is left in them to look for."""
         for start in range(0, len(found), BITE):
-            writes = _addresses(found[start : start + BITE], lambda hashed: hashed in person.hashes)
-            await self._database.write(Move(None, writes))
+            bite = found[start : start + BITE]
+            await self._database.write(
+                Move(None, _addresses(bite, lambda hashed: hashed in person.hashes)), weight=len(bite)
+            )
         gone = sorted({*person.hashes, *self._counted(person, found)})
-        await self._database.write(Move(None, [(sql.FORGET_REST, (hashed,)) for hashed in gone]))
+        await self._database.write(Move(None, [(sql.FORGET_REST, (hashed,)) for hashed in gone]), weight=len(found))
 
     async def _webhooks(self, verification_id: str) -> list[Write]:
         found = await self._database.fetch(sql.WEBHOOKS, id=verification_id)
@@ -301,7 +303,7 @@ class Erasing:
             writes += await self._keyed(sql.COUNTED, hashed, "")
         for hashed in turns:
             writes += await self._keyed(sql.TURNS, hashed, "")
-        await self._database.write(Move(None, writes))
+        await self._database.write(Move(None, writes), weight=len(found))
 
     def _counted(self, person: Whom, found: Sequence[_Found]) -> list[bytes]:
         """Return what every service that may have counts the person's references by: a hash of both."""

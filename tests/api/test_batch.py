@@ -16,7 +16,7 @@ from gateway.errors import IdempotencyConflict
 from gateway.storage.answers import Answers, Source
 from gateway.storage.sealing import token_hash
 from gateway.storage.unit import StorageUnavailableError
-from gateway.verification.chunking import CHUNK
+from gateway.verification.chunking import CHUNK, KEYED
 
 URL = "/v1/verifications/batch"
 COUNT = "SELECT count(*) AS number FROM verification"
@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"])
 @pytest.fixture
 def small_chunks(monkeypatch) -> int:
     """Chunks of a size at which many of them take no time."""
-    monkeypatch.setattr(batch, "CHUNK", 5)
+    monkeypatch.setattr(batch, "KEYED", 5)
     return 5
 
 
@@ -98,7 +98,7 @@ async def test_items_are_answered_as_single_requests_would_be(client):
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-async def test_a_thousand_items_are_written_in_chunks_of_a_hundred(world, client, key, monkeypatch):
+async def test_a_thousand_items_are_written_in_chunks_which_are_shorter_under_a_key(world, client, key, monkeypatch):
     units = []
     commit = world.database._engine.commit
 
@@ -109,8 +109,21 @@ async def test_a_thousand_items_are_written_in_chunks_of_a_hundred(world, client
     monkeypatch.setattr(world.database._engine, "commit", counted)
     items = people(MAX_ITEMS)
     assert await statuses(client, items, key) == [201] * MAX_ITEMS
-    assert [CHUNK if key is None else 1] * (MAX_ITEMS // CHUNK) == units
+    assert ([CHUNK] * (MAX_ITEMS // CHUNK) if key is None else [1] * (MAX_ITEMS // KEYED)) == units
     assert await made(world) == MAX_ITEMS
+
+
+async def test_a_chunk_under_a_key_weighs_as_much_as_its_items(world, client, monkeypatch):
+    """So the chunks of many batches that are sent at once are never one transaction."""
+    weights, run = [], world.database.run
+
+    async def weighed(work, *, weight=1):
+        weights.append(weight)
+        return await run(work, weight=weight)
+
+    monkeypatch.setattr(world.database, "run", weighed)
+    assert await statuses(client, people(KEYED + 3), "k") == [201] * (KEYED + 3)
+    assert [weight for weight in weights if weight > 1] == [KEYED, 3]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +211,11 @@ async def test_cut_off_between_two_chunks_it_goes_on_when_asked_again(
     class Failing(Answers):
         left = after
 
-        async def once(self, *given):
+        async def once(self, *given, **more):
             if not self.left:
                 raise StorageUnavailableError("SQLite: database is locked")
             self.left -= 1
-            return await super().once(*given)
+            return await super().once(*given, **more)
 
     broken = await rebuilt(answers=Failing(world.database, sealer, clock))
     async with broken.client(world.key) as caller:
@@ -221,7 +234,7 @@ async def test_whose_answer_cannot_be_seen_yet_is_a_conflict(world, rebuilt):
         async def kept(self, *_):
             return None
 
-        async def once(self, *_):
+        async def once(self, *_, **__):
             raise IdempotencyConflict("try again in a moment")
 
     busy = await rebuilt(answers=Busy())

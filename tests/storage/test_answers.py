@@ -166,7 +166,7 @@ async def test_the_answer_and_the_key_are_not_readable_in_the_database(answers, 
 class Vanishing:
     """A database where the answer that holds a key is deleted before it can be read."""
 
-    async def run(self, work):
+    async def run(self, work, *, weight):
         return await work(self)
 
     async def apply(self, move: Move) -> bool:

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.storage import models
-from gateway.storage.database import MAX_WORKS, Database
+from gateway.storage.database import Database
 from gateway.storage.engine import Done
+from gateway.storage.line import HEAVY, MAX_WEIGHT
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Move, StorageContendedError, StorageError, StorageUnavailableError
 
@@ -389,10 +390,96 @@ async def test_a_move_waits_for_a_few_of_the_works_that_were_asked_for_before_it
         await connection.fetch("SELECT name FROM lease")
         done.append("work")
 
-    works = [asyncio.create_task(database.run(work)) for _ in range(5 * MAX_WORKS)]
+    works = [asyncio.create_task(database.run(work)) for _ in range(5 * MAX_WEIGHT)]
     await asyncio.sleep(0)
     await database.write(add("moved"))
     done.append("move")
     await asyncio.gather(*works)
-    assert done.index("move") <= 2 * MAX_WORKS
-    assert len(done) == 5 * MAX_WORKS + 1
+    assert done.index("move") <= 2 * MAX_WEIGHT
+    assert len(done) == 5 * MAX_WEIGHT + 1
+
+
+@pytest.fixture
+def sizes(database, monkeypatch) -> list[int]:
+    """How many units each commit was of."""
+    found: list[int] = []
+    commit = database._engine.commit
+
+    async def counted(units):
+        found.append(len(units))
+        return await commit(units)
+
+    monkeypatch.setattr(database._engine, "commit", counted)
+    return found
+
+
+def finding(done: list[str], name: str):
+    """A work that tells when it was done."""
+
+    async def work(connection: Connection) -> None:
+        await connection.fetch("SELECT name FROM lease")
+        done.append(name)
+
+    return work
+
+
+async def test_a_batch_of_works_is_bounded_by_what_they_weigh(database, sizes):
+    done: list[str] = []
+    weight = HEAVY - 1
+    works = [database.run(finding(done, "work"), weight=weight) for _ in range(3 * MAX_WEIGHT // weight)]
+    await asyncio.gather(*works)
+    assert sizes == [MAX_WEIGHT // weight] * 3
+
+
+async def test_a_heavy_work_is_a_transaction_of_its_own(database, sizes):
+    done: list[str] = []
+    heavy = [database.run(finding(done, "heavy"), weight=HEAVY) for _ in range(3)]
+    await asyncio.gather(*heavy, *(database.write(add(str(number))) for number in range(5)))
+    assert sorted(sizes) == [1, 1, 1, 5]
+
+
+async def test_a_heavy_move_is_a_transaction_of_its_own(database, sizes):
+    writes = [database.write(add("heavy"), weight=HEAVY), *(database.write(add(str(number))) for number in range(5))]
+    assert await asyncio.gather(*writes) == [True] * 6
+    assert sorted(sizes) == [1, 5]
+
+
+async def test_whoever_asks_waits_for_one_of_many_heavy_works(database, sizes):
+    done: list[str] = []
+    heavy = [asyncio.create_task(database.run(finding(done, "heavy"), weight=HEAVY)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.gather(database.write(add("moved")), database.run(finding(done, "light")), *heavy)
+    # The one that was under way, and what both asked for together.
+    assert sizes[:3] == [1, 2, 1]
+    assert done[:3] == ["heavy", "light", "heavy"]
+
+
+async def test_a_heavy_work_that_fails_fails_alone(database):
+    async def refused(connection: Connection) -> None:
+        await connection.apply(add("undone"))
+        raise NotFound("no")
+
+    outcomes = await asyncio.gather(
+        database.run(refused, weight=HEAVY), database.write(add("a")), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [NotFound, bool]
+    assert await names(database) == ["a"]
+
+
+async def test_what_is_heavy_fails_with_all_that_waited_behind_a_long_outage(monkeypatch):
+    monkeypatch.setattr("gateway.storage.database.LONG", 0.0)
+    engine = Flaky(StorageUnavailableError("locked"))
+    async with Database(engine) as database:
+        writes = [database.write(add("a")), *(database.write(add("heavy"), weight=HEAVY) for _ in range(2))]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        assert (database.waiting, await database.write(add("after"))) == (0, True)
+    assert [type(outcome) for outcome in outcomes] == [StorageUnavailableError] * 3
+    assert engine.commits == [1, 1]
+
+
+async def test_what_is_heavy_and_waits_at_the_end_is_still_written(make_engine):
+    async with Database(make_engine()) as database:
+        waiting = [asyncio.create_task(database.write(add(str(n)), weight=HEAVY)) for n in range(3)]
+        await asyncio.sleep(0)
+        assert database.waiting == 3
+    assert await asyncio.gather(*waiting) == [True] * 3

@@ -125,6 +125,24 @@ async def test_a_verification_stays_and_names_nobody(world, database, erase, clo
     assert [attempt["provider_id"] for attempt in await rows(database, "attempt")] == [None]
 
 
+async def test_an_erasure_of_many_weighs_as_much_as_each_bite_of_them(world, database, erase, clock, monkeypatch):
+    """So the bites of many erasures that are asked for at once are never one transaction."""
+    monkeypatch.setattr("gateway.verification.erasing.BITE", 4)
+    for _ in range(6):
+        await world.start({"phone": PHONE, "email": EMAIL})
+        clock.advance(3600)
+    weights, write = [], database.write
+
+    async def weighed(move, *, weight=1):
+        weights.append(weight)
+        return await write(move, weight=weight)
+
+    monkeypatch.setattr(database, "write", weighed)
+    assert (await erase(PHONE)).verifications == 6
+    # What is counted; the bites that are wiped and those that are found no more; the rest.
+    assert [weight for weight in weights if weight > 1] == [6, 4, 2, 4, 2, 6]
+
+
 async def test_what_it_is_found_by_goes_by_whichever_address(world, database, erase):
     await world.start({"phone": PHONE, "email": EMAIL})
     await world.start({"phone": OTHER})

@@ -150,7 +150,7 @@ class Enrolling:
                     number += 1
             return number
 
-        return await self._database.run(work) if overdue else 0
+        return await self._database.run(work, weight=len(overdue)) if overdue else 0
 
     async def _tell_deleted(
         self, connection: Connection, service: str, authenticator_id: str, person_sealed: bytes, now: float

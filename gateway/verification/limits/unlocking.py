@@ -86,7 +86,7 @@ async def unlock(
             await connection.apply(recorded(None, [], [told]))
         return found
 
-    return await database.run(work)
+    return await database.run(work, weight=len(keys))
 
 
 async def _lift(connection: Connection, key: bytes, service: str, found: Lifted, now: float) -> Lifted:
