@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 from gateway.clock import Clock
 from gateway.delivery.lifecycle import VerificationStatus
@@ -27,26 +30,45 @@ class Sessions:
         self._hasher = hasher
         self._clock = clock
         self._bite = bite
+        #: Who ends a session at this moment, by its hash; a lock is forgotten with the last who asks for it.
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def end(self, service: str, session: str) -> int:
         """Cancel a service's pending verifications bound to a session; return how many there were.
 
-        Nothing is sent for them afterwards. Raises ``StorageError``; what was canceled before stays so.
+        Nothing is sent for them afterwards. Of several who end the same session at once one ends it, and the others look
+        for what came after. Raises ``StorageError``; what was canceled before stays so.
         """
-        hashed, now = session_hash(self._hasher, service, session), self._clock.now()
+        hashed = session_hash(self._hasher, service, session)
+        turn = self._turns.setdefault(hashed, asyncio.Lock())
+        # Not shared: what was bound after the one before looked for the last time would be pending still.
+        async with turn:
+            return await self._end(service, hashed)
 
-        async def work(connection: Connection) -> tuple[int, int]:
-            found = await connection.fetch(sql.OF_SESSION, hash=hashed, now=now, number=self._bite)
-            ended = [await self._cancel(connection, service, record["id"], now) for record in found]
-            return len(found), sum(ended)
-
+    async def _end(self, service: str, hashed: bytes) -> int:
         canceled = 0
         while True:
-            seen, ended = await self._database.run(work)
+            now = self._clock.now()
+            # Beside the writer: mostly there are few, or none.
+            found = await self._database.fetch(sql.OF_SESSION, hash=hashed, now=now, number=self._bite)
+            if not found:
+                return canceled
+            ended = await self._cancel(service, [record["id"] for record in found], now)
             canceled += ended
-            if seen < self._bite:
+            if ended == len(found) < self._bite:
                 return canceled
 
-    async def _cancel(self, connection: Connection, service: str, verification_id: str, now: float) -> bool:
+    async def _cancel(self, service: str, ids: Sequence[str], now: float) -> int:
+        """Cancel verifications up to the first that has ended meanwhile; return how many."""
         status = VerificationStatus.CANCELED
-        return await ending.end(connection, self._queue, verification_id, service, status, now, reason="session")
+
+        async def work(connection: Connection) -> int:
+            for number, verification_id in enumerate(ids):
+                if not await ending.end(
+                    connection, self._queue, verification_id, service, status, now, reason="session"
+                ):
+                    # Another node may be ending this session, and then the rest of these has ended as well.
+                    return number
+            return len(ids)
+
+        return await self._database.run(work, weight=len(ids))

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.config import LimitSettings, ServiceSettings
 from gateway.errors import AlreadyApproved, Gone
+from gateway.storage.line import HEAVY
 from gateway.verification.sessions import Sessions
 from tests.world import Talker, World, two_channels
 
@@ -95,3 +96,95 @@ async def test_a_check_at_the_same_moment_is_approved_or_canceled_never_both(wor
         assert (status, ended, checked.code) == ("canceled", 1, "canceled")
     with pytest.raises((AlreadyApproved, Gone)):
         await world.checking.check("shop", view.id, world.code, {"session": "s-91"})
+
+
+@pytest.fixture
+def bites(database, monkeypatch) -> list[int]:
+    """What each work that was asked for weighed."""
+    found: list[int] = []
+    run = database.run
+
+    async def weighed(work, *, weight=1):
+        found.append(weight)
+        return await run(work, weight=weight)
+
+    monkeypatch.setattr(database, "run", weighed)
+    return found
+
+
+async def test_of_many_who_end_a_session_at_once_one_does_and_each_is_told_its_own(world, bites):
+    views = [await world.start(to(number), bind={"session": "s-91"}) for number in range(HEAVY)]
+    bites.clear()
+    ended = await asyncio.gather(*(world.sessions.end("shop", "s-91") for _ in range(20)))
+    assert sorted(ended) == [0] * 19 + [HEAVY]
+    # The others had nothing to end, and asked the writer for nothing; many ends in one are a transaction of its own.
+    assert bites == [HEAVY]
+    assert {(await world.look(view)).status for view in views} == {"canceled"}
+
+
+async def test_a_session_that_nothing_is_bound_to_ends_without_the_writer(world, bites):
+    assert await world.sessions.end("shop", "s-91") == 0
+    assert bites == []
+
+
+async def test_what_came_after_the_last_look_of_one_end_is_canceled_by_the_next(world, database, monkeypatch):
+    """The second comes while the first is under way, and after it has looked: to share its outcome would be to miss this."""
+    first = await world.start(to(1), bind={"session": "s-91"})
+    run, later = database.run, []
+
+    async def with_another(work, *, weight=1):
+        monkeypatch.setattr(database, "run", run)
+        later.append(await world.start(to(2), bind={"session": "s-91"}))
+        later.append(asyncio.create_task(world.sessions.end("shop", "s-91")))
+        await asyncio.sleep(0)
+        return await run(work, weight=weight)
+
+    monkeypatch.setattr(database, "run", with_another)
+    assert await world.sessions.end("shop", "s-91") == 1
+    second, ended = later
+    assert await ended == 1
+    assert [(await world.look(view)).status for view in (first, second)] == ["canceled"] * 2
+
+
+async def test_who_gives_up_ends_it_for_nobody_else(world):
+    views = [await world.start(to(number), bind={"session": "s-91"}) for number in range(3)]
+    ends = [asyncio.create_task(world.sessions.end("shop", "s-91")) for _ in range(3)]
+    await asyncio.sleep(0)
+    ends[0].cancel()
+    ends[1].cancel()
+    outcomes = await asyncio.gather(*ends, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, asyncio.CancelledError, int]
+    assert {(await world.look(view)).status for view in views} == {"canceled"}
+
+
+async def test_a_session_that_was_ended_is_remembered_no_more(world):
+    await world.start(bind={"session": "s-91"})
+    await asyncio.gather(*(world.sessions.end("shop", session) for session in ("s-91", "s-91", "s-92")))
+    assert len(world.sessions._turns) == 0
+
+
+async def test_who_finds_that_another_node_ends_the_session_lets_it(world, database, monkeypatch):
+    for number in range(3):
+        await world.start(to(number), bind={"session": "s-91"})
+    run, asked = database.run, []
+
+    async def behind_another(work, *, weight=1):
+        monkeypatch.setattr(database, "run", run)
+        other = Sessions(database, world.queue, world.sessions._hasher, world.clock)
+        assert await other.end("shop", "s-91") == 3
+
+        async def counted(connection):
+            class Counting:
+                fetch = connection.fetch
+
+                async def apply(self, move):
+                    asked.append(move)
+                    return await connection.apply(move)
+
+            return await work(Counting())
+
+        return await run(counted, weight=weight)
+
+    monkeypatch.setattr(database, "run", behind_another)
+    assert await world.sessions.end("shop", "s-91") == 0
+    assert len(asked) == 1
