@@ -13,7 +13,7 @@ from gateway.api.body import read
 from gateway.api.problems import respond
 from gateway.api.responses import Answer
 from gateway.api.shortcut import SHORTCUT
-from gateway.api.slow_clients import MAX_HEAD, DeadlineProtocol
+from gateway.api.slow_clients import LEAST_PIECE, MAX_HEAD, MAX_PIECES, DeadlineProtocol
 from gateway.errors import Problem
 from tests.api.sockets import PATIENCE, Hasty, Patient, all_of, answer, serving
 
@@ -155,6 +155,36 @@ async def test_a_body_may_be_longer_than_a_head():
             await writer.drain()
             await asyncio.sleep(0.01)
         assert len((await answer(reader)).partition(b"\r\n\r\n")[2]) == size
+
+
+CHUNKED = b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_in_single_bytes_is_refused_beyond_a_number():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST /" + CHUNKED + b"1\r\na\r\n" * (MAX_PIECES + 1))
+        head, _, body = (await all_of(reader)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert "too many small pieces" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, MAX_PIECES), (2 * LEAST_PIECE, 2 * MAX_PIECES)])
+async def test_a_body_in_fewer_pieces_or_in_larger_ones_is_read_whole(size, number):
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        for _ in range(2):
+            writer.write(b"POST /" + CHUNKED + b"%x\r\n%b\r\n" % (size, b"a" * size) * number + b"0\r\n\r\n")
+            assert len((await answer(reader)).partition(b"\r\n\r\n")[2]) == size * number
+
+
+async def test_a_body_that_nobody_reads_is_counted_too():
+    async with serving(Patient) as connect:
+        reader, writer, _ = await connect()
+        writer.write(b"POST /unread" + CHUNKED)
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.write(b"1\r\na\r\n" * (MAX_PIECES + 1))
+        assert await all_of(reader) == b""
 
 
 async def test_a_head_that_comes_at_once_is_refused_over_its_limit_only():
