@@ -54,6 +54,7 @@ class Bots:
     inbox: Inbox
     leases: Leases
     menu: Menu
+    replies: Replies
     replying: Replying
     reviser: Reviser
 
@@ -96,6 +97,7 @@ def built_bots(settings: Settings, store: Store, channels: Mapping[str, Channel]
         inbox=inbox,
         leases=Leases(store.database, spine.node),
         menu=commands.menu(spine.texts),
+        replies=replies,
         replying=replying,
         reviser=_reviser(settings, store, channels, spine),
     )

@@ -97,6 +97,7 @@ def _house(settings: Settings, gateway: Gateway, webhooks: Webhooks) -> House:
         Duty("throttles", gateway.parts.authenticators.checking.forget, FORGETTING),
         Duty("signing_keys", gateway.parts.signing_keys.rotate, HOUR),
         Duty("heard", lambda: inbox.forget_heard(BITE), FORGETTING),
+        Duty("replies", lambda: gateway.bots.replies.forget_old(BITE), FORGETTING),
         *_of_turns(gateway),
         Duty("tallies", gateway.allowances.forget, HOUR),
         *retention.duties(),

@@ -14,7 +14,7 @@ from channels.chat import Reply
 from gateway.clock import Clock
 from gateway.storage import models
 from gateway.storage.database import Database
-from gateway.storage.ids import new_id
+from gateway.storage.ids import least_id, new_id
 from gateway.storage.sealing import Sealer, UnsealError
 from gateway.storage.statement import Statement, insert_into
 from gateway.storage.unit import Connection, Move, Record, Write
@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds a node holds an answer without renewing; another sends it after that.
 LEASE: Final = 20.0
+#: Seconds an answer is worth sending: nobody waits for it any longer.
+MAX_AGE: Final = 600.0
 
 _INSERT = insert_into(models.OutgoingReply)
 _DONE = Statement(
@@ -45,6 +47,8 @@ _LET_GO = Statement(
     key=(0,),
 )
 _FORGET = Statement("reply.forget", {"id": "text"}, "DELETE FROM reply WHERE id IN (SELECT id FROM r)")
+_FORGET_OLD = """DELETE FROM reply WHERE id IN
+    (SELECT id FROM reply WHERE id < :before ORDER BY id LIMIT CAST(:number AS bigint)) RETURNING id"""
 _ALL = "SELECT id, sealed FROM reply ORDER BY id"
 _ANY_DUE = "SELECT id FROM reply WHERE channel = :channel AND due_at <= :now LIMIT 1"
 # The outer ``due_at`` is asked again once another node's claim is committed: no answer is taken by two.
@@ -142,6 +146,14 @@ class Replies:
         if found:
             await self._database.write(Move(None, [(_FORGET, (reply_id,)) for reply_id in found]))
         return len(found)
+
+    async def forget_old(self, number: int) -> int:
+        """Delete up to ``number`` answers that nobody sends any more, whatever channels there are; return how many.
+
+        Whoever runs a channel gives up its own. Those of one that was taken out of the configuration are nobody's.
+        """
+        given = {"before": least_id("rep", self._clock.now() - MAX_AGE - LEASE), "number": number}
+        return len(await self._database.run(lambda connection: connection.fetch(_FORGET_OLD, **given)))
 
     def _goes_to(self, record: Record, is_theirs: Callable[[str], bool]) -> bool:
         try:

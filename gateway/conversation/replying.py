@@ -11,7 +11,7 @@ from typing import Final
 from channels.base import AmbiguousError, DeliveryError, Reason, TransientError
 from channels.chat import Conversing
 from gateway.clock import Clock
-from gateway.conversation.replies import LEASE, Replies, Waiting
+from gateway.conversation.replies import LEASE, MAX_AGE, Replies, Waiting
 from gateway.delivery.dispatching.aside import Aside
 from gateway.delivery.dispatching.pacing import Pacer, Sleep
 from gateway.errors import loudness
@@ -32,9 +32,8 @@ BUFFER: Final = 1000
 #: Answers to one chat in this node's memory, twenty seconds' worth in Telegram. Who makes the bot say more than that reads
 #: none of it: what comes on top is dropped, or they would have it work for nobody else.
 LINE: Final = 20
-#: Tries at an answer, and the seconds it is worth sending: nobody waits for it any longer.
+#: Tries at an answer.
 MAX_TRIES: Final = 6
-MAX_AGE: Final = 600.0
 #: Seconds an answer under way may still take when the node stops.
 GRACE: Final = 5.0
 

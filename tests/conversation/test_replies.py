@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from channels.chat import Button, Reply
 from gateway.config import SealingKey
-from gateway.conversation.replies import LEASE, Replies
+from gateway.conversation.replies import LEASE, MAX_AGE, Replies
 from gateway.events.event import recorded
 from gateway.storage.database import Database
 from gateway.storage.sealing import Sealer
@@ -175,3 +175,15 @@ async def test_an_answer_that_cannot_be_read_is_deleted_and_holds_up_nobody(
     assert await ids(newer) == [readable.id]
     assert "cannot be read: UnsealError" in caplog.text
     assert [row["id"] for row in await database.fetch("SELECT id FROM reply")] == [readable.id]
+
+
+async def test_what_nobody_sends_is_deleted_whichever_channel_it_is_of(replies, database, clock):
+    """A bot that was taken out of the configuration gives up nothing any more."""
+    for channel in ("bot", "gone"):
+        await written(replies, database, channel=channel)
+    clock.advance(MAX_AGE + LEASE)
+    kept = await written(replies, database)
+    assert await replies.forget_old(10) == 0
+    clock.advance(0.001)
+    assert [await replies.forget_old(number) for number in (1, 10, 10)] == [1, 1, 0]
+    assert [row["id"] for row in await database.fetch("SELECT id FROM reply")] == [kept.id]

@@ -10,8 +10,8 @@ import pytest
 
 from channels.base import AmbiguousError, PermanentError, Reason, TransientError
 from channels.chat import Reply
-from gateway.conversation.replies import LEASE, Replies
-from gateway.conversation.replying import LINE, MAX_AGE, MAX_TRIES, POLL, WORKERS, Replying
+from gateway.conversation.replies import LEASE, MAX_AGE, Replies
+from gateway.conversation.replying import LINE, MAX_TRIES, POLL, WORKERS, Replying
 from gateway.delivery.dispatching.pacing import COURTESY, Pacer
 from gateway.events.event import recorded
 from gateway.storage.unit import StorageUnavailableError
