@@ -144,9 +144,12 @@ class Inbox:
         outcome = await self._answered(turn)
         waiting = []
         for said in outcome.said:
-            item, write = self._replies.write(channel, said.chat or inbound.chat, said.reply, turn.now)
-            await connection.apply(recorded(write, [], []))
-            waiting.append(item)
+            chat = said.chat or inbound.chat
+            # Nobody knows which bots another chat has opened. It is told that somebody took over what it had: by all of them.
+            for bot in (channel,) if chat == inbound.chat else self._replying.bots:
+                item, write = self._replies.write(bot, chat, said.reply, turn.now)
+                await connection.apply(recorded(write, [], []))
+                waiting.append(item)
         return _Taken(tuple(waiting), outcome.wake)
 
     async def _turn(self, channel: str, inbound: Inbound, connection: Connection) -> Turn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from channels.base import AmbiguousError, DeliveryError, Reason, TransientError
@@ -165,6 +165,11 @@ class Replying:
         self._urgent = urgent
         paces = paces or {name: Pacer(name, 0.0, 0.0, clock, sleep) for name in channels}
         self._lanes = {name: _Lane(channel, buffer, paces[name], clock, sleep) for name, channel in channels.items()}
+
+    @property
+    def bots(self) -> Collection[str]:
+        """The channels whose answers are sent here."""
+        return self._lanes.keys()
 
     def hand_over(self, waiting: Sequence[Waiting]) -> None:
         """Take answers that this node holds and that are committed."""

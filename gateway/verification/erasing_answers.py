@@ -12,6 +12,7 @@ _PERSONAL: Final[Mapping[str, Any]] = {
     "to": {},
     **dict.fromkeys(("link", "qr", "qr_png", "uri", "secret", "display_name", "challenge", "account", "page")),
     "reference": "",
+    "codes": [],
 }
 
 
@@ -25,12 +26,16 @@ def blanked(plain: bytes, ids: Collection[str]) -> bytes | None:
     return None if left == told else orjson.dumps(left)
 
 
-def _blank(told: Any, ids: Collection[str]) -> Any:
+def _blank(told: Any, ids: Collection[str], *, theirs: bool = False) -> Any:
+    """Blank what is of these ids; ``theirs``: what it stands in is."""
     if isinstance(told, list):
         return [_blank(item, ids) for item in told]
     if not isinstance(told, dict):
         return told
-    theirs = told.get("id") in ids
+    theirs = theirs or told.get("id") in ids
+    # Recovery codes tell whose they are by where they are alone.
+    is_at_theirs = str(told.get("location")).rpartition("/")[2] in ids
     return {
-        name: _PERSONAL[name] if theirs and name in _PERSONAL else _blank(value, ids) for name, value in told.items()
+        name: _PERSONAL[name] if theirs and name in _PERSONAL else _blank(value, ids, theirs=is_at_theirs)
+        for name, value in told.items()
     }

@@ -10,7 +10,7 @@ from channels.kinds import KINDS
 from gateway.conversation.blocking import Blocking
 from gateway.delivery.routing import plan
 from gateway.errors import RecipientRefused
-from tests.conversation.conftest import CHAT, Bot
+from tests.conversation.conftest import CHAT, OTHER_CHAT, Bot
 from tests.world import PHONE
 
 
@@ -173,3 +173,32 @@ async def test_a_second_press_at_another_bot_says_once_more_what_is_linked(talk,
     [question] = await talk.start(view.link, to="alt")
     said = [await talk.press(question, 0, to="alt") for _ in range(2)]
     assert said[0][0].text == said[1][0].text
+
+
+async def took_over(talk, what, by):
+    """Have another chat take over what is known, by a bot; return what the robbed chat is told, by bot."""
+    if what == "number":
+        await talk.hear(OTHER_CHAT, to=by, contact=Contact(PHONE, own=True))
+    else:
+        again = await talk.invite()
+        [asked] = await talk.start(again.link, OTHER_CHAT, to=by)
+        await talk.press(asked, 0, OTHER_CHAT, to=by)
+    told = {}
+    for name in ("bot", "alt"):
+        await talk.replying.send_once(name)
+        did = talk.world.channels[name].did
+        told[name] = [reply.text for kind, *what in did if kind == "say" for chat, reply in [what] if chat == CHAT]
+    return told
+
+
+@pytest.mark.parametrize("by", ["bot", "alt"])
+@pytest.mark.parametrize("what", ["number", "link"])
+async def test_who_loses_a_number_or_a_link_is_told_by_every_bot_whichever_it_was_taken_by(talk, known, what, by):
+    """They may have opened one alone, and whoever takes it chooses the bot."""
+    before = {name: len(talk.world.channels[name].did) for name in ("bot", "alt")}
+    for name, number in before.items():
+        del talk.world.channels[name].did[:number]
+    told = await took_over(talk, what, by)
+    assert [len(texts) for texts in told.values()] == [1, 1]
+    assert told["bot"] == told["alt"]
+    assert "tell the service" in told["bot"][0] if what == "link" else "another chat" in told["bot"][0]
