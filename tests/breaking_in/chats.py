@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.telegram_people import Person
-from tests.breaking_in.world import PATIENCE, SETTLE, World
+from tests.breaking_in.world import PATIENCE, SETTLE, Calls, World
 
 #: The victim's number, and what their chat is called at the service ``default``.
 PHONE, REFERENCE = "+4915112345678", "person-1"
@@ -61,9 +61,9 @@ class Chats:
         """Wait until what was written has had its effect."""
         await asyncio.sleep(SETTLE * times)
 
-    async def linked(self, person: Person) -> dict[str, Any]:
-        """Link somebody's chat at the service ``default`` as the victim's, and return the subscriber."""
-        status, told = await self.world.ours("POST", "/v1/subscribers", {"reference": REFERENCE})
+    async def linked(self, person: Person, reference: str = REFERENCE, call: Calls | None = None) -> dict[str, Any]:
+        """Link somebody's chat, as the victim's at the service ``default`` unless told otherwise; return the subscriber."""
+        status, told = await (call or self.world.ours)("POST", "/v1/subscribers", {"reference": reference})
         assert status == 201, (status, told.get("code"))
         person.press_start(payload(told))
         await self.press(person, f"yes:{told['id']}")

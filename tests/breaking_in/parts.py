@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from tests.breaking_in.bombing import bombing
+from tests.breaking_in.bystanders import bystanders
 from tests.breaking_in.crosswise import crosswise
 from tests.breaking_in.devices import devices
 from tests.breaking_in.greedy import greedy
@@ -27,6 +28,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "guessing": guessing,
     "devices": devices,
     "person": person,
+    "bystanders": bystanders,
     "meanwhile": meanwhile,
     "crosswise": crosswise,
     "keys": keys,

@@ -181,21 +181,28 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def world(
-        self, limits: str = OPEN, *, server: str = "", more: str = "", log: str = "info"
+        self,
+        limits: str = OPEN,
+        *,
+        server: str = "",
+        more: str = "",
+        log: str = "info",
+        environ: Mapping[str, str] | None = None,
     ) -> AsyncIterator[World]:
-        """Open a world: ``limits`` are both services', the others lines of the configuration."""
+        """Open a world: ``limits`` are both services', the others lines of the configuration, and variables beside it."""
         async with self.scene.again() as own, TelegramSandbox(own.inbox) as bot:
             file = own.folder / "config.toml"
             await asyncio.to_thread(file.write_text, _configuration(own, bot, limits, server, more, log), "utf-8")
-            environ = {
+            variables = {
                 "CONFIG": str(file),
                 "SECRETS__KEYS": KEYS,
                 "CHANNELS__SMS__AUTH_TOKEN": own.twilio.auth_token,
                 "CHANNELS__FLAT__AUTH_TOKEN": own.twilio.auth_token,
                 "CHANNELS__TELEGRAM__TOKEN": bot.token,
+                **(environ or {}),
             }
             # Ports of their own: a node that was killed comes back where it was.
-            nodes = [await own.started(environ, port=free_port()) for _ in range(self.number)]
+            nodes = [await own.started(variables, port=free_port()) for _ in range(self.number)]
             shop = (await nodes[0].run("keys", "create", "--service", "shop")).split()[-1]
             # Kept for less long than the server does: a request never meets its closing.
             connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=2.0)
