@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.breaking_in.beside import WAIT, watched
 from tests.breaking_in.world import Stage, World, every, spoken, tally
 
 #: Connections that read nothing, and seconds after which they are to be gone: the deadline twice, and some for a busy machine.
@@ -19,8 +20,8 @@ UNREAD, GONE = 200, 45.0
 AHEAD, SENDING, MEMORY = 40, 4.0, 60
 #: Bytes of requests that are written at once.
 BURST = 512 * 1024
-#: Headers of one request, 16 KiB of them; and seconds that a request beside it may wait on a busy machine.
-HEADERS, WAIT = 3_240, 0.25
+#: Headers of one request, 16 KiB of them.
+HEADERS = 3_240
 
 #: Images drawn at once, and batches of refusals under keys of their own with the MiB that they may take of the disk.
 IMAGES, REFUSED, DISK = 20, 40, 4.0
@@ -126,29 +127,6 @@ async def poured(each: socket.socket) -> int:
         except OSError:
             break
     return sent
-
-
-@asynccontextmanager
-async def watched(world: World) -> AsyncIterator[list[float]]:
-    """Ask the first node for its health again and again; yield the seconds that each answer took."""
-    seconds: list[float] = []
-
-    async def ask() -> None:
-        while True:
-            began = time.monotonic()
-            async with world.session.get(f"{world.url}/healthz") as answer:
-                await answer.read()
-            seconds.append(time.monotonic() - began)
-            await asyncio.sleep(0.005)
-
-    asking = asyncio.create_task(ask())
-    await asyncio.sleep(0.1)
-    try:
-        yield seconds
-        await asyncio.sleep(0.1)
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
 
 
 async def size(world: World) -> int:

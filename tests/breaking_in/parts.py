@@ -8,6 +8,7 @@ from typing import Final
 from tests.breaking_in.bombing import bombing
 from tests.breaking_in.bystanders import bystanders
 from tests.breaking_in.crosswise import crosswise
+from tests.breaking_in.crowds import crowds
 from tests.breaking_in.devices import devices
 from tests.breaking_in.greedy import greedy
 from tests.breaking_in.guessing import guessing
@@ -31,6 +32,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "bystanders": bystanders,
     "meanwhile": meanwhile,
     "crosswise": crosswise,
+    "crowds": crowds,
     "keys": keys,
     "bombing": bombing,
     "reading": reading,
