@@ -17,6 +17,7 @@ from tests.breaking_in.killing import killing
 from tests.breaking_in.meanwhile import meanwhile
 from tests.breaking_in.person import person
 from tests.breaking_in.reading import reading
+from tests.breaking_in.servers import servers
 from tests.breaking_in.spending import spending
 from tests.breaking_in.stranger import stranger
 from tests.breaking_in.world import Stage
@@ -33,6 +34,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "meanwhile": meanwhile,
     "crosswise": crosswise,
     "crowds": crowds,
+    "servers": servers,
     "keys": keys,
     "bombing": bombing,
     "reading": reading,
