@@ -53,7 +53,7 @@ chaos: $(READY) ## Inject every fault there is, sampled (20 minutes at most); re
 chaos-long: $(READY) ## The same at length: a hundred kills, and a soak of two hours
 	@$(BIN)/python -m tests.faults --long --mutations
 
-attack: $(READY) ## Break in over the wire as four people would, on both databases (12 minutes); fails where anything falls
+attack: $(READY) ## Break in over the wire as four people would, on both databases (14 minutes); fails where anything falls
 	@$(BIN)/python -m tests.breaking_in
 
 fuzz: $(READY) $(FUZZ)/bin/schemathesis ## Attack a running gateway by its OpenAPI document (5 minutes)
