@@ -289,7 +289,8 @@ def _by_status(answer: StatusError) -> DeliveryError:
     if status == 429:
         # Telegram does not say whether one chat's limit was met or the bot's. A wait is one message's, but "usually
         # other messages will also fail to send with the same retry_after" (tdlib's maintainer, github.com/tdlib/td,
-        # issue 1062); and no chat is written to faster than one takes, so one person cannot cause it.
+        # issue 1062); and no chat is written to faster than one takes, so one person cannot cause it. Of a group, which takes
+        # less, that does not hold: there the bot only leaves (``TelegramChannel.say``).
         wait = answer.retry_after
         return TransientError(Reason.RATE_LIMITED, retry_after=wait, whole_channel=True, provider_code=code)
     if status in _ELSEWHERE:

@@ -62,6 +62,7 @@ class Reply:
     """What the bot answers. It has buttons, or it asks for a contact: no message holds both."""
 
     #: Rendered ``templates/conversation/<template>/reply.html``: text with a few HTML tags, already escaped.
+    #: Empty where the bot only ``leaves``.
     text: str = field(repr=False)
     #: Rows of buttons.
     buttons: Sequence[Sequence[Button]] = ()

@@ -202,14 +202,21 @@ class TelegramChannel(Channel):
         ``replaces`` loses its buttons.
         """
         number = _chat(chat)
-        try:
+        if not reply.leaves:
             await self._write(number, reply)
+            return
+        try:
+            if reply.text:
+                await self._write(number, reply)
         except (PermanentError, AmbiguousError):
             # Where the bot may not write it can still go, and what it may have said it need not say again.
-            if not reply.leaves:
+            pass
+        except TransientError as error:
+            # A group takes 20 messages a minute (core.telegram.org/bots/faq), and how many there are is up to whoever puts
+            # the bot in: it goes without a word, and nobody else's codes wait.
+            if error.reason is not Reason.RATE_LIMITED:
                 raise
-        if reply.leaves:
-            await self._leave(number)
+        await self._leave(number)
 
     async def _write(self, chat: str, reply: Reply) -> None:
         shown = markup(reply)
@@ -237,6 +244,10 @@ class TelegramChannel(Channel):
             # Forbidden: it is out already.
             if error.reason is not Reason.BLOCKED:
                 raise
+        except TransientError as error:
+            raise TransientError(
+                error.reason, retry_after=error.retry_after, provider_code=error.provider_code
+            ) from None
 
     async def introduce(self, menu: Menu) -> None:
         """Set the commands that people see in their chats, by language. Raises ``DeliveryError``."""

@@ -12,9 +12,10 @@ from channels.chat import Inbound
 from gateway.clock import Clock
 from gateway.conversation import chats, commands
 from gateway.conversation.blocking import Blocking
+from gateway.conversation.groups import Groups
 from gateway.conversation.replies import Replies, Waiting
 from gateway.conversation.replying import Replying
-from gateway.conversation.turn import Handler, Outcome, Said, Tools, Turn
+from gateway.conversation.turn import Handler, Outcome, Tools, Turn
 from gateway.events.event import recorded
 from gateway.storage import models
 from gateway.storage.database import Database
@@ -101,6 +102,7 @@ class Inbox:
         self._replying = replying
         self._announce = announce
         self._table = table
+        self._groups = Groups()
 
     async def handle(self, channel: str, inbound: Inbound) -> None:
         """Do what a person asked for in the bot of ``channel``, once, and write down the answers, which follow.
@@ -171,15 +173,9 @@ class Inbox:
             await (self._blocking.block(turn) if inbound.blocked else self._blocking.unblock(turn))
             return Outcome()
         if not inbound.private:
-            return Outcome((_refusal(turn),))
+            return Outcome((self._groups.refusal(turn),))
         # Who writes can be written to, whatever was known before.
         await self._blocking.unblock(turn)
         await chats.refresh(turn)
         handler, argument = self._table.find(inbound)
         return await handler(replace(turn, argument=argument))
-
-
-def _refusal(turn: Turn) -> Said:
-    """Say that others would read along, and leave."""
-    said = turn.say("private_only")
-    return replace(said, reply=replace(said.reply, leaves=True))

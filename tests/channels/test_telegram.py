@@ -653,12 +653,29 @@ async def test_the_bot_is_content_to_be_out_already(api: BotApi, bot: TelegramCh
     assert api.seen == ["sendMessage", "leaveChat"]
 
 
-async def test_a_bot_that_was_slowed_down_or_cannot_leave_says_so(api: BotApi, bot: TelegramChannel) -> None:
+async def test_a_bot_that_cannot_leave_says_so(api: BotApi, bot: TelegramChannel) -> None:
     leaving = Reply("In private only", leaves=True)
-    api.answer("sendMessage", no(429, retry_after=3))
-    assert summary(await failing(bot.say("-100", leaving))) == (TransientError, Reason.RATE_LIMITED, "429")
+    api.answer("sendMessage", page(503))
     api.answer("leaveChat", no(400, "Bad Request: chat not found"))
     assert summary(await failing(bot.say("-100", leaving))) == (PermanentError, Reason.INVALID_RECIPIENT, "400")
+
+
+async def test_a_group_that_takes_no_more_words_is_left_and_holds_nobody_up(api: BotApi, bot: TelegramChannel) -> None:
+    """Whoever puts the bot in decides how often it would speak there."""
+    leaving = Reply("In private only", leaves=True)
+    api.answer("sendMessage", no(429, retry_after=3))
+    await bot.say("-100", leaving)
+    assert api.seen == ["sendMessage", "leaveChat"]
+    api.answer("leaveChat", no(429, retry_after=35))
+    error = await failing(bot.say("-100", leaving))
+    assert summary(error) == (TransientError, Reason.RATE_LIMITED, "429")
+    assert isinstance(error, TransientError)
+    assert (error.retry_after, error.whole_channel) == (35.0, False)
+
+
+async def test_a_group_may_be_left_without_a_word(api: BotApi, bot: TelegramChannel) -> None:
+    await bot.say("-100", Reply("", leaves=True))
+    assert api.seen == ["leaveChat"]
 
 
 async def test_nothing_that_is_said_or_changed_delays_a_code(api: BotApi, bot: TelegramChannel) -> None:

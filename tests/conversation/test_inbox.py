@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from channels.chat import Contact, Inbound
+from gateway.conversation import groups
 from gateway.conversation.inbox import HEARD, TABLE, TRIES
 from gateway.conversation.replies import LEASE
 from gateway.conversation.turn import Outcome, Said
@@ -80,6 +81,28 @@ async def test_the_answers_of_a_chat_are_sent_in_the_order_they_were_written(tal
 async def test_groups_are_refused_and_left(talk, written):
     [reply] = await talk.say(**written, private=False)
     assert (reply.text, reply.leaves, reply.buttons) == (talk.text("private_only"), True, ())
+
+
+async def test_a_group_is_told_once_an_hour_and_otherwise_left_without_a_word(talk, clock):
+    """Telegram takes few messages in a group, and whoever puts the bot in again decides how many there would be."""
+
+    async def put_in(chat: str) -> tuple[str, bool]:
+        [reply] = await talk.say(chat, joined=True, private=False)
+        return reply.text, reply.leaves
+
+    told, silent = (talk.text("private_only"), True), ("", True)
+    assert [await put_in(chat) for chat in ("-100", "-100", "-200", "-100")] == [told, silent, told, silent]
+    clock.advance(groups.WITHIN - 1)
+    assert await put_in("-100") == silent
+    clock.advance(1)
+    assert [await put_in("-100"), await put_in("-100")] == [told, silent]
+
+
+async def test_so_many_groups_are_remembered(talk, monkeypatch):
+    monkeypatch.setattr(groups, "MOST", 2)
+    for chat in ("-1", "-2", "-3", "-2", "-1"):
+        await talk.say(chat, joined=True, private=False)
+    assert said(talk) == [talk.text("private_only")] * 3 + ["", talk.text("private_only")]
 
 
 async def test_a_link_opened_in_a_group_stays_good(talk):
