@@ -164,8 +164,18 @@ def _unusual_email(value: str, *, smtputf8: bool) -> Address:
         # Without its cause: that exception's text quotes characters of the address.
         raise InvalidAddressError("this is not an e-mail address") from None
     local, domain = checked.local_part, checked.ascii_domain
-    # Compatible characters (full-width ones) are folded too: a mail server may take them for the plain ones.
-    return _email_address(local, domain, domain.rpartition(".")[2], unicodedata.normalize("NFKC", local).casefold())
+    return _email_address(local, domain, domain.rpartition(".")[2], _folded(local))
+
+
+def _folded(local: str) -> str:
+    """Return what all spellings of a mailbox share that a mail server may take for one (Unicode 3.13, D146).
+
+    Compatible characters (full-width ones) are folded too. What is folded may have to be composed, and folded, once more:
+    the capitals of ``ΐ`` fold to three characters, itself to one.
+    """
+    for _ in range(2):
+        local = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", local).casefold())
+    return local
 
 
 def _email_address(local: str, domain: str, top: str, folded: str) -> Address:

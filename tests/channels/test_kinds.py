@@ -263,6 +263,12 @@ def test_limits_fold_every_spelling_of_a_character(written: str):
     assert email_utf8(written).canonical == "ann@example.org"
 
 
+@pytest.mark.parametrize("letter", ["\u0390", "\u03b0", "\u01f0", "\u00df", "\ufb01", "\u1e9e", "\u1fc3"])
+def test_limits_fold_the_capitals_of_a_letter_that_has_none_of_its_own(letter: str):
+    written = {letter, letter.upper(), letter.lower(), letter.upper().lower(), letter.title()}
+    assert len({email_utf8(f"{each}na@example.org").canonical for each in written}) == 1
+
+
 #: What parts a list, a comment, a quoted string, a group, a line or an encoded word from the rest.
 _PARTING = st.sampled_from(
     [*',;:<>()"\\@[]%!=?_+.- \r\n\0\t', "=?utf-8?q?", "?=", "=40", "bob@example.net", "ü", "\u2028"]

@@ -138,9 +138,11 @@ def block_guard(claim: Claim, block: bytes) -> Guard:
 
 def _cooldown(claim: Claim, *, observes: bool) -> Guard:
     service, address_hash, at, seconds = claim.service, claim.hash, claim.at, claim.cooldown
-    # Without length it has been over since ever: with an end of now, a node whose clock is behind would be refused.
-    row = (service, address_hash, at, at + seconds if seconds else 0.0, claim.verification_id)
     undo = (sql.UNCLAIM_COOLDOWN, (service, address_hash, claim.verification_id))
+    if not seconds:
+        # It has been over since ever: with an end of now, a node whose clock is behind would be refused.
+        return Guard(sql.KEEP_COOLDOWN, (service, address_hash, at, 0.0, claim.verification_id), undo)
+    row = (service, address_hash, at, at + seconds, claim.verification_id)
     return Guard(sql.FORCE_COOLDOWN if observes else rows.CLAIM_COOLDOWN, row, undo)
 
 

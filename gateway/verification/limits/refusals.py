@@ -159,7 +159,8 @@ def _window(row: Any, name: str) -> Window:
 
 
 def _of_cooldown(claim: Claim, row: Record | None) -> Iterator[Reason]:
-    if row is not None and row["until"] > claim.at and claim.cools:
+    # A purpose without one is not refused by that of another.
+    if row is not None and row["until"] > claim.at and claim.cooldown:
         wait = row["until"] - claim.at
         yield Reason("cooldown", 1, claim.limits.cooldown, wait, row["verification_id"])
 

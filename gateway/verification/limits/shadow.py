@@ -127,8 +127,8 @@ class Shadow:
             self._visitors[visitor] = self._visitors.get(visitor, _NEVER).claimed(at, HOUR)
         if send.cause is not Cause.FALLBACK:
             run.sends += 1
-            until = at + cooldown.length(run.limits.cooldown, run.sends)
-            self._cooldowns[run.past.service, place.hash] = until, run.past.id
+            if length := cooldown.length(run.limits.cooldown, run.sends):
+                self._cooldowns[run.past.service, place.hash] = at + length, run.past.id
 
     def give_back(self, run: Run, send: Send) -> None:
         """Count a send no longer, for nothing of it left."""

@@ -212,10 +212,21 @@ VISITOR_BACK = Statement(
 )
 
 #: A cooldown begins although one still runs: where limits only observe.
+#: One that ends later stays: it may be of a purpose that does not observe.
 FORCE_COOLDOWN = insert_into(
     models.Cooldown,
-    conflict="""ON CONFLICT (service, hash) DO UPDATE SET since = excluded.since, until = excluded.until,
-        verification_id = excluded.verification_id""",
+    conflict="""ON CONFLICT (service, hash) DO UPDATE SET
+        since = CASE WHEN cooldown.until > excluded.until THEN cooldown.since ELSE excluded.since END,
+        verification_id = CASE WHEN cooldown.until > excluded.until THEN cooldown.verification_id
+            ELSE excluded.verification_id END,
+        until = CASE WHEN cooldown.until > excluded.until THEN cooldown.until ELSE excluded.until END""",
+    key=("service", "hash"),
+)
+
+#: A cooldown of no length: the row is waited for, whatever runs in it stays, and refuses nothing.
+KEEP_COOLDOWN = insert_into(
+    models.Cooldown,
+    conflict="ON CONFLICT (service, hash) DO UPDATE SET until = cooldown.until",
     key=("service", "hash"),
 )
 

@@ -592,6 +592,36 @@ async def test_where_limits_observe_nothing_is_refused_and_all_is_told(make_worl
     assert (counted["ten_minutes"], counted["sends"], counted["count"]) == (2, 2, 2)
 
 
+async def test_without_a_cooldown_no_other_purposes_refuses_and_none_that_runs_is_ended(make_world, clock):
+    slow, quick = make_world(cooldown=30), make_world(cooldown=0)
+    first = await sent(slow, purpose="payment")
+    for _ in range(2):
+        assert (await sent(quick, purpose="login")).status == "pending"
+    with pytest.raises(Cooldown) as caught:
+        await sent(slow, purpose="payment")
+    assert (caught.value.extra["verification"], caught.value.headers["Retry-After"]) == (first.id, "30")
+    clock.advance(30)
+    assert (await sent(slow, purpose="payment")).status == "pending"
+
+
+@pytest.mark.parametrize("order", ["the longer first", "the shorter first"])
+async def test_what_only_observes_shortens_no_cooldown(make_world, clock, order):
+    slow, watching = make_world(cooldown=600), make_world(cooldown=30, mode="observe")
+    worlds = [slow, watching] if order == "the longer first" else [watching, slow]
+    if order == "the shorter first":
+        await sent(worlds[0], purpose="login")
+        clock.advance(30)
+        await sent(worlds[1], purpose="payment")
+    else:
+        await sent(worlds[0], purpose="payment")
+        await sent(worlds[1], purpose="login")
+    clock.advance(599)
+    with pytest.raises(Cooldown):
+        await sent(slow, purpose="payment")
+    clock.advance(1)
+    assert (await sent(slow, purpose="payment")).status == "pending"
+
+
 async def test_a_resend_is_observed_within_its_cooldown(make_world, clock):
     world = make_world(mode="observe")
     view = await sent(world)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import CodeSettings, LimitSettings, ServiceSettings
-from gateway.config.services import LockoutSettings
+from gateway.config.services import LockoutSettings, PurposeLimits, PurposeSettings
 from gateway.verification.limits.past import Cause, Past, Place, Send
 from gateway.verification.limits.replay import Replay
 from gateway.verification.limits.replayed import Counts, Most, Report, Sum
@@ -257,6 +257,15 @@ def test_a_visitor_creates_so_many_in_an_hour():
     other = past(5, to=place(9), visitor="203.0.113.10")
     report = tried(policy(ip_per_hour=3), *pasts, other, past(3600, to=place(8), visitor="203.0.113.9"))
     assert refused(report) == {"ip_per_hour": 1}
+
+
+def test_a_purpose_without_a_cooldown_ends_none_that_runs():
+    service = policy(cooldown=30).model_copy(
+        update={"purposes": {"quick": PurposeSettings(channels=("sms",), limits=PurposeLimits(cooldown=0))}}
+    )
+    assert refused(tried(service, past(0), past(1, purpose="quick"), past(2), past(3, purpose="quick"))) == {
+        "cooldown": 1
+    }
 
 
 def test_a_visitor_is_counted_for_each_service_by_itself():
