@@ -170,12 +170,10 @@ def _unusual_email(value: str, *, smtputf8: bool) -> Address:
 def _folded(local: str) -> str:
     """Return what all spellings of a mailbox share that a mail server may take for one (Unicode 3.13, D146).
 
-    Compatible characters (full-width ones) are folded too. What is folded may have to be composed, and folded, once more:
-    the capitals of ``ΐ`` fold to three characters, itself to one.
+    Compatible characters (full-width ones) are folded too. What is folded is composed once more: the capitals of ``ΐ`` fold
+    to what ``ΐ`` is composed of.
     """
-    for _ in range(2):
-        local = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", local).casefold())
-    return local
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", local).casefold())
 
 
 def _email_address(local: str, domain: str, top: str, folded: str) -> Address:

@@ -269,6 +269,13 @@ def test_limits_fold_the_capitals_of_a_letter_that_has_none_of_its_own(letter: s
     assert len({email_utf8(f"{each}na@example.org").canonical for each in written}) == 1
 
 
+def test_limits_fold_every_letter_with_its_capitals_but_one():
+    """An i without its dot is another letter than the one with it, whose capital it has."""
+    letters = [chr(number) for number in range(0x110000) if chr(number).isalpha()]
+    apart = [letter for letter in letters if kinds._folded(letter) != kinds._folded(letter.upper())]
+    assert apart == ["\u0131"]
+
+
 #: What parts a list, a comment, a quoted string, a group, a line or an encoded word from the rest.
 _PARTING = st.sampled_from(
     [*',;:<>()"\\@[]%!=?_+.- \r\n\0\t', "=?utf-8?q?", "?=", "=40", "bob@example.net", "ü", "\u2028"]
