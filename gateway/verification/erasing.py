@@ -338,9 +338,11 @@ class Erasing:
         async def work(connection: Connection) -> None:
             for hashed in person.references:
                 values = {"hash": hashed, "service": person.service or ""}
-                found.update(record["id"] for record in await connection.fetch(sql.DEVICES, **values))
-                for statement in sql.FORGET_DEVICES:
-                    await connection.fetch(statement, **values)
+                gone = {record["id"] for record in await connection.fetch(sql.FORGET_DEVICES, **values)}
+                for device in sorted(gone):
+                    await connection.fetch(sql.FORGET_CODES, id=device)
+                await connection.fetch(sql.FORGET_FAILURES, **values)
+                found.update(gone)
 
         await self._database.run(work)
         return frozenset(found)

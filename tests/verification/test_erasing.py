@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -19,10 +20,12 @@ from gateway.delivery.telling import Failure
 from gateway.housekeeping.retention import Retention
 from gateway.storage import models
 from gateway.storage.answers import Answers, Source
+from gateway.storage.database import Database
 from gateway.storage.ids import new_id
 from gateway.storage.resealing import Resealing
 from gateway.storage.sealing import Sealer
-from gateway.storage.unit import StorageUnavailableError
+from gateway.storage.statement import insert_into
+from gateway.storage.unit import Move, StorageUnavailableError
 from gateway.verification import erasing as module
 from gateway.verification.authenticators.enrolling import Enrolling
 from gateway.verification.authenticators.view import Wanted, person_of, sealed_person
@@ -32,6 +35,9 @@ from tests.world import EMAIL, PHONE, World, two_channels
 
 OTHER = "+4915112345679"
 REFERENCE = "user-42"
+#: Somebody waits for a row.
+WAITS = """SELECT 1 FROM pg_locks WHERE NOT granted
+    AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"""
 
 
 @pytest.fixture
@@ -243,6 +249,34 @@ async def test_of_a_reference_only_its_services_counts_and_devices_go(database, 
     assert [await count(database, model) for model in tables] == [1, 1, 1, 1]
     assert (await erase({"telegram": REFERENCE})).authenticators == 1
     assert [await count(database, model) for model in tables] == [0, 0, 0, 0]
+
+
+async def test_recovery_codes_that_are_made_anew_meanwhile_go_too(database, erase, hasher, make_engine, engine_name):
+    """By another node, which holds the authenticator's row while it writes them."""
+    if engine_name == "sqlite":
+        pytest.skip("SQLite has one writer")
+    device = row(models.Authenticator, id="auth_1", service="shop", reference_hash=hasher.hash("telegram", REFERENCE))
+    await put(database, models.Authenticator, device)
+    wrote, go_on = asyncio.Event(), asyncio.Event()
+
+    async def renewed(connection: Any) -> None:
+        await connection.fetch("UPDATE authenticator SET counter = counter WHERE id = 'auth_1' RETURNING id")
+        code = row(models.RecoveryCode, hash=b"new", authenticator_id="auth_1")
+        await connection.apply(Move(None, [(insert_into(models.RecoveryCode), code)]))
+        wrote.set()
+        await go_on.wait()
+
+    async with Database(make_engine()) as other:
+        renewing = asyncio.create_task(other.run(renewed))
+        await wrote.wait()
+        erasing = asyncio.create_task(erase({"telegram": REFERENCE}))
+        async with asyncio.timeout(20):
+            while not await other.fetch(WAITS):
+                assert not erasing.done()
+        go_on.set()
+        await renewing
+        assert (await erasing).authenticators == 1
+    assert [await count(database, model) for model in (models.Authenticator, models.RecoveryCode)] == [0, 0]
 
 
 async def test_events_of_no_verification_lose_the_name(database, erase):
