@@ -66,6 +66,10 @@ _FORGET = """DELETE FROM idempotent_answer WHERE created_at <= :oldest AND (serv
     RETURNING service"""
 
 
+#: Given an answer's service and the answer, returns what is kept instead; ``None``: it stays.
+Change = Callable[[str, bytes], bytes | None]
+
+
 class Source(NamedTuple):
     """What a key is scoped to, beside its service: the same key at another path is another key."""
 
@@ -128,8 +132,8 @@ class Answers:
         oldest = self._clock.now() - KEPT
         return len(await self._database.run(lambda connection: connection.fetch(_FORGET, oldest=oldest, number=limit)))
 
-    async def rewrite(self, change: Callable[[bytes], bytes | None]) -> int:
-        """Give every answer to ``change`` and keep what it returns instead, unless that is ``None``.
+    async def rewrite(self, change: Change) -> int:
+        """Give every answer, with its service, to ``change`` and keep what it returns instead, unless that is ``None``.
 
         Returns how many were changed. What cannot be opened is left as it is. Raises ``StorageError``.
         """
@@ -139,7 +143,7 @@ class Answers:
             after = page[-1]["service"], bytes(page[-1]["key_hash"])
         return changed
 
-    async def _change(self, record: Record, change: Callable[[bytes], bytes | None]) -> bool:
+    async def _change(self, record: Record, change: Change) -> bool:
         key = {"service": record["service"], "key_hash": bytes(record["key_hash"])}
         while (write := self._rewritten(record, change)) is not None:
             if await self._database.write(Move(write)):
@@ -151,14 +155,14 @@ class Answers:
             record = found[0]
         return False
 
-    def _rewritten(self, record: Record, change: Callable[[bytes], bytes | None]) -> Write | None:
+    def _rewritten(self, record: Record, change: Change) -> Write | None:
         place = _place(record["service"], bytes(record["key_hash"]))
         try:
             whole = self._sealer.open(record["sealed"], place)
         except UnsealError:
             return None
         known, plain = _parted(record, whole)
-        changed = change(plain)
+        changed = change(record["service"], plain)
         if changed is None:
             return None
         # Of an older version, what it is recognised by stays where it was.

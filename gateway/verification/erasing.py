@@ -8,7 +8,6 @@ more. Everything goes before that by which it is found: whatever cuts an erasure
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
@@ -30,7 +29,7 @@ from gateway.value import Value
 from gateway.verification import erasing_statements as sql
 from gateway.verification.addressee import read
 from gateway.verification.authenticators.accounts import Accounts
-from gateway.verification.erasing_answers import blanked
+from gateway.verification.erasing_answers import Kept
 from gateway.verification.references import counted_hashes
 from gateway.verification.reporting import opened_route
 
@@ -46,7 +45,6 @@ OVER: Final = 900.0
 #: Sorts after every id of a verification: hexadecimal digits end at f.
 _PAST_ALL: Final = "ver_g"
 #: Ids that an answer may tell of.
-_ID: Final = re.compile(rb"(?:ver|sub|auth)_[0-9a-f]{36}")
 
 Sleep = Callable[[float], Awaitable[object]]
 #: Ends a service's pending verification. Raises ``Problem`` where it has ended meanwhile.
@@ -173,13 +171,14 @@ class Erasing:
         accounts = await self._accounts.known(person.everywhere)
         subscribers = (await self._known(person)).subscribers
         known = {*subscribers, *await self._devices(person), *accounts, *(item.id for item in found)}
-        answers = await self._forget_answers(known)
+        answers = await self._forget_answers(person, known)
         await self._forget_counts(person, found)
         leaving = await self._forget(person, self._clock.now())
         devices = await self._forget_devices(person)
         await self._accounts.empty(accounts - devices)
-        # Who came in between is found no more.
-        answers += await self._forget_answers({*leaving.subscribers, *devices} - known)
+        # What was kept in between is looked for now: who is deleted is told of by nothing new, and found no more.
+        known |= {*leaving.subscribers, *devices}
+        answers += await self._forget_answers(person, known) if known else 0
         webhooks = await self._wipe(person, found) + await self._wipe_orphans(person)
         young = [item for item in found if item.young]
         under_way = await self._wait(young)
@@ -356,14 +355,10 @@ class Erasing:
                 return left
             await self._sleep(LOOK)
 
-    async def _forget_answers(self, ids: Collection[str]) -> int:
-        wanted = {each.encode() for each in ids}
-        if not wanted:
-            return 0
+    async def _forget_answers(self, person: Whom, ids: set[str]) -> int:
+        """Blank what kept answers tell of them; ``ids`` become more by those that answers alone still tell."""
         # The answers stay: without them the same request, sent again, would send again.
-        return await self._answers.rewrite(
-            lambda plain: None if wanted.isdisjoint(_ID.findall(plain)) else blanked(plain, ids)
-        )
+        return await self._answers.rewrite(Kept(person, self._accounts.hashes, ids).without)
 
     async def _tell(self, person: Whom, by: str) -> None:
         told = event(EventName.RECIPIENT_ERASED, self._clock.now(), by or person.service or "")

@@ -91,7 +91,7 @@ async def test_a_large_answer_takes_little_room_is_told_as_it_was_and_can_be_cha
     [record] = await database.fetch("SELECT sealed FROM idempotent_answer")
     assert len(record["sealed"]) < 500
     assert await answers.once("shop", SOURCE, b"body", create) == (large, True)
-    assert await answers.rewrite(lambda plain: plain.replace(b"ver_1", b"ver_2")) == 1
+    assert await answers.rewrite(lambda _, plain: plain.replace(b"ver_1", b"ver_2")) == 1
     assert await answers.kept("shop", SOURCE, b"body") == large.replace(b"ver_1", b"ver_2")
     [record] = await database.fetch("SELECT sealed FROM idempotent_answer")
     assert len(record["sealed"]) < 500

@@ -418,6 +418,31 @@ async def test_a_stored_answer_is_told_again_without_the_person(world, database,
     assert await keep(sources[1], b"never made") == plains[1]
 
 
+async def test_an_answer_that_is_kept_while_others_are_looked_through_loses_the_person_too(
+    world, database, make_erasing, clock, sealer
+):
+    answers, view = Answers(database, sealer, clock), await world.start()
+    sources = []
+
+    async def forget(*given: Any) -> Leaving:
+        sources.append(await kept_answer(answers, id=view.id, to=dict(view.to)))
+        return Leaving()
+
+    erasing = make_erasing(forget=forget)
+    assert (await erasing.erase(erasing.whom(PHONE, None))).answers == 1
+    assert await answers.kept("shop", sources[0], b"f" * 32) == orjson.dumps({"id": view.id, "to": {}})
+
+
+async def test_an_answer_about_what_was_deleted_before_loses_the_person_too(database, make_erasing, clock, sealer):
+    """An application that closes an account deletes first, and erases then."""
+    answers, gone = Answers(database, sealer, clock), f"auth_{'0' * 36}"
+    source = await kept_answer(answers, id=gone, account=EMAIL.upper(), reference=REFERENCE, secret="GEZD")
+    erasing = make_erasing()
+    assert (await erasing.erase(erasing.whom(EMAIL, None))).answers == 1
+    told = orjson.loads(await answers.kept("shop", source, b"f" * 32) or b"null")
+    assert told == {"id": gone, "account": None, "reference": "", "secret": None}
+
+
 async def test_an_answer_that_is_sealed_anew_meanwhile_loses_the_person_too(world, database, make_erasing, clock, ring):
     newer = Sealer((SealingKey("k2", bytes(range(1, 33))), *ring))
     view = await world.start()

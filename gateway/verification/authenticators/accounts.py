@@ -68,9 +68,10 @@ class Accounts:
         except UnsealError:
             # Nobody can tell whose it is any more, the gateway included.
             return False
-        return any(hashed in hashes for hashed in self._hashes(account))
+        return any(hashed in hashes for hashed in self.hashes(account))
 
-    def _hashes(self, account: str) -> list[bytes]:
+    def hashes(self, account: str) -> list[bytes]:
+        """Return what an account is known by as an address, of every kind that takes it."""
         found = []
         for kind, normalize in self._kinds.items():
             try:

@@ -108,6 +108,9 @@ class Checking:
         """Use up what was given, if it is right, and tell whether it was."""
         if given.code is not None:
             return await self._use(connection, record, given.code, now)
+        if record["ahead"] is not None:
+            # What is given between two codes far ahead parts them, whatever it is.
+            await connection.apply(Move((sql.SET_AHEAD, (record["id"], None))))
         row = (recovery.hash_of(self._hasher, record["id"], given.recovery_code or ""), record["id"])
         told = event(EventName.AUTHENTICATOR_RECOVERED, now, record["service"], recipient=self._masked(record))
         return await connection.apply(recorded((sql.USE_CODE, row), [], [told]))

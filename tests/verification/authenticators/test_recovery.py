@@ -47,6 +47,17 @@ async def test_each_is_right_once_however_it_is_typed(enrolled):
     assert await enrolled.events() == ["created", "activated", "renewed", "recovered", "failed", "recovered"]
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+async def test_one_given_between_two_codes_far_ahead_parts_them(enrolled, is_right):
+    app = await enrolled.active("hotp")
+    right = (await renewed(enrolled, app))[0]
+    assert await enrolled.outcome(app, app.code(50)) == "wrong_code"
+    between = await outcome(enrolled, app, right if is_right else "CFGH-2345")
+    assert between == ("approved" if is_right else "wrong_code")
+    assert await enrolled.outcome(app, app.code(51)) == "wrong_code"
+    assert await enrolled.outcome(app, app.code(52)) == "approved"
+
+
 async def test_they_are_replaced_as_a_whole(enrolled):
     app = await enrolled.active()
     old, new = await renewed(enrolled, app), await renewed(enrolled, app)
