@@ -112,7 +112,8 @@ def rotate(
 ) -> None:
     """Make a key that takes another's place, and print it alone on standard output. It is not shown again.
 
-    It has the same service, name, scopes and networks. Of one name two keys are live at most.
+    It has the same service, name, scopes and networks, and lasts as long as the other was made for. Of one name two keys are
+    live at most.
     """
     seconds = seconds_of(grace, "--grace")
     with told():

@@ -97,6 +97,23 @@ async def test_every_migration_can_be_undone_and_made_again(store):
     await store._run(back_and_forth)
 
 
+async def test_a_key_from_before_counts_as_made_with_the_end_it_has(store):
+    await store._run(lambda connection: migrations.migrate(connection, "0005"))
+    insert = "INSERT INTO service_key (id, service, name, secret_hash, created_at, expires_at) VALUES (:id, 's', '', :hash, 100.0, :end)"
+    rows = [{"id": "ends", "hash": b"a", "end": 190.0}, {"id": "stays", "hash": b"b", "end": None}]
+    await store._run(lambda connection: connection.execute(sa.text(insert), rows))
+    await store.upgrade()
+    found: dict[str, float | None] = {}
+
+    def read(connection: sa.Connection) -> None:
+        found.update(
+            {row.id: row.lifetime for row in connection.execute(sa.text("SELECT id, lifetime FROM service_key"))}
+        )
+
+    await store._run(read)
+    assert found == {"ends": 90.0, "stays": None}
+
+
 async def set_revision(store: Store, revision: str) -> None:
     def write(connection: sa.Connection) -> None:
         statement = sa.text("UPDATE alembic_version SET version_num = :revision")

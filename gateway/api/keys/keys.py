@@ -99,8 +99,7 @@ class Keys:
         Without ``third`` it raises ``KeyRefusedError`` where two of that name are live.
         """
         now = self._clock.now()
-        expires_at = None if wanted.lifetime is None else now + wanted.lifetime
-        made = _Made(service, name, scopes.written(wanted.scopes), expires_at, networks.written(wanted.networks))
+        made = _Made(service, name, wanted)
 
         async def work(connection: Connection) -> None:
             if not third:
@@ -113,7 +112,7 @@ class Keys:
     async def rotate(self, key_id: str, *, grace: float = GRACE) -> str | None:
         """Make a key that takes a live one's place, which ends after ``grace`` seconds; return it.
 
-        It has the same service, name, scopes and networks, and lasts as long where the old one was to end by itself.
+        It has the same service, name, scopes and networks, and lasts as long as the old one was made for.
         ``None`` where there is no such key. Raises ``KeyRefusedError`` where it is not live, or has a successor.
         """
         now = self._clock.now()
@@ -242,11 +241,11 @@ def refusal(reason: Reason = Reason.UNKNOWN, key_id: str | None = None) -> KeyRe
 class _Made:
     """A key that is being made."""
 
-    def __init__(self, service: str, name: str, rights: str, expires_at: float | None, where: str | None) -> None:
+    def __init__(self, service: str, name: str, wanted: Wanted) -> None:
         self.service = service
         self.name = name
         self._id, self._secret = text.drawn()
-        self._rest = (None, rights, expires_at, where, None)
+        self._wanted = wanted
 
     @property
     def key(self) -> str:
@@ -255,16 +254,20 @@ class _Made:
 
     def row(self, now: float) -> Row:
         """Return its row, made at ``now``."""
-        return (self._id, self.service, self.name, token_hash(self._secret), now, *self._rest)
+        wanted = self._wanted
+        expires_at = None if wanted.lifetime is None else now + wanted.lifetime
+        rights, where = scopes.written(wanted.scopes), networks.written(wanted.networks)
+        named = (self._id, self.service, self.name, token_hash(self._secret))
+        return (*named, now, None, rights, expires_at, where, None, wanted.lifetime)
 
 
 def _successor(old: KeyView, now: float) -> _Made:
     """Return a key like ``old``. Raises ``KeyRefusedError`` where that is over."""
     if not old.is_live(now):
         raise KeyRefusedError(f"the key {old.id} has ended; make a new one with `otp-gateway keys create`")
-    expires_at = None if old.expires_at is None else now + old.expires_at - old.created_at
-    rights, where = scopes.written(old.scopes), networks.written(old.networks or ())
-    return _Made(old.service, old.name, rights, expires_at, where)
+    # Not by its end, which an earlier rotation may have set: where that one's key was revoked, this one would end with the
+    # grace of it.
+    return _Made(old.service, old.name, Wanted(old.scopes, old.lifetime, old.networks or ()))
 
 
 async def _refuse_third(connection: Connection, service: str, name: str, now: float) -> None:

@@ -28,7 +28,7 @@ USED = Statement(
     """UPDATE service_key SET used_at = r.at FROM r WHERE service_key.id = r.id
         AND (service_key.used_at IS NULL OR service_key.used_at < r.at)""",
 )
-_COLUMNS: Final = "id, service, name, created_at, revoked_at, scopes, expires_at, networks, used_at"
+_COLUMNS: Final = "id, service, name, created_at, revoked_at, scopes, expires_at, networks, used_at, lifetime"
 _IS_LIVE: Final = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 LIST = f"""SELECT {_COLUMNS} FROM service_key
     WHERE (CAST(:service AS text) = '' OR service = :service) ORDER BY service, created_at, id"""  # noqa: S608 - names of our own

@@ -22,12 +22,14 @@ class KeyView:
     revoked_at: float | None
     #: What it may do.
     scopes: frozenset[Scope]
-    #: When it ends by itself.
+    #: When it ends by itself, or since it was rotated.
     expires_at: float | None
     #: Where it may be used from; ``None`` is everywhere.
     networks: tuple[Network, ...] | None
     #: When it was used last, to the minute and up to a minute late.
     used_at: float | None
+    #: Seconds it was made for; ``None`` is without an end.
+    lifetime: float | None
 
     def is_live(self, now: float) -> bool:
         """Whether it opens anything at ``now``."""
@@ -46,4 +48,5 @@ def viewed(record: Record) -> KeyView:
         expires_at=record["expires_at"],
         networks=networks.read(record["networks"]),
         used_at=record["used_at"],
+        lifetime=record["lifetime"],
     )

@@ -26,12 +26,14 @@ class ServiceKey(SQLModel, table=True):
     #: What it may do (``gateway.api.keys.scopes``), parted by spaces. ``NULL``, of keys made before there were scopes, is what
     #: they could do: everything but ``admin``.
     scopes: str | None = string_or_null()
-    #: When it ends by itself.
+    #: When it ends by itself, or since it was rotated.
     expires_at: float | None = time_or_null()
     #: Networks (CIDR) it may be used from, parted by spaces; ``NULL`` is every one.
     networks: str | None = string_or_null()
     #: When it was used last, to the minute.
     used_at: float | None = time_or_null()
+    #: Seconds it was made for, which a rotation leaves alone; ``NULL`` is without an end.
+    lifetime: float | None = time_or_null()
 
 
 class IdempotentAnswer(SQLModel, table=True):

@@ -267,6 +267,25 @@ async def test_a_rotated_key_never_lives_longer_than_it_was_to(keys, clock):
     assert {view.id: view.expires_at for view in await keys.list()}[old[5:13]] == clock.now() + 50
 
 
+@pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("lifetime", [None, 500.0])
+async def test_the_end_that_a_rotation_set_is_not_handed_on(keys, clock, lifetime):
+    """The new key leaked on its way and was revoked: the third one must not end with the grace of the first."""
+    first = await keys.create("shop", "till", Wanted(lifetime=lifetime))
+    clock.advance(40)
+    second = await keys.rotate(first[5:13], grace=60.0)
+    await keys.revoke(second[5:13])
+    clock.advance(10)
+    third = await keys.rotate(first[5:13], grace=100.0)
+    ends = {view.id: view.expires_at for view in await keys.list()}
+    assert ends[third[5:13]] == (None if lifetime is None else clock.now() + lifetime)
+    assert ends[first[5:13]] == clock.now() + 50
+    await keys.revoke(first[5:13])
+    fourth = await keys.rotate(third[5:13])
+    ends = {view.id: view.expires_at for view in await keys.list()}
+    assert ends[fourth[5:13]] == (None if lifetime is None else clock.now() + lifetime)
+
+
 async def test_with_no_grace_the_old_key_ends_at_once(keys):
     old = await keys.create("shop", "till")
     await keys.authenticate(old)

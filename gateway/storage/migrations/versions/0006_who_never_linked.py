@@ -14,6 +14,12 @@ _UNLINKED = sa.text("chat_hash IS NULL")
 
 
 def upgrade() -> None:
+    """Which people are to be forgotten, and how long keys were made for."""
+    _unlinked()
+    _lifetimes()
+
+
+def _unlinked() -> None:
     """What finds the people who have no chat with the bot by when their link ended, so that they can be forgotten.
 
     Whose link was answered with no, or who took it back, has had no such time until now: they are as old as their row.
@@ -27,3 +33,12 @@ def upgrade() -> None:
         sqlite_where=_UNLINKED,
         postgresql_where=_UNLINKED,
     )
+
+
+def _lifetimes() -> None:
+    """What tells the end a key was made with from the one that a rotation set.
+
+    Of keys that are there nobody knows which it is: they count as made with the end they have.
+    """
+    op.add_column("service_key", sa.Column("lifetime", sa.Float(precision=53), nullable=True))
+    op.execute("UPDATE service_key SET lifetime = expires_at - created_at WHERE expires_at IS NOT NULL")
