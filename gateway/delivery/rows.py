@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from msgspec.structs import replace
 
 from gateway.delivery.lifecycle import MessageStatus
@@ -78,29 +80,34 @@ def opened(sealer: Sealer, record: Record) -> Message:
     )
 
 
-def following(
-    sealer: Sealer, message: Message, record: Record, now: float, ahead: int = 1, *, left: bool = False
-) -> Message:
-    """Return the message for the channel so many steps ahead on the route that ``record`` holds.
+def comes_back(stops: Sequence[Stop], step: int) -> bool:
+    """Return whether a route leads, after a step, to an address that it led to before."""
+    before = {stop.address for stop in stops[: step + 1]}
+    return any(stop.address in before for stop in stops[step + 1 :])
 
-    Raises ``UnsealError``.
+
+def following(
+    message: Message, stops: Sequence[Stop], step: int, locale: str | None, now: float, left: Collection[int] = ()
+) -> Message:
+    """Return the message for a later step of the route.
+
+    ``locale`` is the verification's. ``left``: the steps of what may have left since the latest that counted as a send.
     """
-    owner = Owner(message.verification_id, message.service, message.purpose)
-    stops = route(sealer, owner, record)
-    stop = stops[message.step + ahead]
+    before, stop = stops[message.step], stops[step]
     # Whoever was sent to a moment ago is not counted again: it is the same send, by another channel. Their number's block
     # is where that went to a chat: only now is the number itself sent to, which is paid for.
-    # What may have left already, and goes to the very same address again, is another send: carriers that report nothing, or
-    # "undelivered", would else have each send of theirs paid twice, and a person get twice as many.
-    elsewhere = stop.hash != stops[message.step].hash or (left and stop.address == stops[message.step].address)
-    paid = stop.block is not None and (elsewhere or stops[message.step].block is None)
+    # What may have left already, and goes to the very same address again, is another send, also where a chat came between:
+    # carriers that report nothing, or "undelivered", would else have each send of theirs paid twice, and a person get twice
+    # as many.
+    elsewhere = stop.hash != before.hash or stop.address in [stops[gone].address for gone in left]
+    paid = stop.block is not None and (elsewhere or before.block is None)
     assert stop.address is not None, "a channel that waits for its subscriber is alone on its route"
     return replace(
         message,
         id=new_id("msg", now),
         channel=stop.channel,
-        step=message.step + ahead,
-        locale=stop.locale or record["locale"],
+        step=step,
+        locale=stop.locale or locale,
         attempts=0,
         skipped=0,
         unknowns=0,

@@ -8,6 +8,7 @@ rows become due by themselves.
 from __future__ import annotations
 
 from gateway.delivery.lifecycle import MessageStatus, sources
+from gateway.delivery.sends import AS_SEND
 from gateway.storage import models
 from gateway.storage.statement import Statement, insert_into
 
@@ -293,9 +294,13 @@ REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
 HOLD_MESSAGE = """UPDATE message SET recipient = recipient WHERE id = :id
     RETURNING id, verification_id, service, channel, recipient"""
 
-#: Whether anything of a message may have left.
-MAY_HAVE_LEFT = """SELECT 1 FROM attempt WHERE message_id = :id
-    AND (outcome IS NULL OR outcome IN ('sent', 'unknown')) LIMIT 1"""
+#: The steps of what may have left of a verification since the latest message that counted as a send: what followed that one
+#: went out in its place, uncounted. The message at hand is looked at whatever its id: ids go by the clock of who made them.
+MAY_HAVE_LEFT = f"""SELECT m.step FROM message m WHERE m.verification_id = :verification_id
+    AND (m.id = :id OR m.id >= (SELECT max(c.id) FROM message c
+        WHERE c.verification_id = :verification_id AND c.counted = {AS_SEND}))
+    AND EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = m.id
+        AND (a.outcome IS NULL OR a.outcome IN ('sent', 'unknown')))"""  # noqa: S608 - only names of our own are put in, values are bound
 
 #: What was sent and has waited long enough for a report of its delivery.
 UNCONFIRMED = f"SELECT {_PAYLOAD} FROM message WHERE confirm_by <= :now ORDER BY confirm_by LIMIT 500"  # noqa: S608 - only names of our own are put in, values are bound

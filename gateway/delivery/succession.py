@@ -12,7 +12,7 @@ from gateway.delivery.lifecycle import MessageStatus
 from gateway.delivery.message import LEASE, Message, topic
 from gateway.delivery.payload import Owner, Stop
 from gateway.delivery.person import Unwanted
-from gateway.delivery.rows import following, route, row_of
+from gateway.delivery.rows import comes_back, following, route, row_of
 from gateway.delivery.sends import Sends
 from gateway.delivery.telling import told
 from gateway.events.event import Event, EventName, recorded
@@ -70,22 +70,6 @@ class Succession:
         row = row_of(message, _QUEUED, due_at=due_at, lease=lease)
         return (sql.INSERT_MESSAGE, row), told(_TOLD, now, message)
 
-    def next_of(
-        self, message: Message, record: Record, now: float, ahead: int = 1, *, left: bool = False
-    ) -> Message | None:
-        """Return the message for the channel so many steps after this one's; ``None`` where none is, or can be opened.
-
-        ``record`` holds the verification's ``route_sealed`` and ``locale``.
-        """
-        if message.step + ahead >= message.steps:
-            return None
-        try:
-            return following(self._sealer, message, record, now, ahead, left=left)
-        except UnsealError as error:
-            # Its addresses were erased since, or its key has left the ring: nobody else could go on either.
-            _log.error("a route cannot be opened: %s", error, extra={"message_id": message.id})
-            return None
-
     async def step(
         self, connection: Connection, message: Message, now: float, *, alive: bool, leased: bool
     ) -> Message | None:
@@ -113,24 +97,33 @@ class Succession:
         have locked codes. Returns its message. ``None`` where none is left, or the move did not hold; then ``message``
         was not followed.
         """
-        left = bool(await connection.fetch(sql.MAY_HAVE_LEFT, id=message.id))
-        successor = self.next_of(message, record, now, left=left)
-        if successor is None or not await connection.apply(move):
+        stops = self._stops(message, record)
+        if not stops or not await connection.apply(move):
             return None
-        stops, ahead = route(self._sealer, Owner(message.verification_id, message.service, message.purpose), record), 1
-        while successor is not None:
-            unwanted = await self._against(connection, message.service, stops, successor.step, now)
+        left = await _left(connection, message, stops)
+        for step in range(message.step + 1, len(stops)):
+            unwanted = await self._against(connection, message.service, stops, step, now)
             if unwanted is Unwanted.LOCKED:
                 break
+            successor = following(message, stops, step, record["locale"], now, left)
             if unwanted is None and await self._sends.allow(connection, successor, stops[0], now) is None:
                 write, event = self.born(successor, now, leased=leased)
                 wakes = () if leased else (topic(successor.channel),)
                 await connection.apply(recorded(None, [write], [event], wakes=wakes))
                 return successor
-            ahead += 1
-            successor = self.next_of(message, record, now, ahead, left=left)
         await connection.apply(Move(None, [(sql.UNFOLLOW, (message.id,))]))
         return None
+
+    def _stops(self, message: Message, record: Record) -> Sequence[Stop]:
+        """Return the route that a message is on; nothing where it was the last there, or the route cannot be opened."""
+        if message.step + 1 >= message.steps:
+            return ()
+        try:
+            return route(self._sealer, Owner(message.verification_id, message.service, message.purpose), record)
+        except UnsealError as error:
+            # Its addresses were erased since, or its key has left the ring: nobody else could go on either.
+            _log.error("a route cannot be opened: %s", error, extra={"message_id": message.id})
+            return ()
 
     def refusing(self, message: Message, now: float) -> Callable[[Connection], Awaitable[bool]]:
         """Return what asks whether the person refuses one more attempt at a message: they locked, muted or left since."""
@@ -150,3 +143,11 @@ class Succession:
     async def end(self, connection: Connection, verification_id: str, now: float) -> None:
         """Say that a message ended and nothing follows it."""
         await self._on_route_end(connection, verification_id, now)
+
+
+async def _left(connection: Connection, message: Message, stops: Sequence[Stop]) -> Sequence[int]:
+    """Return the steps of what may have left and counts as one send with a message; it matters where a route comes back."""
+    if not comes_back(stops, message.step):
+        return ()
+    found = await connection.fetch(sql.MAY_HAVE_LEFT, verification_id=message.verification_id, id=message.id)
+    return [record["step"] for record in found]

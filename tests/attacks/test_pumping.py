@@ -16,7 +16,7 @@ from gateway.delivery.person import Reach
 from gateway.errors import Problem, RateLimited
 from gateway.storage.database import Database
 from tests.verification.limits.test_limits import sent
-from tests.world import EMAIL, PHONE, Scripted, Talker, World
+from tests.world import EMAIL, PHONE, Scripted, Talker, World, refused
 
 BLOCK = [f"+4915112345{number:03d}" for number in range(30)]
 OFF = dict.fromkeys(("sends_per_10m", "sends_per_hour", "sends_per_day", "guesses_per_hour", "guesses_per_day"), 0)
@@ -58,6 +58,25 @@ async def unreported(world: World, clock: Any, number: str) -> None:
         await world.dispatcher.attempt(message)
 
 
+def with_a_chat_between(make_world: Callable[..., World], **limits: Any) -> World:
+    """Return the same with a chat of the person's between the two providers."""
+    world = two_providers(make_world, **limits)
+    world.channels = {"sms": world.channels["sms"], "bot": Talker("bot", ["phone"]), "sms2": world.channels["sms2"]}
+    world.service = world.service.model_copy(update={"channels": tuple(world.channels)})
+    world.resolve = chat
+    world.__post_init__()
+    return world
+
+
+async def unreported_still(world: World, clock: Any) -> None:
+    """Go on to whatever is left of a route."""
+    while world.handed_over:
+        await world.attempt()
+    clock.advance(21)
+    for message in await world.queue.unconfirmed():
+        await world.dispatcher.attempt(message)
+
+
 async def test_a_carrier_that_reports_nothing_is_paid_for_no_more_sends_than_a_block_may_have(make_world, clock):
     world = two_providers(make_world, prefix_per_hour=4)
     with suppress(RateLimited):
@@ -72,6 +91,34 @@ async def test_a_person_is_sent_no_more_by_a_route_of_two_providers(make_world, 
         for _ in range(6):
             await unreported(world, clock, PHONE)
     assert paid(world) == 5
+
+
+@pytest.mark.parametrize("blocked", [True, False], ids=["chat fails", "chat takes it"])
+@pytest.mark.parametrize("limit", ["sends_per_10m", "prefix_per_hour"])
+async def test_a_person_is_sent_no_more_by_a_route_with_a_chat_between_two_providers(make_world, clock, limit, blocked):
+    world = with_a_chat_between(make_world, **{**OFF, "prefix_per_hour": 0, limit: 5})
+    with suppress(RateLimited):
+        for _ in range(6):
+            world.channels["bot"].script = [refused(Reason.BLOCKED)] * blocked
+            await unreported(world, clock, PHONE)
+            await unreported_still(world, clock)
+    assert paid(world) == 5
+
+
+async def test_a_resend_that_never_left_gives_its_place_to_another_provider_though_a_chat_is_between(
+    make_world, clock, database
+):
+    world = with_a_chat_between(make_world, **{**OFF, "sends_per_10m": 2})
+    view = await sent(world)
+    clock.advance(2)
+    for name in ("sms", "bot"):
+        world.channels[name].script = [refused(Reason.BLOCKED)]
+    await world.verifications.resend("shop", view.id, "sms")
+    while world.handed_over:
+        await world.attempt()
+    statuses = [("sms", "sent"), ("sms", "failed"), ("bot", "failed"), ("sms2", "sent")]
+    assert await world.statuses(view) == statuses
+    assert [row["hour"] for row in await database.fetch("SELECT hour FROM recipient")] == [2]
 
 
 async def test_an_approval_of_what_then_never_left_makes_no_room_in_its_block(make_world, clock, database):

@@ -240,6 +240,12 @@ async def test_a_look_for_reports_that_did_not_come_reads_an_index(database, clo
     assert "ix_message_confirm_by" in await plan_of(database, sql.UNCONFIRMED, now=clock.now())
 
 
+async def test_a_look_for_what_may_have_left_reads_the_messages_of_its_verification_alone(database):
+    plan = await plan_of(database, sql.MAY_HAVE_LEFT, verification_id="ver_1", id="msg_1")
+    assert "ix_message_verification_id" in plan
+    assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "").replace("Index Scan", "")
+
+
 async def test_a_claim_reads_an_index_of_its_service(database, clock):
     lease = {"node": "n", "until": clock.now(), "channel": "sms", "now": clock.now()}
     if isinstance(database._engine, PostgresqlEngine):

@@ -7,6 +7,8 @@ import pytest
 from channels.base import Reason, Receipt
 from gateway.delivery.lifecycle import AttemptOutcome
 from gateway.delivery.message import LEASE
+from gateway.delivery.payload import Stop
+from gateway.delivery.rows import comes_back
 from gateway.delivery.telling import Failure
 from tests.world import EMAIL, PHONE, World, two_channels
 
@@ -141,6 +143,25 @@ async def test_a_route_that_cannot_be_opened_ends(world, database):
     assert await world.queue.move_on(message, REFUSED, alive=True, leased=True) is None
     assert await world.statuses(view) == [("sms", "failed")]
     assert (await world.look(view)).status == "failed"
+
+
+NUMBER, CHAT, MAILBOX = (Stop("sms", "+49", "", "a"), Stop("bot", "7", "", "a"), Stop("email", "a@b", "", "b"))
+
+
+@pytest.mark.parametrize(
+    ("stops", "step", "expected"),
+    [
+        ([NUMBER, MAILBOX], 0, False),
+        ([NUMBER, CHAT, MAILBOX], 1, False),
+        ([NUMBER, NUMBER], 0, True),
+        ([NUMBER, CHAT, NUMBER], 0, True),
+        ([NUMBER, CHAT, NUMBER], 1, True),
+        ([CHAT, NUMBER, NUMBER], 0, False),
+        ([NUMBER, NUMBER, MAILBOX], 1, False),
+    ],
+)
+def test_a_route_comes_back_where_it_leads_to_an_address_that_it_led_to_before(stops, step, expected):
+    assert comes_back(stops, step) == expected
 
 
 # -- who is told that something became due

@@ -115,9 +115,10 @@ class Replay:
             run.held_up = False
             if run.counts(send):
                 self._shadow.claim(run, send)
+                run.one.clear()
             elif run.counts_in_block(send):
                 self._shadow.claim_in_block(run, send)
-            run.latest = send
+            run.one.append(send)
             self._spend(run.past.service, send)
             return
         run.absent, run.held_up = send.cause is Cause.CREATE, send.cause is Cause.RESEND

@@ -37,9 +37,10 @@ class Run:
     #: What counts as sent, and what does in its block of numbers alone.
     claimed: list[Send] = field(default_factory=list)
     in_block: list[Send] = field(default_factory=list)
-    #: Whom it was sent to, counted or not, by the hash; and the latest send that may have left.
+    #: Whom it was sent to, counted or not, by the hash.
     places: dict[bytes, Place] = field(default_factory=dict)
-    latest: Send | None = None
+    #: The latest that counts as sent, and what took over from it in its place, so far as it may have left.
+    one: list[Send] = field(default_factory=list)
     #: The keys of the limits that refused some of it, with what they refused.
     blamed: list[tuple[str, Send]] = field(default_factory=list)
 
@@ -58,17 +59,19 @@ class Run:
         return send.cause is Cause.CREATE or send.place.hash not in self.places
 
     def counts(self, send: Send) -> bool:
-        """Whether a send counts: a fallback to the person before it does not, unless it goes to the very same address.
-
-        What never left is no longer the latest: what takes over from it counts in its place.
-        """
-        if send.cause is not Cause.FALLBACK or self.latest is None:
+        """Whether a send counts: a fallback to the person before it does not, unless one went to the very same address."""
+        if send.cause is not Cause.FALLBACK or not self.one:
             return True
-        return self.latest.place.hash != send.place.hash or self.latest.place == send.place
+        return self.one[-1].place.hash != send.place.hash or send.place in [before.place for before in self.one]
+
+    def took_back(self, send: Send) -> None:
+        """Note that a send never left: what takes over from one that counts does so in its place."""
+        if send in self.one:
+            self.one = [] if send == self.one[0] else [other for other in self.one if other != send]
 
     def counts_in_block(self, send: Send) -> bool:
         """Whether a send that does not count is the first to the number itself, after one to the person's chat."""
-        return not self.counts(send) and self.latest is not None and self.latest.place.block is None
+        return not self.counts(send) and self.one[-1].place.block is None
 
     def guessed(self, place: Place) -> Guessed:
         """Return the key by which guesses at it are counted."""

@@ -132,13 +132,11 @@ class Shadow:
 
     def give_back(self, run: Run, send: Send) -> None:
         """Count a send no longer, for nothing of it left."""
+        run.took_back(send)
         if send in run.in_block:
             run.in_block.remove(send)
         elif send in run.claimed:
             run.claimed.remove(send)
-            if run.latest is not None and run.latest.place.hash == send.place.hash:
-                # The channel that takes over to the same address counts in its place.
-                run.latest = None
             self._give_back_to(send)
         else:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from channels.kinds import KINDS
@@ -12,7 +14,8 @@ from gateway.verification.limits.history import History
 from gateway.verification.limits.past import Cause, Past
 from gateway.verification.limits.replay import Replay
 from tests.conftest import START
-from tests.world import EMAIL, PHONE, World, refused, two_channels
+from tests.verification.limits.test_counting import linked
+from tests.world import EMAIL, PHONE, Scripted, Talker, World, refused, two_channels
 
 BOTH = {"phone": PHONE, "email": EMAIL}
 
@@ -73,6 +76,33 @@ async def test_resends_and_fallbacks_are_told_apart(world, history, clock):
         (Cause.RESEND, "email", 1),
     ]
     assert [send.returned_at for send in sends] == [START, None, None]
+
+
+async def test_a_number_that_was_sent_to_before_its_chat_counts_twice_in_the_database_and_where_its_log_is_tried(
+    database, clock, sealer, hasher, history
+):
+    channels = {"sms": Scripted("sms", ["phone"]), "bot": Talker("bot", ["phone"]), "flat": Scripted("flat", ["phone"])}
+    limits = LimitSettings(cooldown=0, sends_per_10m=1, sends_per_hour=9, mode="observe")
+    service = ServiceSettings(name="Shop", channels=tuple(channels), limits=limits)
+    reached: dict[str, Any] = {"service": service, "resolve": linked, "confirm_within": lambda *_: 5.0}
+    world = World(database, clock, sealer, hasher, channels, **reached)
+    channels["bot"].script = [refused()]
+    view = await world.start()
+    await world.attempt()
+    clock.advance(6)
+    for message in await world.queue.unconfirmed():
+        await world.dispatcher.attempt(message)
+    for lane in world.dispatcher._lanes.values():
+        world.handed_over.extend(lane.drain())
+    await world.attempt()
+    assert await world.statuses(view) == [("sms", "sent"), ("bot", "failed"), ("flat", "sent")]
+    [recipient] = await database.fetch("SELECT ten_minutes FROM recipient")
+    observed = [event.details for event in (await world.look(view)).events or () if event.name == "limit.observed"]
+    replay = Replay({"shop": service}, lambda *_: 0.0)
+    replay.take(await one(history))
+    found = {limit: counts.requests for limit, counts in replay.finish().limits.items()}
+    assert (recipient["ten_minutes"], [item["reason"] for item in observed]) == (2, ["sends_per_10m"])
+    assert found == {"sends_per_10m": 1}
 
 
 async def test_what_no_channel_could_deliver_says_so(world, history):

@@ -203,6 +203,48 @@ def test_a_number_that_is_sent_to_after_its_chat_counts_in_its_block_alone():
     assert refused(tried(service, past(0.0, sends=failed), pasts[1])) == {}
 
 
+@pytest.mark.parametrize("returned_at", [None, START + 8], ids=["chat took it", "chat failed"])
+def test_a_number_that_was_sent_to_before_its_chat_counts_once_more_after_it(returned_at):
+    number = place()
+    chat = Place(number.hash, number.masked)
+    sends = [
+        Send(START, Cause.CREATE, "sms", number, 1),
+        Send(START + 6, Cause.FALLBACK, "bot", chat, returned_at is None, returned_at),
+        Send(START + 8, Cause.FALLBACK, "flat", number, 1),
+    ]
+    for limit in ("sends_per_hour", "prefix_per_hour"):
+        changes: dict[str, Any] = {limit: 2}
+        assert refused(tried(policy(**changes), past(0, sends=sends), past(400))) == {limit: 1}
+        assert refused(tried(policy(**changes), past(0, sends=sends[:2]), past(400))) == {}
+
+
+def test_a_number_after_a_resend_that_never_left_counts_in_its_place():
+    number = place()
+    chat = Place(number.hash, number.masked)
+    sends = [
+        Send(START, Cause.CREATE, "sms", number, 1),
+        Send(START + 40, Cause.RESEND, "sms", number, 0, START + 41),
+        Send(START + 41, Cause.FALLBACK, "bot", chat, 0, START + 42),
+        Send(START + 42, Cause.FALLBACK, "flat", number, 1),
+    ]
+    service = policy(sends_per_hour=2)
+    assert refused(tried(service, past(0, sends=sends))) == {}
+    assert refused(tried(service, past(0, sends=sends), past(400))) == {"sends_per_hour": 1}
+
+
+def test_a_number_takes_over_from_one_that_never_left_after_its_chat():
+    number = place()
+    chat = Place(number.hash, number.masked)
+    sends = [
+        Send(START, Cause.CREATE, "bot", chat, 1),
+        Send(START + 6, Cause.FALLBACK, "sms", number, 0, START + 7),
+        Send(START + 7, Cause.FALLBACK, "flat", number, 1),
+    ]
+    assert refused(tried(policy(sends_per_hour=1, prefix_per_hour=1), past(0, sends=sends))) == {}
+    full = past(0, sends=sends), past(400)
+    assert refused(tried(policy(prefix_per_hour=1), *full)) == {"prefix_per_hour": 1}
+
+
 def test_after_too_many_wrong_codes_in_a_row_there_is_one_creation_a_day():
     pasts = [past(400.0 * at, wrong=[400.0 * at + more for more in range(1, 6)]) for at in range(MOST_WRONG // 5)]
     end = 400.0 * len(pasts)
