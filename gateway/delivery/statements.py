@@ -8,7 +8,6 @@ rows become due by themselves.
 from __future__ import annotations
 
 from gateway.delivery.lifecycle import MessageStatus, sources
-from gateway.delivery.sends import AS_SEND
 from gateway.storage import models
 from gateway.storage.statement import Statement, insert_into
 
@@ -294,13 +293,11 @@ REPORTED = f"""SELECT {_PAYLOAD}, status, finished_at,
 HOLD_MESSAGE = """UPDATE message SET recipient = recipient WHERE id = :id
     RETURNING id, verification_id, service, channel, recipient"""
 
-#: The steps of what may have left of a verification since the latest message that counted as a send: what followed that one
-#: went out in its place, uncounted. The message at hand is looked at whatever its id: ids go by the clock of who made them.
-MAY_HAVE_LEFT = f"""SELECT m.step FROM message m WHERE m.verification_id = :verification_id
-    AND (m.id = :id OR m.id >= (SELECT max(c.id) FROM message c
-        WHERE c.verification_id = :verification_id AND c.counted = {AS_SEND}))
-    AND EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = m.id
-        AND (a.outcome IS NULL OR a.outcome IN ('sent', 'unknown')))"""  # noqa: S608 - only names of our own are put in, values are bound
+#: The messages of a verification, and of which anything may have left. All of them, which are few: asked for what came since
+#: one of them, PostgreSQL may look for that from the table's end, past everybody else's.
+MAY_HAVE_LEFT = """SELECT m.id, m.step, m.counted, EXISTS (SELECT 1 FROM attempt a WHERE a.message_id = m.id
+        AND (a.outcome IS NULL OR a.outcome IN ('sent', 'unknown'))) AS may_have_left
+    FROM message m WHERE m.verification_id = :verification_id"""
 
 #: What was sent and has waited long enough for a report of its delivery.
 UNCONFIRMED = f"SELECT {_PAYLOAD} FROM message WHERE confirm_by <= :now ORDER BY confirm_by LIMIT 500"  # noqa: S608 - only names of our own are put in, values are bound

@@ -13,7 +13,7 @@ from gateway.delivery.message import LEASE, Message, topic
 from gateway.delivery.payload import Owner, Stop
 from gateway.delivery.person import Unwanted
 from gateway.delivery.rows import comes_back, following, route, row_of
-from gateway.delivery.sends import Sends
+from gateway.delivery.sends import AS_SEND, Sends
 from gateway.delivery.telling import told
 from gateway.events.event import Event, EventName, recorded
 from gateway.storage.sealing import Sealer, UnsealError
@@ -146,8 +146,14 @@ class Succession:
 
 
 async def _left(connection: Connection, message: Message, stops: Sequence[Stop]) -> Sequence[int]:
-    """Return the steps of what may have left and counts as one send with a message; it matters where a route comes back."""
+    """Return the steps of what may have left and counts as one send with a message; it matters where a route comes back.
+
+    That is what came since the latest that counted: it went out in its place, uncounted. The message at hand is one of them
+    whatever its id, for ids go by the clock of who made them.
+    """
     if not comes_back(stops, message.step):
         return ()
-    found = await connection.fetch(sql.MAY_HAVE_LEFT, verification_id=message.verification_id, id=message.id)
-    return [record["step"] for record in found]
+    found = await connection.fetch(sql.MAY_HAVE_LEFT, verification_id=message.verification_id)
+    since = max((record["id"] for record in found if record["counted"] == AS_SEND), default=None)
+    ours = [item for item in found if item["id"] == message.id or (since is not None and item["id"] >= since)]
+    return [item["step"] for item in ours if item["may_have_left"]]

@@ -241,7 +241,7 @@ async def test_a_look_for_reports_that_did_not_come_reads_an_index(database, clo
 
 
 async def test_a_look_for_what_may_have_left_reads_the_messages_of_its_verification_alone(database):
-    plan = await plan_of(database, sql.MAY_HAVE_LEFT, verification_id="ver_1", id="msg_1")
+    plan = await plan_of(database, sql.MAY_HAVE_LEFT, verification_id="ver_1")
     assert "ix_message_verification_id" in plan
     assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "").replace("Index Scan", "")
 
